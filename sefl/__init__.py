@@ -1,0 +1,1 @@
+"""Scale- and group-equivariant networks: layers, metrics and the commands that train and measure them."""

@@ -1,0 +1,81 @@
+"""The nested real Fourier basis of periodic signals, as small constant matrices.
+
+On one axis a signal of band ``b`` is a combination of ``2 b + 1`` functions *ordered by frequency*,
+
+    1, sqrt(2) cos t, sqrt(2) sin t, sqrt(2) cos 2t, sqrt(2) sin 2t, ...,       t in [0, 2 pi),
+
+orthonormal in the mean over the period. Low-pass filtering keeps the leading coefficients; sampling on a
+grid and its inverse are matrix products.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def band(resolution: int) -> int:
+    """The highest frequency that a real signal of ``resolution`` samples carries: ``(resolution - 1) // 2``.
+
+    The Nyquist term of an even resolution has no recoverable phase and is not counted, so that an even
+    resolution and the odd one below it share a band.
+
+    >>> band(27), band(28)
+    (13, 13)
+
+    Raises:
+        ValueError: if ``resolution`` is not a positive integer.
+    """
+    if not isinstance(resolution, int) or isinstance(resolution, bool) or resolution < 1:
+        raise ValueError(f"resolution must be a positive integer, got {resolution!r}")
+    return (resolution - 1) // 2
+
+
+def coefficient_count(band: int) -> int:
+    """Real coefficients per axis of a signal of this band: ``2 band + 1``."""
+    return 2 * band + 1
+
+
+def band_of_count(count: int) -> int:
+    """The band that ``count = 2 band + 1`` coefficients per axis stand for.
+
+    Raises:
+        ValueError: if ``count`` is even or not positive, which no band has.
+    """
+    if count < 1 or count % 2 == 0:
+        raise ValueError(f"coefficients per axis must be an odd count 2 * band + 1, got {count}")
+    return count // 2
+
+
+@lru_cache(maxsize=1024)
+def synthesis_matrix(
+    band: int, points: int, dtype: torch.dtype, device: torch.device, shift: float = 0.0
+) -> Tensor:
+    """Values of the basis functions on ``points`` equispaced samples: ``(points, 2 band + 1)``.
+
+    Sample ``j`` sits at ``t = 2 pi (j + shift) / points``. Computed in float64 and rounded once. The result is
+    shared: do not write to it.
+    """
+    # A tensor born under inference_mode could never be saved for a later backward pass.
+    with torch.inference_mode(False), torch.no_grad():
+        position = 2 * math.pi * (torch.arange(points, dtype=torch.float64) + shift) / points
+        columns = [torch.ones(points, dtype=torch.float64)]
+        for frequency in range(1, band + 1):
+            columns.append(math.sqrt(2) * torch.cos(frequency * position))
+            columns.append(math.sqrt(2) * torch.sin(frequency * position))
+        return torch.stack(columns, dim=1).to(device=device, dtype=dtype).contiguous()
+
+
+@lru_cache(maxsize=1024)
+def analysis_matrix(
+    band: int, points: int, dtype: torch.dtype, device: torch.device, shift: float = 0.0
+) -> Tensor:
+    """The coefficients from ``points`` samples, ``(2 band + 1, points)``: transposed synthesis over ``points``.
+
+    It inverts :func:`synthesis_matrix` on signals of this band when ``points >= 2 band + 1``; for other signals
+    it projects out everything that does not alias into the band.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        exact = synthesis_matrix(band, points, torch.float64, torch.device("cpu"), shift)
+        return (exact.T / points).to(device=device, dtype=dtype).contiguous()

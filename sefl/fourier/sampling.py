@@ -1,0 +1,157 @@
+"""Between pixel grids and nested real Fourier coefficients; ideal down- and upsampling (NeurIPS 2023, section 3)."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from sefl.fourier.basis import (
+    analysis_matrix,
+    band,
+    band_of_count,
+    coefficient_count,
+    synthesis_matrix,
+)
+
+Resolution = int | tuple[int, int]
+
+
+class CoefficientModule(nn.Module):
+    """A layer from coefficients ``(K, K, batch, channels)`` to coefficients, ``K = 2 band + 1``.
+
+    The class tells tools that look at a network from outside (``callbacks.EquivarianceMonitor``) that the output
+    is not a pixel grid: the low-pass of such an output is the slice ``output[:k, :k]``, and
+    :func:`to_grid` shows it.
+    """
+
+
+def downsample(x: Tensor, resolution: Resolution) -> Tensor:
+    """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
+
+    ``D_r x`` keeps ``|k| <= (r - 1) // 2`` on each axis, dropping the Nyquist term of even sizes, so that
+    ``D_r D_s = D_r`` for every ``r <= s``, odd or even (a departure from the published code, which keeps
+    Nyquist terms and is exact at odd sizes only). Linear and differentiable.
+
+    Args:
+        x: real images ``(..., height, width)``.
+        resolution: pixels per side of the result, or ``(height, width)``; at most those of ``x``.
+
+    Returns:
+        ``(..., resolution, resolution)`` in the dtype of ``x``.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` has no two spatial axes or ``resolution`` exceeds them.
+    """
+    height, width = _target(x, resolution)
+    if height > x.shape[-2] or width > x.shape[-1]:
+        raise ValueError(
+            f"resolution must be at most that of x, {x.shape[-2]} x {x.shape[-1]}, "
+            f"got {height} x {width}; upsample goes the other way"
+        )
+    return _resample(x, height, width)
+
+
+def upsample(x: Tensor, resolution: Resolution) -> Tensor:
+    """Ideal upsampling: zero-pad the spectrum of ``x`` and sample it on a finer grid.
+
+    ``downsample(upsample(x, s), r) == downsample(x, r)`` for ``r`` up to the resolution of ``x``. The Nyquist
+    term of an even-sized ``x`` is dropped, as in :func:`downsample`.
+
+    Args:
+        x: real images ``(..., height, width)``.
+        resolution: pixels per side of the result, or ``(height, width)``; at least those of ``x``.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` has no two spatial axes or ``resolution`` is below them.
+    """
+    height, width = _target(x, resolution)
+    if height < x.shape[-2] or width < x.shape[-1]:
+        raise ValueError(
+            f"resolution must be at least that of x, {x.shape[-2]} x {x.shape[-1]}, "
+            f"got {height} x {width}; downsample goes the other way"
+        )
+    return _resample(x, height, width)
+
+
+def to_coefficients(x: Tensor) -> Tensor:
+    """Nested real Fourier coefficients of images: ``C = A x A^T``, coefficients first.
+
+    Args:
+        x: real images ``(batch, channels, height, width)`` of any size, odd or even.
+
+    Returns:
+        ``(2 band(height) + 1, 2 band(width) + 1, batch, channels)``. The coefficients of ``downsample(x, r)`` are
+        the leading ``[: 2 band(r) + 1, : 2 band(r) + 1]`` of these.
+
+    Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
+        ValueError: if ``x`` is not four-dimensional.
+    """
+    if x.dim() != 4:
+        raise ValueError(f"x must be images (batch, channels, height, width), got shape {tuple(x.shape)}")
+    _require_floating(x)
+    height, width = x.shape[-2:]
+    rows = analysis_matrix(band(height), height, x.dtype, x.device)
+    columns = analysis_matrix(band(width), width, x.dtype, x.device)
+    return (rows @ x @ columns.T).permute(2, 3, 0, 1).contiguous()
+
+
+def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
+    """Sample nested coefficients on a pixel grid: ``x = S C S^T``.
+
+    A grid coarser than the coefficients shows their ideal downsampling, a finer one interpolates.
+
+    Args:
+        coefficients: ``(2 b1 + 1, 2 b2 + 1, batch, channels)``.
+        resolution: pixels per side, or ``(height, width)``.
+
+    Returns:
+        Images ``(batch, channels, height, width)``.
+
+    Raises:
+        ValueError: if ``coefficients`` is not four-dimensional or has an even count of coefficients on an axis.
+    """
+    if coefficients.dim() != 4:
+        raise ValueError(
+            f"coefficients must be (2 b1 + 1, 2 b2 + 1, batch, channels), got shape {tuple(coefficients.shape)}"
+        )
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    row_band = min(band_of_count(coefficients.shape[0]), band(height))
+    column_band = min(band_of_count(coefficients.shape[1]), band(width))
+    kept = coefficients[: coefficient_count(row_band), : coefficient_count(column_band)]
+    rows = synthesis_matrix(row_band, height, coefficients.dtype, coefficients.device)
+    columns = synthesis_matrix(column_band, width, coefficients.dtype, coefficients.device)
+    return rows @ kept.permute(2, 3, 0, 1) @ columns.T
+
+
+def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
+    _require_floating(x)
+    if x.dim() < 2:
+        raise ValueError(f"x must have two spatial axes (..., height, width), got shape {tuple(x.shape)}")
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    band(height), band(width)  # refuses what is no resolution
+    return height, width
+
+
+def _require_floating(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise TypeError(f"x must be a real floating-point tensor, got {x.dtype}; convert it with x.float()")
+
+
+def _resample(x: Tensor, height: int, width: int) -> Tensor:
+    rows = _resampling_matrix(x.shape[-2], height, x.dtype, x.device)
+    columns = _resampling_matrix(x.shape[-1], width, x.dtype, x.device)
+    return rows @ x @ columns.T
+
+
+@lru_cache(maxsize=1024)
+def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    shared = band(min(source, target))
+    with torch.inference_mode(False), torch.no_grad():
+        cpu = torch.device("cpu")
+        exact = synthesis_matrix(shared, target, torch.float64, cpu) @ analysis_matrix(
+            shared, source, torch.float64, cpu
+        )
+        return exact.to(device=device, dtype=dtype).contiguous()
