@@ -1,6 +1,8 @@
 """Periodic signals as nested real Fourier coefficients, and truly scale-equivariant layers on them."""
 
 from sefl.fourier.basis import band
+from sefl.fourier.convolution import SpectralConv2d
+from sefl.fourier.nonlinearity import ScaleEquivariantMaxPool2d, ScaleEquivariantNonlinearity
 from sefl.fourier.sampling import CoefficientModule, downsample, to_coefficients, to_grid, upsample
 
-__all__ = ["CoefficientModule", "band", "downsample", "to_coefficients", "to_grid", "upsample"]
+__all__ = ["SpectralConv2d", "ScaleEquivariantMaxPool2d", "ScaleEquivariantNonlinearity", "CoefficientModule", "band", "downsample", "to_coefficients", "to_grid", "upsample"]

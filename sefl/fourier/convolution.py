@@ -1,0 +1,311 @@
+"""Spatially localised spectral convolution with a real kernel (NeurIPS 2023, section 4.1, with real taps).
+
+A kernel of ``k x k`` taps ``w`` on the finest grid, ``n`` pixels per side, has the transfer function
+
+    W[k1, k2] = sum_d w[d] exp(-2 pi i (k1 d1 + k2 d2) / n),
+
+which multiplies the spectrum frequency by frequency, whatever the resolution. In nested real coefficients the pairs
+(cos, sin) x (cos, sin) of one ``(|k1|, |k2|)`` mix among themselves only: sum and difference turn the four numbers
+into the plane waves of ``(k1, k2)`` and ``(k1, -k2)``, each a pair (cos, sin) that a complex number multiplies. As a
+real matrix product over the channels that is ``[a, s] @ [[P, -Q], [Q, P]]`` with ``W = P + i Q``.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from sefl.fourier.basis import band, band_of_count
+from sefl.fourier.blocks import Workspace, row_blocks
+from sefl.fourier.sampling import CoefficientModule
+
+
+class SpectralConv2d(CoefficientModule):
+    """Circular convolution with a real ``kernel_size x kernel_size`` kernel that lives on the finest grid.
+
+    The kernel is centred, spans ``kernel_size / max_resolution`` of the image at every resolution, and acts on any
+    band up to ``max_resolution``'s. At ``max_resolution`` itself it is the ordinary circular cross-channel
+    convolution with these taps, low-passed to the band.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps per axis, odd; at most ``max_resolution``.
+        max_resolution: pixels per side of the grid on which the taps sit, and the finest input.
+        bias: add a learned constant per output channel.
+        residual: add a learned 1 x 1 convolution beside the kernel (the residual path of the paper's networks); it
+            costs nothing, for it is folded into the centre tap.
+
+    Shapes: ``(K, K, batch, in_channels)`` to ``(K, K, batch, out_channels)``.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square, are
+            finer than ``max_resolution`` or have other than ``in_channels`` channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        max_resolution: int,
+        bias: bool = True,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value}")
+        if kernel_size % 2 == 0 or not 1 <= kernel_size <= max_resolution:
+            raise ValueError(
+                f"kernel_size must be odd and at most max_resolution ({max_resolution}), got {kernel_size}"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.max_resolution = max_resolution
+        self.weight = nn.Parameter(torch.empty(kernel_size, kernel_size, in_channels, out_channels))
+        self.residual = nn.Parameter(torch.empty(in_channels, out_channels)) if residual else None
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in ``+-1 / sqrt(fan in)``, as ``torch.nn.Conv2d``."""
+        bound = 1 / math.sqrt(self.in_channels * self.kernel_size**2)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.residual is not None:
+            nn.init.uniform_(self.residual, -1 / math.sqrt(self.in_channels), 1 / math.sqrt(self.in_channels))
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def taps(self) -> Tensor:
+        """The whole kernel, residual path included: ``(kernel_size, kernel_size, in_channels, out_channels)``."""
+        if self.residual is None:
+            return self.weight
+        margin = self.kernel_size // 2
+        return self.weight + nn.functional.pad(self.residual, (0, 0, 0, 0, margin, margin, margin, margin))
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        self._check(coefficients)
+        taps, bias = self.taps(), self.bias
+        device = coefficients.device.type
+        if torch.is_autocast_enabled(device):
+            coefficients = coefficients.to(torch.get_autocast_dtype(device))
+        taps = taps.to(coefficients.dtype)
+        if self.kernel_size == 1:
+            mixed = torch.matmul(coefficients, taps[0, 0])
+        else:
+            mixed = cast(Tensor, _FrequencyProduct.apply(coefficients, taps, self.max_resolution))
+        return mixed if bias is None else _add_constant(mixed, bias.to(mixed.dtype))
+
+    def _check(self, coefficients: Tensor) -> None:
+        shape = tuple(coefficients.shape)
+        if coefficients.dim() != 4 or shape[0] != shape[1]:
+            raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
+        finest = band_of_count(shape[0])
+        if finest > band(self.max_resolution):
+            raise ValueError(
+                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
+                f"max_resolution {self.max_resolution}"
+            )
+        if shape[3] != self.in_channels:
+            raise ValueError(f"coefficients must have in_channels={self.in_channels}, got {shape[3]}")
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"max_resolution={self.max_resolution}, bias={self.bias is not None}, "
+            f"residual={self.residual is not None}"
+        )
+
+
+class _AddConstant(torch.autograd.Function):
+    """Add a constant per channel to a signal, in place: it is the constant coefficient that changes."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, constant: Tensor) -> Tensor:
+        ctx.mark_dirty(coefficients)
+        coefficients[0, 0] += constant
+        return coefficients
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, gradient[0, 0].sum(0)
+
+
+def _add_constant(coefficients: Tensor, constant: Tensor) -> Tensor:
+    return cast(Tensor, _AddConstant.apply(coefficients, constant))
+
+
+class _FrequencyProduct(torch.autograd.Function):
+    """``(coefficients, taps) -> coefficients``, rows of frequencies at a time; transfer functions are not stored."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
+        ctx.grid = grid
+        ctx.save_for_backward(coefficients, taps)
+        out = coefficients.new_empty(*coefficients.shape[:3], taps.shape[3])
+        with torch.autocast(coefficients.device.type, enabled=False):
+            for rows in _row_groups(coefficients, taps):
+                workspace = rows.workspace
+                waves = rows.split(coefficients, "input")
+                transfer = rows.transfer(taps, grid)
+                product = workspace.take("output", *waves.shape[:2], 2 * taps.shape[3])
+                torch.bmm(waves, transfer, out=product)
+                rows.join(product, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        coefficients, taps = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        wants_input, wants_taps, _ = ctx.needs_input_grad
+        downstream = torch.empty_like(coefficients) if wants_input else None
+        inputs, outputs = taps.shape[2:]
+        taps_gradient = taps.new_zeros(taps.shape[0] * taps.shape[1], inputs * outputs)
+        with torch.autocast(coefficients.device.type, enabled=False):
+            for rows in _row_groups(coefficients, taps):
+                workspace = rows.workspace
+                upstream = rows.split(gradient, "output")
+                if downstream is not None:
+                    transfer = rows.transfer(taps, ctx.grid)
+                    product = workspace.take("input", *upstream.shape[:2], 2 * inputs)
+                    torch.bmm(upstream, transfer.transpose(1, 2), out=product)
+                    rows.join(product, downstream)
+                if wants_taps:
+                    waves = rows.split(coefficients, "input")
+                    product = workspace.take("transfer", waves.shape[0], 2 * inputs, 2 * outputs)
+                    torch.bmm(waves.transpose(1, 2), upstream, out=product)
+                    rows.add_taps_gradient(product, ctx.grid, taps_gradient, taps.shape[0])
+        return downstream, taps_gradient.view_as(taps) if wants_taps else None, None
+
+
+class _RowGroup:
+    """Frequencies ``k1`` in ``rows`` (``None``: ``k1 = 0``) with every ``k2``, as one batch of complex products.
+
+    Plane waves of a group are laid out as ``(waves, batch, [cos channels, sin channels])``: for ``k1 > 0`` each row
+    has ``k2 = 0``, then ``k2 = 1..b``, then ``k2 = -1..-b``; for ``k1 = 0`` there is ``k2 = 0`` (with no sine) and
+    ``k2 = 1..b``.
+    """
+
+    def __init__(self, rows: range | None, finest: int, workspace: Workspace) -> None:
+        self.rows = rows
+        self.finest = finest
+        self.workspace = workspace
+        self.per_row = finest + 1 if rows is None else 2 * finest + 1
+        self.waves = self.per_row * (1 if rows is None else len(rows))
+
+    def split(self, coefficients: Tensor, name: str) -> Tensor:
+        """Plane waves ``(waves, batch, 2 channels)`` out of coefficients ``(K, K, batch, channels)``."""
+        batch, channels = coefficients.shape[2:]
+        waves = self.workspace.take(name, self.waves, batch, 2 * channels)
+        cosine, sine = waves[..., :channels], waves[..., channels:]
+        b = self.finest
+        if self.rows is None:
+            cosine[0], sine[0] = coefficients[0, 0], 0
+            cosine[1:], sine[1:] = coefficients[0, 1::2], coefficients[0, 2::2]
+            return waves
+        shape = (len(self.rows), self.per_row, batch, channels)
+        cosine, sine = cosine.view(shape), sine.view(shape)
+        cos_rows, sin_rows = self._rows(coefficients)
+        cosine[:, 0], sine[:, 0] = cos_rows[:, 0], sin_rows[:, 0]
+        cos_cos, cos_sin = cos_rows[:, 1::2], cos_rows[:, 2::2]
+        sin_cos, sin_sin = sin_rows[:, 1::2], sin_rows[:, 2::2]
+        torch.sub(cos_cos, sin_sin, out=cosine[:, 1 : b + 1])
+        torch.add(cos_cos, sin_sin, out=cosine[:, b + 1 :])
+        torch.add(sin_cos, cos_sin, out=sine[:, 1 : b + 1])
+        torch.sub(sin_cos, cos_sin, out=sine[:, b + 1 :])
+        return waves
+
+    def join(self, waves: Tensor, out: Tensor) -> None:
+        """The transpose of :meth:`split` on ``k1, k2 > 0`` (which halves and all are its inverse), into ``out``."""
+        batch, channels = out.shape[2:]
+        cosine, sine = waves[..., :channels], waves[..., channels:]
+        b = self.finest
+        if self.rows is None:
+            out[0, 0] = cosine[0]
+            out[0, 1::2], out[0, 2::2] = cosine[1:], sine[1:]
+            return
+        shape = (len(self.rows), self.per_row, batch, channels)
+        cosine, sine = cosine.view(shape), sine.view(shape)
+        cos_rows, sin_rows = self._rows(out)
+        cos_rows[:, 0], sin_rows[:, 0] = cosine[:, 0], sine[:, 0]
+        plus, minus = slice(1, b + 1), slice(b + 1, None)
+        torch.add(cosine[:, plus], cosine[:, minus], out=cos_rows[:, 1::2])
+        torch.sub(cosine[:, minus], cosine[:, plus], out=sin_rows[:, 2::2])
+        torch.add(sine[:, plus], sine[:, minus], out=sin_rows[:, 1::2])
+        torch.sub(sine[:, plus], sine[:, minus], out=cos_rows[:, 2::2])
+
+    def transfer(self, taps: Tensor, grid: int) -> Tensor:
+        """``[[P, -Q], [Q, P]]`` of every wave: ``(waves, 2 in_channels, 2 out_channels)``."""
+        size, _, inputs, outputs = taps.shape
+        waveform = self._waveform(size, grid, taps)
+        parts = self.workspace.take("parts", 2 * self.waves, inputs * outputs)
+        torch.mm(waveform, taps.reshape(size * size, inputs * outputs), out=parts)
+        real, imaginary = parts.view(2, self.waves, inputs, outputs)
+        transfer = self.workspace.take("transfer", self.waves, 2 * inputs, 2 * outputs)
+        transfer[:, :inputs, :outputs] = real
+        transfer[:, inputs:, outputs:] = real
+        transfer[:, inputs:, :outputs] = imaginary
+        torch.neg(imaginary, out=transfer[:, :inputs, outputs:])
+        return transfer
+
+    def add_taps_gradient(self, gradient: Tensor, grid: int, target: Tensor, size: int) -> None:
+        """Add to ``target (size^2, in * out)`` what a gradient of :meth:`transfer` says of the taps."""
+        inputs, outputs = gradient.shape[1] // 2, gradient.shape[2] // 2
+        parts = self.workspace.take("parts", 2, self.waves, inputs, outputs)
+        torch.add(gradient[:, :inputs, :outputs], gradient[:, inputs:, outputs:], out=parts[0])
+        torch.sub(gradient[:, inputs:, :outputs], gradient[:, :inputs, outputs:], out=parts[1])
+        target.addmm_(self._waveform(size, grid, gradient).T, parts.view(2 * self.waves, inputs * outputs))
+
+    def _rows(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.rows is not None
+        first, last = self.rows[0], self.rows[-1]
+        return coefficients[2 * first - 1 : 2 * last : 2], coefficients[2 * first : 2 * last + 1 : 2]
+
+    def _waveform(self, size: int, grid: int, like: Tensor) -> Tensor:
+        bounds = None if self.rows is None else (self.rows[0], self.rows[-1])
+        return _waveform(bounds, self.finest, size, grid, like.dtype, like.device)
+
+
+def _row_groups(coefficients: Tensor, taps: Tensor) -> Iterator[_RowGroup]:
+    finest = band_of_count(coefficients.shape[0])
+    workspace = Workspace(coefficients)
+    yield _RowGroup(None, finest, workspace)
+    batch = coefficients.shape[2]
+    inputs, outputs = taps.shape[2:]
+    per_row = (2 * finest + 1) * (2 * batch * max(inputs, outputs) + 4 * inputs * outputs)
+    for block in row_blocks(finest, per_row * coefficients.element_size(), coefficients.device):
+        yield _RowGroup(range(block.start + 1, block.stop + 1), finest, workspace)
+
+
+@lru_cache(maxsize=1024)
+def _waveform(
+    rows: tuple[int, int] | None, finest: int, size: int, grid: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """From ``size x size`` taps to the real, then the imaginary parts of a group's transfer: ``(2 waves, size^2)``.
+
+    Waves of ``k1, k2 != 0`` carry the factor 1/2 that joining their sum and difference needs.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        if rows is None:
+            first = torch.zeros(finest + 1, dtype=torch.float64)
+            second = torch.arange(finest + 1, dtype=torch.float64)
+            factor = torch.ones(finest + 1, dtype=torch.float64)
+        else:
+            positive = torch.arange(1, finest + 1, dtype=torch.float64)
+            second = torch.cat([torch.zeros(1, dtype=torch.float64), positive, -positive])
+            factor = torch.where(second == 0, 1.0, 0.5).to(torch.float64)
+            count = rows[1] - rows[0] + 1
+            first = torch.arange(rows[0], rows[1] + 1, dtype=torch.float64).repeat_interleave(len(second))
+            second, factor = second.repeat(count), factor.repeat(count)
+        offset = torch.arange(size, dtype=torch.float64) - size // 2
+        phase = first[:, None, None] * offset[:, None] + second[:, None, None] * offset[None, :]
+        phase = 2 * math.pi / grid * phase.flatten(1)
+        exact = torch.cat([factor[:, None] * phase.cos(), -factor[:, None] * phase.sin()])
+        return exact.to(device=device, dtype=dtype)
