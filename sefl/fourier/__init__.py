@@ -2,7 +2,8 @@
 
 from sefl.fourier.basis import band
 from sefl.fourier.convolution import SpectralConv2d
+from sefl.fourier.head import BandPooling
 from sefl.fourier.nonlinearity import ScaleEquivariantMaxPool2d, ScaleEquivariantNonlinearity
 from sefl.fourier.sampling import CoefficientModule, downsample, to_coefficients, to_grid, upsample
 
-__all__ = ["SpectralConv2d", "ScaleEquivariantMaxPool2d", "ScaleEquivariantNonlinearity", "CoefficientModule", "band", "downsample", "to_coefficients", "to_grid", "upsample"]
+__all__ = ["BandPooling", "SpectralConv2d", "ScaleEquivariantMaxPool2d", "ScaleEquivariantNonlinearity", "CoefficientModule", "band", "downsample", "to_coefficients", "to_grid", "upsample"]

@@ -221,7 +221,7 @@ class _Grid:
         if self.plan.window == 1:
             return activated
         # (rows, columns, N) in memory is one image of N channels, channels last.
-        image = activated.permute(2, 0, 1).unsqueeze(0)
+        image = activated.unsqueeze(0).permute(0, 3, 1, 2)
         return F.max_pool2d(image, self.plan.window).squeeze(0).permute(1, 2, 0)
 
     def write_shell(self, activated: Tensor, out: Tensor) -> None:
