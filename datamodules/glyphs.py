@@ -1,0 +1,205 @@
+"""Digits rendered offline from fonts that ship inside matplotlib: a small data set that needs no download."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from datamodules.augmentation import affine_matrices
+from datamodules.batches import seeded_generator
+from datamodules.scale import ScaleDataModule, draw_stratified_parts
+
+# By name, not by a search: another matplotlib must not change the data. Left out are fonts of symbols
+# (cmex10, cmsy10, STIXSiz*, STIXNonUni*, *Display, LastResort), which have no digits.
+FONTS = (
+    *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
+    *("cmb10", "cmmi10", "cmr10", "cmss10", "cmti10", "cmtt10"),
+)
+DIGITS = "0123456789"
+
+# Pixels added to both sides of a stroke of a digit GLYPH_HEIGHT pixels high.
+STROKES = (0, 1, 2, 3)
+GLYPH_HEIGHT = 48
+CANVAS = 72
+
+# Images are drawn so much finer and averaged.
+SUPERSAMPLING = 2
+RENDER_BATCH = 500
+
+_RENDER_STREAM = 20
+
+
+class Glyphs(ScaleDataModule):
+    """Digits in 22 fonts with random shape, contrast and clutter; see :class:`ScaleDataModule` for the rest.
+
+    Font and stroke width are random, as are rotation, size, shear, position, contrast and background.
+    Fragments of other digits stand at the edges, noise lies over all. Every part draws from the same fonts:
+    what is measured is generalisation to new distortions and clutter, not to new fonts. Images follow from
+    ``seed``, the sizes and ``image_size``.
+
+    Args:
+        image_size: pixels per side at full resolution, at least 8.
+        train_samples, val_samples, test_samples: the sizes of the parts.
+        mean, std: normalisation.
+        **common: the other arguments of :class:`ScaleDataModule`.
+
+    Raises:
+        ValueError: if an argument is outside its range or contradicts another.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 28,
+        train_samples: int = 4_000,
+        val_samples: int = 1_000,
+        test_samples: int = 1_000,
+        mean: float = 0.3,
+        std: float = 0.25,
+        **common: Any,
+    ) -> None:
+        sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if image_size < 8:
+            raise ValueError(
+                f"image_size must be at least 8, where digits can still be told apart, got {image_size}"
+            )
+        super().__init__(
+            image_size=image_size,
+            channels=1,
+            num_classes=len(DIGITS),
+            dataset=f"Glyphs/{image_size}",
+            mean=[mean],
+            std=[std],
+            **common,
+        )
+        self.sizes = list(sizes.values())
+
+    def load_images(self) -> tuple[Tensor, Tensor]:
+        """Render all images: ``(samples, 1, image_size, image_size)`` uint8 and ``(samples,)``.
+
+        Raises:
+            FileNotFoundError: if a font is missing from matplotlib.
+        """
+        generator = seeded_generator(self.seed, _RENDER_STREAM)
+        glyphs = base_glyphs()
+        samples = sum(self.sizes)
+        labels = torch.randperm(samples, generator=generator) % len(DIGITS)
+        images = [render(glyphs, batch, self.image_size, generator) for batch in labels.split(RENDER_BATCH)]
+        return torch.cat(images), labels
+
+    def draw_parts(
+        self, labels: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Stratified training, validation and test indices."""
+        train, val, test = draw_stratified_parts(labels, self.sizes, generator)
+        return train, val, test
+
+
+def base_glyphs() -> Tensor:
+    """Every digit in every font and stroke width, equally high and centred.
+
+    Returns:
+        ``(digits, variants, CANVAS, CANVAS)``, float32 from 0 to 1.
+
+    Raises:
+        FileNotFoundError: if a font is missing from matplotlib.
+    """
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    variants = []
+    for name in FONTS:
+        path = folder / f"{name}.ttf"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"font {path} is missing from matplotlib {matplotlib.__version__}; reinstall it"
+            )
+        variants.append(np.stack([_glyph(path, digit) for digit in DIGITS]))
+    return torch.from_numpy(np.concatenate(variants, axis=1)).float() / 255
+
+
+def render(glyphs: Tensor, labels: Tensor, image_size: int, generator: torch.Generator) -> Tensor:
+    """Draw one image per label.
+
+    Args:
+        glyphs: what :func:`base_glyphs` returns.
+        labels: ``(batch,)``, int64.
+        image_size: pixels per side.
+        generator: the source of everything random.
+
+    Returns:
+        ``(batch, 1, image_size, image_size)``, uint8.
+    """
+    batch = len(labels)
+    digit = _place(glyphs, labels, image_size, generator, distance=(0.0, 0.12), scale=(0.55, 1.0))
+    clutter = torch.zeros_like(digit)
+    for _ in range(2):
+        other = torch.randint(len(DIGITS), (batch,), generator=generator)
+        fragment = _place(glyphs, other, image_size, generator, distance=(0.55, 0.8), scale=(0.5, 1.0))
+        clutter = torch.maximum(clutter, fragment)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, 1, 1, 1, generator=generator)
+
+    coarse = torch.rand(batch, 1, 3, 3, generator=generator)
+    background = 0.35 * F.interpolate(
+        coarse, size=(image_size, image_size), mode="bicubic", align_corners=True
+    )
+    ink, faint = uniform(0.45, 0.9), uniform(0.2, 0.7)
+    image = background + (1 - background) * torch.maximum(ink * digit, faint * clutter)
+    image += 0.08 * torch.randn(image.shape, generator=generator)
+    return image.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def _place(
+    glyphs: Tensor,
+    labels: Tensor,
+    image_size: int,
+    generator: torch.Generator,
+    distance: tuple[float, float],
+    scale: tuple[float, float],
+) -> Tensor:
+    """A random variant of each digit, randomly distorted, at a random distance from the centre."""
+    batch = len(labels)
+    variant = torch.randint(glyphs.shape[1], (batch,), generator=generator)
+    uniform = torch.rand(batch, 6, generator=generator)
+    radius = distance[0] + (distance[1] - distance[0]) * uniform[:, 0]
+    angle = 2 * math.pi * uniform[:, 1]
+    height = scale[0] + (scale[1] - scale[0]) * uniform[:, 2]
+    matrices = affine_matrices(
+        rotation=math.radians(25) * (2 * uniform[:, 3] - 1),
+        # The digit fills GLYPH_HEIGHT of the canvas, and is to fill `height` of the image.
+        log_scale=torch.log(height * CANVAS / GLYPH_HEIGHT),
+        shear=math.radians(20) * (2 * uniform[:, 4] - 1),
+        translation=radius.unsqueeze(1) * torch.stack([torch.cos(angle), torch.sin(angle)], dim=1),
+    )
+    # Digits differ in width, too.
+    matrices[:, 0] *= (1.3 ** (2 * uniform[:, 5:] - 1)).expand(-1, 3)
+    fine = SUPERSAMPLING * image_size
+    grid = F.affine_grid(matrices, [batch, 1, fine, fine], align_corners=False)
+    drawn = F.grid_sample(glyphs[labels, variant].unsqueeze(1), grid, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(drawn, SUPERSAMPLING)
+
+
+def _glyph(path: Path, digit: str) -> NDArray[np.uint8]:
+    """A digit of a font in every stroke width, ``(strokes, CANVAS, CANVAS)``, in the middle of the canvas."""
+    _, top, _, bottom = ImageFont.truetype(str(path), CANVAS).getbbox(digit)
+    font = ImageFont.truetype(str(path), round(CANVAS * GLYPH_HEIGHT / (bottom - top)))
+    left, top, right, bottom = font.getbbox(digit)
+    corner = ((CANVAS - left - right) / 2, (CANVAS - top - bottom) / 2)
+    drawn = []
+    for stroke in STROKES:
+        canvas = Image.new("L", (CANVAS, CANVAS), 0)
+        ImageDraw.Draw(canvas).text(corner, digit, fill=255, font=font, stroke_width=stroke)
+        drawn.append(np.asarray(canvas))
+    return np.stack(drawn)

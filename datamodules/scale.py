@@ -1,0 +1,329 @@
+"""The datamodule that gives each image of a data set one of several resolutions."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from datamodules.augmentation import CircularShift, RandomAffine
+from datamodules.batches import (
+    BatchLoader,
+    Downsampling,
+    EvaluationBatches,
+    ResolutionImages,
+    TrainingBatches,
+    make_loader,
+)
+from datamodules.split import PARTS, Part, Split, deal_resolutions, fingerprint, stratified_order
+
+# The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
+LOWEST_RESOLUTION = 8
+
+# One independent stream of random numbers for each thing that is drawn once.
+_PARTS_STREAM, _DEALING_STREAM, _SUBSET_STREAM = 10, 11, 12
+
+
+class ScaleDataModule(LightningDataModule):
+    """Images that each have one of several resolutions, in batches of one resolution.
+
+    A batch is ``(images, labels)``: float32 ``(batch, channels, r, r)``, with ``r`` the resolution of the
+    batch, and int64 ``(batch,)``. A sample keeps its resolution throughout the run; resolutions are dealt
+    evenly over classes.
+
+    Split, resolutions, order and augmentation follow from ``seed`` alone, whatever the number of processes
+    and of workers. In training all processes get the same number of batches, at each step of the same
+    resolution and size; of a resolution whose samples cannot be shared evenly, fewer than one per process are
+    left out of an epoch. Validation and test see every sample exactly once, over all processes.
+
+    A subclass gives the images (:meth:`load_images`) and the parts (:meth:`draw_parts`).
+
+    Args:
+        image_size: pixels per side of the images at full resolution.
+        channels: channels of the images.
+        num_classes: classes of the labels.
+        dataset: the name of the data set and protocol, checked when a stored split is loaded.
+        mean, std: normalisation of each channel, on a scale from 0 to 1.
+        resolutions: the resolutions, each at most ``image_size``; by default every one from 8 on.
+        held_out_resolutions: resolutions that are left out of training and kept in validation and test;
+            training images are dealt the others.
+        downsampling: ``ideal`` (:func:`sefl.fourier.downsample`, at full resolution too, where it removes the
+            Nyquist term) or ``bicubic`` with antialiasing.
+        batch_size: the most samples of a training batch, on each process; batches are of nearly equal size.
+        eval_batch_size: the most samples of a validation or test batch, on each process.
+        train_size: use only so many training samples, stratified over classes and resolutions; a smaller
+            training set is part of every larger one. By default all.
+        shift_augmentation: random circular shifts of training images at full resolution.
+        affine_augmentation: random affine and elastic deformation of training images at full resolution.
+        split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
+        seed: the source of everything random.
+        num_workers: loader processes; batches are vectorised, so that 0 is usually best.
+
+    Raises:
+        ValueError: if an argument is outside its range or contradicts another.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        num_classes: int,
+        dataset: str,
+        mean: list[float],
+        std: list[float],
+        resolutions: list[int] | None = None,
+        held_out_resolutions: list[int] | None = None,
+        downsampling: Downsampling = "ideal",
+        batch_size: int = 128,
+        eval_batch_size: int = 500,
+        train_size: int | None = None,
+        shift_augmentation: CircularShift | None = None,
+        affine_augmentation: RandomAffine | None = None,
+        split_file: str | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if resolutions is None:
+            resolutions = list(range(min(LOWEST_RESOLUTION, image_size), image_size + 1))
+        held_out_resolutions = held_out_resolutions or []
+        _check_resolutions(resolutions, held_out_resolutions, image_size)
+        for name, value in [("batch_size", batch_size), ("eval_batch_size", eval_batch_size)]:
+            _require_at_least(name, value, 1)
+        if train_size is not None:
+            _require_at_least("train_size", train_size, 1)
+        _require_at_least("seed", seed, 0)
+        _require_at_least("num_workers", num_workers, 0)
+        if downsampling not in ("ideal", "bicubic"):
+            raise ValueError(f"downsampling must be 'ideal' or 'bicubic', got {downsampling!r}")
+        for name, values in [("mean", mean), ("std", std)]:
+            if len(values) != channels:
+                raise ValueError(f"{name} must have one number for each of {channels} channels, got {values}")
+        if min(std) <= 0:
+            raise ValueError(f"std must be positive, got {std}")
+
+        self.image_size = image_size
+        self.channels = channels
+        self.num_classes = num_classes
+        self.dataset = dataset
+        self.mean = mean
+        self.std = std
+        self.resolutions = sorted(resolutions)
+        self.train_resolutions = [r for r in self.resolutions if r not in held_out_resolutions]
+        self.downsampling: Downsampling = downsampling
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.train_size = train_size
+        self.shift_augmentation = shift_augmentation
+        self.affine_augmentation = affine_augmentation
+        self.split_file = split_file
+        self.seed = seed
+        self.num_workers = num_workers
+        self._split: Split | None = None
+        self._images: Tensor | None = None
+        self._labels: Tensor | None = None
+
+    @abstractmethod
+    def load_images(self) -> tuple[Tensor, Tensor]:
+        """Images, ``(samples, channels, image_size, image_size)`` uint8, and labels, ``(samples,)`` int64."""
+
+    @abstractmethod
+    def draw_parts(
+        self, labels: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The indices of the training, validation and test samples, of the labels of all images."""
+
+    @property
+    def split(self) -> Split:
+        """The samples of each part and their resolutions; ``train`` before ``train_size`` cuts it.
+
+        Raises:
+            RuntimeError: before :meth:`setup`.
+        """
+        if self._split is None:
+            raise RuntimeError("the split is drawn by setup(); call it first")
+        return self._split
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the images and draw the split, or load ``split_file``; once, whatever the stage.
+
+        Raises:
+            FileNotFoundError: if the data or ``split_file`` is missing.
+            ValueError: if ``split_file`` is damaged or of another data set or other resolutions, or if there
+                are fewer training samples than ``train_size``.
+        """
+        if self._split is not None:
+            return
+        self._images, self._labels = self.load_images()
+        if self.split_file is None:
+            self._split = self._draw_split(self._labels.numpy())
+        else:
+            self.load_split(self.split_file)
+        available = len(self.split.train)
+        if self.train_size is not None and self.train_size > available:
+            raise ValueError(
+                f"train_size must be at most the {available} training samples, got {self.train_size}"
+            )
+
+    def save_split(self, path: str | Path) -> None:
+        """Write the split to ``path``, a NumPy archive (``.npz``) for ``split_file``; on one process only."""
+        self.split.save(Path(path))
+
+    def load_split(self, path: str | Path) -> None:
+        """Use the split that :meth:`save_split` wrote to ``path``.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged or of another data set or other resolutions.
+        """
+        if self._labels is None:
+            self._images, self._labels = self.load_images()
+        split = Split.load(Path(path))
+        mismatch = f"split_file {path} does not fit: "
+        if split.dataset != self.dataset:
+            raise ValueError(f"{mismatch}it splits {split.dataset!r}, the data set is {self.dataset!r}")
+        expected = fingerprint(self._labels.numpy())
+        if split.fingerprint != expected:
+            raise ValueError(
+                f"{mismatch}it splits {split.fingerprint[0]} samples with label checksum "
+                f"{split.fingerprint[1]}, the data set has {expected[0]} with {expected[1]}; "
+                "set the same sizes and seed, or leave split_file out"
+            )
+        for part in PARTS:
+            allowed = self.train_resolutions if part == "train" else self.resolutions
+            unexpected = sorted(set(split.resolutions(part).tolist()) - set(allowed))
+            if unexpected:
+                raise ValueError(
+                    f"{mismatch}its {part} samples have the resolutions {unexpected}, not in {allowed}; "
+                    "set the same resolutions and held_out_resolutions, or leave split_file out"
+                )
+        self._split = split
+
+    def train_dataloader(self) -> BatchLoader:
+        """Augmented training batches, shuffled in each epoch.
+
+        Raises:
+            ValueError: if a resolution has fewer samples than there are processes.
+            RuntimeError: if the trainer is set to overfit batches, for which it would replace the sampler.
+        """
+        overfit_batches = getattr(self.trainer, "overfit_batches", 0)
+        if overfit_batches:
+            raise RuntimeError(
+                f"trainer.overfit_batches must be 0, got {overfit_batches}: it would break up "
+                "the batches of one resolution; set data.train_size to overfit a few samples"
+            )
+        sampler = TrainingBatches(
+            self.split.train[: self.train_size],
+            self.split.train_resolutions[: self.train_size],
+            self.batch_size,
+            self.seed,
+            *self._process(),
+        )
+        images = self._prepared_images(self.shift_augmentation, self.affine_augmentation)
+        return make_loader(images, sampler, self.num_workers)
+
+    def val_dataloader(self) -> BatchLoader:
+        """The validation samples, each at its own resolution."""
+        return self._evaluation_loader("val", self.split.val_resolutions)
+
+    def test_dataloader(self) -> list[BatchLoader]:
+        """The test samples twice: each at its own resolution, then all at the finest."""
+        return [
+            self._evaluation_loader("test", self.split.test_resolutions),
+            self.finest_dataloader("test"),
+        ]
+
+    def finest_dataloader(self, part: Literal["val", "test"]) -> BatchLoader:
+        """The samples of a part, all at the finest resolution."""
+        return self._evaluation_loader(part, np.full(len(self.split.samples(part)), max(self.resolutions)))
+
+    def _evaluation_loader(self, part: Part, resolutions: NDArray[np.int64]) -> BatchLoader:
+        sampler = EvaluationBatches(
+            self.split.samples(part), resolutions, self.eval_batch_size, self.seed, *self._process()
+        )
+        return make_loader(self._prepared_images(), sampler, self.num_workers)
+
+    def _prepared_images(
+        self, shift: CircularShift | None = None, affine: RandomAffine | None = None
+    ) -> ResolutionImages:
+        assert self._images is not None
+        assert self._labels is not None
+        return ResolutionImages(
+            self._images, self._labels, self.downsampling, self.mean, self.std, shift, affine
+        )
+
+    def _process(self) -> tuple[int, int]:
+        """The rank of this process and the number of processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _draw_split(self, labels: NDArray[np.int64]) -> Split:
+        train, val, test = self.draw_parts(labels, np.random.default_rng([self.seed, _PARTS_STREAM]))
+        for part, samples in zip(PARTS, (train, val, test), strict=True):
+            if len(samples) == 0:
+                raise ValueError(f"{part}_size must leave at least one sample to the {part} part, got 0")
+        generator = np.random.default_rng([self.seed, _DEALING_STREAM])
+        train_resolutions = deal_resolutions(labels[train], self.train_resolutions, generator)
+        strata = labels[train] * (max(self.resolutions) + 1) + train_resolutions
+        order = stratified_order(
+            np.unique(strata, return_inverse=True)[1], np.random.default_rng([self.seed, _SUBSET_STREAM])
+        )
+        return Split(
+            train=train[order],
+            val=val,
+            test=test,
+            train_resolutions=train_resolutions[order],
+            val_resolutions=deal_resolutions(labels[val], self.resolutions, generator),
+            test_resolutions=deal_resolutions(labels[test], self.resolutions, generator),
+            seed=self.seed,
+            dataset=self.dataset,
+            fingerprint=fingerprint(labels),
+        )
+
+
+def draw_stratified_parts(
+    labels: NDArray[np.int64], sizes: list[int], generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Disjoint random parts of the given sizes, each with every class in proportion.
+
+    Raises:
+        ValueError: if the sizes exceed the number of labels.
+    """
+    if sum(sizes) > len(labels):
+        raise ValueError(f"sizes must sum to at most the {len(labels)} samples, got {sizes}")
+    order = stratified_order(labels, generator)
+    ends = np.cumsum(sizes)
+    return [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int) -> None:
+    _require_at_least("image_size", image_size, 1)
+    if not resolutions:
+        raise ValueError("resolutions must name at least one resolution, got []")
+    for resolution in resolutions:
+        if (
+            not isinstance(resolution, int)
+            or isinstance(resolution, bool)
+            or not 1 <= resolution <= image_size
+        ):
+            raise ValueError(
+                f"resolutions must be integers from 1 to the image size of {image_size}, got {resolution!r}"
+            )
+    if len(set(resolutions)) < len(resolutions):
+        raise ValueError(f"resolutions must differ from each other, got {resolutions}")
+    unknown = sorted(set(held_out) - set(resolutions))
+    if unknown:
+        raise ValueError(f"held_out_resolutions must be among the resolutions {resolutions}, got {unknown}")
+    if len(set(held_out)) == len(resolutions):
+        raise ValueError(
+            "held_out_resolutions must leave at least one resolution to train on, got all of them"
+        )
+
+
+def _require_at_least(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
