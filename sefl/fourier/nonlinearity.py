@@ -333,11 +333,14 @@ class _ShellwiseActivation(torch.autograd.Function):
             weight_gradient = bias_gradient = None
             if weight is not None:
                 assert scale_gradient is not None and offset_gradient is not None
-                per_sample = scale_gradient.view(-1, batch, channels).to(inverse_deviation.dtype)
-                weight_gradient = (per_sample * inverse_deviation).sum(1).to(weight.dtype)
-                bias_gradient = offset_gradient.view(-1, batch, channels).sum(1).to(bias.dtype)
+                used = len(plan.bands)
+                per_sample = scale_gradient.view(used, batch, channels).to(inverse_deviation.dtype)
+                # Bands finer than the input took no part.
+                weight_gradient, bias_gradient = torch.zeros_like(weight), torch.zeros_like(bias)
+                weight_gradient[:used] = (per_sample * inverse_deviation).sum(1)
+                bias_gradient[:used] = offset_gradient.view(used, batch, channels).sum(1)
                 # scale = weight (variance + eps)^(-1/2), and the variance adds up squared coefficients.
-                energy_gradient = -per_sample * weight.unsqueeze(1) * inverse_deviation**3
+                energy_gradient = -per_sample * weight[:used].unsqueeze(1) * inverse_deviation**3
                 _add_energy_gradient(flat, energy_gradient.flatten(1).to(flat.dtype), plan, downstream)
         downstream = downstream.view_as(coefficients)
         return downstream, weight_gradient, bias_gradient, None, *trained_gradients

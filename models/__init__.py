@@ -1,0 +1,8 @@
+"""LightningModules and the networks they wrap."""
+
+from models.conv_classifier import ConvClassifier
+from models.fourier_classifier import FourierClassifier
+from models.scale_classifier import ScaleClassifier
+from models.schedules import OneCycle
+
+__all__ = ["ConvClassifier", "FourierClassifier", "OneCycle", "ScaleClassifier"]

@@ -1,0 +1,181 @@
+"""The truly scale-equivariant classifier of Rahman & Yeh (NeurIPS 2023), as configuration."""
+
+from collections.abc import Sequence
+from math import ceil, prod
+from typing import Literal
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.scale_classifier import ScaleClassifier
+from sefl.fourier import (
+    BandPooling,
+    CoefficientModule,
+    ScaleEquivariantMaxPool2d,
+    SpectralConv2d,
+    band,
+    to_coefficients,
+)
+
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
+
+
+class FourierBlock(CoefficientModule):
+    """Spectral convolution, then norm, activation and pooling: coefficients to coefficients."""
+
+    def __init__(self, convolution: SpectralConv2d, nonlinearity: ScaleEquivariantMaxPool2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.nonlinearity = nonlinearity
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        return self.nonlinearity(self.convolution(coefficients))
+
+
+class BandHead(nn.Module):
+    """One perceptron on the pooled features of every band: ``(batch, bands, features)`` to logits.
+
+    Layer norm, linear, dropout, layer norm, ReLU, linear, as published; shared by the bands, but for one learned
+    temperature per band: the logits of a band are multiplied by ``exp(log_scale)``.
+    """
+
+    # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
+    output_signal = "bands"
+
+    def __init__(self, features: int, hidden: int, classes: int, dropout: float, bands: int) -> None:
+        super().__init__()
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(features),
+            nn.Linear(features, hidden),
+            nn.Dropout(dropout),
+            nn.LayerNorm(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+        self.log_scale = nn.Parameter(torch.zeros(bands, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        scale = self.log_scale[: features.shape[1]].exp()
+        return self.perceptron(features) * scale
+
+
+class FourierClassifier(ScaleClassifier):
+    """Blocks on nested Fourier coefficients and a head over all bands; equivariant at every integer resolution.
+
+    ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to logits
+    ``(batch, bands, classes)``: one prediction per band from the base up to the one of ``r`` (two neighbouring
+    resolutions, 9 and 10, share a band). Band ``b``'s logits depend on frequencies up to ``b`` alone, so one pass at
+    the finest resolution holds the predictions at every coarser one.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        widths: output channels of each block.
+        kernel_size: taps per axis on the finest grid, one number or one per block.
+        pools: max-pooling window of each block, 1 for none; by default 1 throughout.
+        residual: 1 x 1 convolution beside each kernel.
+        activation: name of a function in ``torch.nn.functional``.
+        norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
+        oversampling: grid points of the non-linearities as a multiple of the critical number.
+        base_resolution: coarsest resolution of an input, and of the head's bands.
+        max_resolution: finest resolution of an input.
+        layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
+        head_cells: cells per axis that the head pools features to.
+        head_pool: ``"max"`` or ``"mean"``.
+        head_hidden: hidden units of the head.
+        head_dropout: dropout of the hidden units.
+        consistency_weight: weight of the scale-consistency hinge.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from an optimiser to its schedule.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 10,
+        widths: list[int] | None = None,
+        kernel_size: int | list[int] = 5,
+        pools: list[int] | None = None,
+        residual: bool = True,
+        activation: ActivationName = "relu",
+        norm: Literal["instance", "none"] = "instance",
+        oversampling: float = 1.0,
+        base_resolution: int = 8,
+        max_resolution: int = 28,
+        layer_base_resolution: int = 6,
+        head_cells: int = 2,
+        head_pool: Literal["max", "mean"] = "max",
+        head_hidden: int = 256,
+        head_dropout: float = 0.75,
+        consistency_weight: float = 1e-3,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels, classes, base_resolution, max_resolution, consistency_weight, optimizer, lr_scheduler
+        )
+        widths = [32, 64, 100, 100] if widths is None else widths
+        pools = [1] * len(widths) if pools is None else pools
+        kernel_sizes = [kernel_size] * len(widths) if isinstance(kernel_size, int) else kernel_size
+        for name, values in (("pools", pools), ("kernel_size", kernel_sizes)):
+            if len(values) != len(widths):
+                raise ValueError(f"{name} must have one entry per block, {len(widths)} as widths, got {values}")
+        if not widths:
+            raise ValueError("widths must name the channels of at least one block, got []")
+        if layer_base_resolution > base_resolution:
+            raise ValueError(
+                f"layer_base_resolution must be at most base_resolution ({base_resolution}), "
+                f"got {layer_base_resolution}"
+            )
+        if not hasattr(F, activation):
+            raise ValueError(f"activation must name a function in torch.nn.functional, got {activation!r}")
+        blocks = []
+        reached = 1
+        for inputs, outputs, size, window in zip(
+            [in_channels, *widths], widths, kernel_sizes, pools, strict=False
+        ):
+            finest = ceil(max_resolution / reached)
+            blocks.append(
+                FourierBlock(
+                    SpectralConv2d(
+                        inputs, outputs, size, finest, bias=norm == "none", residual=residual and size > 1
+                    ),
+                    ScaleEquivariantMaxPool2d(
+                        window,
+                        getattr(F, activation),
+                        ceil(layer_base_resolution / reached),
+                        finest,
+                        outputs if norm == "instance" else None,
+                        oversampling,
+                    ),
+                )
+            )
+            reached *= window
+        self.blocks = nn.Sequential(*blocks)
+        self.reduction = prod(pools)
+        self.pooling = BandPooling(
+            ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
+        )
+        bands = self._band_index(max_resolution) + 1
+        self.head = BandHead(widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check_images(images)
+        return self.head(self.pooling(self.blocks(to_coefficients(images))))
+
+    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
+        indices = [self._band_index(r) for r in self._resolutions(images, resolutions)]
+        return self(images)[:, indices]
+
+    def measured_layers(self) -> list[str]:
+        return [f"blocks.{index}" for index in range(len(self.blocks))] + ["head"]
+
+    def _band_index(self, resolution: int) -> int:
+        """Which entry of the head's bands belongs to a resolution."""
+        return band(ceil(resolution / self.reduction)) - band(ceil(self.base_resolution / self.reduction))

@@ -1,0 +1,207 @@
+"""What every classifier of images at several resolutions shares: losses, metrics, optimisers."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+
+from models.schedules import OneCycle
+from sefl.fourier import downsample
+from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
+
+Batch = tuple[Tensor, Tensor]
+
+
+class ScaleClassifier(LightningModule):
+    """Base of the classifiers: a subclass gives ``forward`` and, where it has a cheaper way, the predictions.
+
+    ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, bands from coarse to
+    fine, the last one being the prediction at the resolution of the input.
+
+    The loss is the cross-entropy summed over the bands, plus ``consistency_weight`` times
+    ``max(L_b - L_{b-1}, 0)`` per sample and pair of neighbouring bands (NeurIPS 2023, section 4.3; the published code
+    compares batch means). Regularisation is the optimiser's weight decay.
+
+    Logged: ``train/loss``; ``val/loss``, ``val/accuracy``, ``val/scale_consistency``; and the same for ``test``,
+    with ``test/accuracy_r`` for each resolution ``r``. A first test loader holds each sample at its own resolution, and
+    a second, if there is one, the samples at the finest, over which scale consistency is measured.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        base_resolution: coarsest resolution of an input.
+        max_resolution: finest resolution of an input.
+        consistency_weight: weight of the scale-consistency hinge.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from the optimiser to its schedule; :class:`models.schedules.OneCycle` steps with the optimiser,
+            any other once per epoch.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        base_resolution: int,
+        max_resolution: int,
+        consistency_weight: float,
+        optimizer: OptimizerCallable,
+        lr_scheduler: LRSchedulerCallable | None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("classes", classes)):
+            if value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value}")
+        if not 1 <= base_resolution <= max_resolution:
+            raise ValueError(
+                f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
+            )
+        if consistency_weight < 0:
+            raise ValueError(f"consistency_weight must not be negative, got {consistency_weight}")
+        self.in_channels = in_channels
+        self.classes = classes
+        self.base_resolution = base_resolution
+        self.max_resolution = max_resolution
+        self.consistency_weight = consistency_weight
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        resolutions = range(base_resolution, max_resolution + 1)
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_accuracy, self.test_accuracy = (
+            PerResolutionAccuracy(resolutions),
+            PerResolutionAccuracy(resolutions),
+        )
+        self.val_consistency, self.test_consistency = ScaleConsistency(), ScaleConsistency()
+        self.test_monotone = ScaleConsistency(strict=True)
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(batch, bands, classes)`` of images ``(batch, in_channels, r, r)``."""
+
+    @abstractmethod
+    def measured_layers(self) -> list[str]:
+        """Names of the modules whose equivariance ``callbacks.EquivarianceMonitor`` measures by default."""
+
+    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
+        """Logits at each of ``resolutions`` for the images ideally downsampled to it.
+
+        Args:
+            images: ``(batch, in_channels, r, r)``.
+            resolutions: by default every integer from ``base_resolution`` to ``r``.
+
+        Returns:
+            ``(batch, len(resolutions), classes)``.
+
+        Raises:
+            ValueError: if a resolution is below the base or above that of the images.
+        """
+        resolutions = self._resolutions(images, resolutions)
+        return torch.stack([self(downsample(images, r))[:, -1] for r in resolutions], dim=1)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        images, labels = batch
+        losses = self.band_losses(self(images), labels)
+        increase = (losses[:, 1:] - losses[:, :-1]).clamp(min=0).sum(1).mean()
+        loss = losses.sum(1).mean() + self.consistency_weight * increase
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss_finest", losses[:, -1].mean())
+        self.log("train/consistency_hinge", increase)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        losses = self.band_losses(logits, labels)
+        self.val_loss.update(losses[:, -1])
+        self.val_accuracy.update(logits[:, -1], labels, images.shape[-1])
+        self.val_consistency.update(losses)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self.val_loss.compute(), prog_bar=True)
+        accuracy = self.val_accuracy.compute()
+        self.log("val/accuracy", accuracy["overall"].float(), prog_bar=True)
+        self.log("val/scale_consistency", self.val_consistency.compute().float())
+        for metric in (self.val_loss, self.val_accuracy, self.val_consistency):
+            metric.reset()
+
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        images, labels = batch
+        if dataloader_idx == 0:
+            logits = self(images)[:, -1]
+            self.test_loss.update(F.cross_entropy(logits.float(), labels, reduction="none"))
+            self.test_accuracy.update(logits, labels, images.shape[-1])
+        else:
+            losses = self.band_losses(self.predict_all_resolutions(images), labels)
+            self.test_consistency.update(losses)
+            self.test_monotone.update(losses)
+
+    def on_test_epoch_end(self) -> None:
+        self.log("test/loss", self.test_loss.compute())
+        for resolution, accuracy in self.test_accuracy.compute().items():
+            if resolution == "overall":
+                self.log("test/accuracy", accuracy.float())
+            elif not accuracy.isnan():
+                self.log(f"test/accuracy_{resolution}", accuracy.float())
+        # Every process agrees on the count once it is summed, so that all log or none does.
+        for name, metric in (
+            ("test/scale_consistency", self.test_consistency),
+            ("test/scale_consistency_monotone", self.test_monotone),
+        ):
+            value = metric.compute()
+            if not value.isnan():
+                self.log(name, value.float())
+        for metric in (self.test_loss, self.test_accuracy, self.test_consistency, self.test_monotone):
+            metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = self.lr_scheduler(optimizer)
+        interval = "epoch"
+        if isinstance(scheduler, OneCycle):
+            scheduler.span(int(self.trainer.estimated_stepping_batches))
+            interval = "step"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+    @staticmethod
+    def band_losses(logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each sample at each band: ``(batch, bands, classes)``, ``(batch,)`` to ``(batch, bands)``."""
+        bands = logits.shape[1]
+        losses = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.repeat_interleave(bands), reduction="none"
+        )
+        return losses.view(-1, bands)
+
+    def _resolutions(self, images: Tensor, resolutions: Sequence[int] | None) -> Sequence[int]:
+        finest = images.shape[-1]
+        if resolutions is None:
+            return range(self.base_resolution, finest + 1)
+        outside = [r for r in resolutions if not self.base_resolution <= r <= finest]
+        if outside:
+            raise ValueError(
+                f"resolutions must lie between base_resolution {self.base_resolution} and the images' {finest}, "
+                f"got {outside}"
+            )
+        return resolutions
+
+    def _check_images(self, images: Tensor) -> None:
+        shape = tuple(images.shape)
+        if images.dim() != 4 or shape[2] != shape[3]:
+            raise ValueError(f"images must be square, (batch, channels, r, r), got shape {shape}")
+        if shape[1] != self.in_channels:
+            raise ValueError(f"images must have in_channels={self.in_channels}, got {shape[1]}")
+        if not self.base_resolution <= shape[2] <= self.max_resolution:
+            raise ValueError(
+                f"images of resolution {shape[2]} are outside the model's range, base_resolution "
+                f"{self.base_resolution} to max_resolution {self.max_resolution}"
+            )
