@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from datamodules.augmentation import affine_matrices
+from datamodules.augmentation import affine_coordinates, affine_matrices
 from datamodules.batches import seeded_generator
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
 
@@ -49,8 +49,11 @@ class Glyphs(ScaleDataModule):
 
     Args:
         image_size: pixels per side at full resolution, at least 8.
-        train_samples, val_samples, test_samples: the sizes of the parts.
-        mean, std: normalisation.
+        train_samples: the size of the training part.
+        val_samples: the size of the validation part.
+        test_samples: the size of the test part.
+        mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the default images.
+        std: what each pixel is divided by.
         **common: the other arguments of :class:`ScaleDataModule`.
 
     Raises:
@@ -63,8 +66,8 @@ class Glyphs(ScaleDataModule):
         train_samples: int = 4_000,
         val_samples: int = 1_000,
         test_samples: int = 1_000,
-        mean: float = 0.3,
-        std: float = 0.25,
+        mean: float = 0.36,
+        std: float = 0.26,
         **common: Any,
     ) -> None:
         sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
@@ -186,7 +189,7 @@ def _place(
     # Digits differ in width, too.
     matrices[:, 0] *= (1.3 ** (2 * uniform[:, 5:] - 1)).expand(-1, 3)
     fine = SUPERSAMPLING * image_size
-    grid = F.affine_grid(matrices, [batch, 1, fine, fine], align_corners=False)
+    grid = affine_coordinates(matrices, fine, fine).permute(0, 2, 3, 1)
     drawn = F.grid_sample(glyphs[labels, variant].unsqueeze(1), grid, mode="bilinear", align_corners=False)
     return F.avg_pool2d(drawn, SUPERSAMPLING)
 

@@ -31,9 +31,10 @@ class MNISTScale(ScaleDataModule):
     Args:
         data_dir: the folder that has, or gets, ``MNIST/raw``.
         download: fetch what is missing.
-        protocol: ``pool`` or ``standard``.
+        protocol: ``pool`` (10,000 training images of all 70,000) or ``standard`` (the official test images).
         val_size: validation samples.
-        mean, std: normalisation, by default that of the official training images.
+        mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the training images.
+        std: what each pixel is divided by.
         shift_augmentation: as in :class:`ScaleDataModule`; by default the published one, ``null`` for none.
         **common: the other arguments of :class:`ScaleDataModule`.
 
