@@ -1,0 +1,201 @@
+"""Pictures of equivariance errors: a heat map of layers x transformations, curves over the resolution."""
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from callbacks.equivariance_table import EquivarianceRow
+from callbacks.transformations import parameter_order
+
+# Squared relative rounding of float32; the scale reaches down to it at least, so that pictures of different
+# epochs and models compare.
+FLOAT32_ROUNDING = -14
+COLORS = "viridis"
+SPOKEN = {
+    "downsample": "downsampled to resolution",
+    "rotate": "rotated by degrees",
+    "shift": "shifted by pixels",
+}
+MISSING = "#e8e8e8"
+
+
+def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
+    """Mean error of each layer (rows) under each transformation and parameter (columns), log colours.
+
+    Every cell is annotated with its log10; exact zeros say "0" and take the lowest colour, NaN is grey and
+    says so, what was not measured is grey and blank.
+    """
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    transformations = list(dict.fromkeys(row.transformation for row in rows))
+    columns = [
+        (name, parameter)
+        for name in transformations
+        for parameter in sorted(
+            {row.parameter for row in rows if row.transformation == name}, key=parameter_order
+        )
+    ]
+    values = np.full((len(layers), len(columns)), np.nan)
+    measured = np.zeros(values.shape, dtype=bool)
+    for row in rows:
+        cell = layers.index(row.layer), columns.index((row.transformation, row.parameter))
+        values[cell], measured[cell] = row.mean, True
+    lowest, highest = _exponents([row.mean for row in rows])
+    with np.errstate(divide="ignore"):
+        exponents = np.log10(values)
+    shown = np.clip(exponents, lowest, highest)
+
+    longest_name = max(map(len, layers))
+    width = 1.6 + 0.085 * longest_name + 0.46 * len(columns)
+    figure = _figure(max(width, 5.0), 1.5 + 0.36 * len(layers))
+    axes = figure.subplots()
+    norm = Normalize(lowest, highest)
+    colormap = colormaps[COLORS].with_extremes(bad=MISSING)
+    image = axes.imshow(shown, cmap=colormap, norm=norm, aspect="auto")
+    for (i, j), exponent in np.ndenumerate(exponents):
+        color = "w" if norm(np.clip(exponent, lowest, highest)) < 0.6 else "k"
+        if measured[i, j]:
+            axes.text(
+                j,
+                i,
+                _annotation(values[i, j]),
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color=color,
+                in_layout=False,
+            )
+
+    axes.set_yticks(range(len(layers)), layers, fontsize=9)
+    _label_columns(axes, columns)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(layers)) - 0.5, minor=True)
+    axes.grid(which="minor", color="w", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10.5, loc="left", pad=10)
+    bar = figure.colorbar(image, ax=axes, pad=0.015, aspect=30, fraction=0.035)
+    bar.set_label("mean relative squared error\n(in the cells: log10)", fontsize=8.5)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=0)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda exponent, _: rf"$10^{{{exponent:.0f}}}$"))
+    return figure
+
+
+def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
+    """Mean (solid) and maximum (dashed) error of each layer over a numeric parameter.
+
+    One panel per transformation that has at least two numeric parameters; ``None`` if there is none. Exact
+    zeros, which a log axis cannot show, are drawn at its lower edge, and a note says so; infinite errors at
+    its upper edge.
+    """
+    numeric: dict[str, list[EquivarianceRow]] = {}
+    for row in rows:
+        if isinstance(row.parameter, int):
+            numeric.setdefault(row.transformation, []).append(row)
+    panels = {name: here for name, here in numeric.items() if len({row.parameter for row in here}) > 1}
+    if not panels:
+        return None
+    layers = list(dict.fromkeys(row.layer for here in panels.values() for row in here))
+    plotted = [row for here in panels.values() for row in here]
+    lowest, highest = _exponents([value for row in plotted for value in (row.mean, row.max)])
+    figure = _figure(2.2 + 5.2 * len(panels), max(4.0, 1.2 + 0.24 * len(layers)))
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    colors = list(colormaps["tab10"](range(10)))
+    if len(layers) > len(colors):
+        colors = list(colormaps["turbo"](np.linspace(0.05, 0.95, len(layers))))
+    for axes, (name, here) in zip(all_axes, panels.items(), strict=True):
+        for layer, color, marker in zip(layers, colors, cycle("osD^vPX"), strict=False):
+            of_layer = sorted((row for row in here if row.layer == layer), key=lambda row: int(row.parameter))
+            at = [int(row.parameter) for row in of_layer]
+            mean, largest = (
+                np.clip([getattr(row, which) for row in of_layer], 10.0**lowest, 10.0**highest)
+                for which in ("mean", "max")
+            )
+            axes.plot(
+                at,
+                mean,
+                color=color,
+                marker=marker,
+                markersize=3.5,
+                linewidth=1.4,
+                clip_on=False,
+                label=layer,
+            )
+            axes.plot(at, largest, color=color, linestyle=(0, (4, 2)), linewidth=0.8)
+        _style_curves(axes, name, sorted({int(row.parameter) for row in here}), lowest, highest)
+    exact = any(row.mean == 0 or row.max == 0 for row in plotted)
+    all_axes[0].set_ylabel("relative squared error", fontsize=9)
+    figure.supxlabel(
+        "solid: mean, dashed: maximum over samples" + "; exact zeros are drawn at the lower edge" * exact,
+        fontsize=8,
+        color="0.35",
+    )
+    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
+    all_axes[-1].legend(
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0,
+        frameon=False,
+        fontsize=8.5,
+        title_fontsize=9,
+    )
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _exponents(values: Sequence[float]) -> tuple[int, int]:
+    """The decades that a scale covers: from float32 rounding, or below, to 1, or above."""
+    positive = [math.log10(value) for value in values if 0 < value < math.inf]
+    return min([FLOAT32_ROUNDING, *map(math.floor, positive)]), max([0, *map(math.ceil, positive)])
+
+
+def _annotation(value: float) -> str:
+    return f"{math.log10(value):.1f}" if 0 < value < math.inf else f"{value:g}"
+
+
+def _spoken(transformation: str) -> str:
+    return SPOKEN.get(transformation, transformation.replace("_", " "))
+
+
+def _label_columns(axes: Axes, columns: Sequence[tuple[str, object]]) -> None:
+    """Parameters under the columns, and under these the transformation they belong to, over its columns."""
+    names = [name for name, _ in columns]
+    groups = list(dict.fromkeys(names))
+    widths = {name: names.count(name) for name in groups}
+    ticks = ["" if name.endswith(f"_{parameter}") else str(parameter) for name, parameter in columns]
+    axes.set_xticks(range(len(columns)), ticks, fontsize=9)
+    below = axes.secondary_xaxis("bottom")
+    centers = [names.index(name) + (widths[name] - 1) / 2 for name in groups]
+    labels = [_spoken(name) if widths[name] > 6 else _spoken(name).replace(" ", "\n") for name in groups]
+    below.set_xticks(centers, labels, fontsize=9)
+    below.tick_params(length=0, pad=20)
+    below.spines[:].set_visible(False)
+    for name in groups[1:]:
+        axes.axvline(names.index(name) - 0.5, color="w", linewidth=5)
+
+
+def _style_curves(axes: Axes, name: str, parameters: list[int], lowest: int, highest: int) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
+    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())
+    step = math.ceil(len(parameters) / 12)
+    axes.xaxis.set_major_locator(FixedLocator(parameters[::step]))
+    axes.set_xlabel(_spoken(name), fontsize=9)
+    axes.tick_params(labelsize=8.5, length=2)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,312 @@
+"""Measure how far from equivariant every layer of a network is, while it trains."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch.distributed as dist
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from callbacks.equivariance_figures import curves, heat_map
+from callbacks.equivariance_table import EquivarianceRow, append_csv, combined, scalars
+from callbacks.layer_outputs import default_layers, layer_outputs, select_layers, undisturbed
+from callbacks.transformations import (
+    IdealDownsampling,
+    NotMeasurable,
+    Parameter,
+    Transformation,
+    parameter_order,
+)
+from sefl.metrics import EquivarianceError
+from sefl.metrics.functional import float64_device, in_float64
+
+FOLDER = "equivariance"
+
+Key = tuple[str, str, Parameter]
+Reason = tuple[str, str]
+
+
+class EquivarianceMonitor(pl.Callback):
+    """Measures the equivariance error of a network's layers at every validation (and test) step.
+
+    For layer ``f``, transformation ``T`` and image ``x``, in float64,
+
+        ``|| T f(x) - f(T x) ||^2 / || T f(x) ||^2``
+
+    where ``f`` is the network up to and including the layer: mean and maximum over all samples of the epoch,
+    the same numbers on any number of processes. The network runs as in validation, in the Trainer's
+    precision, so that 32-bit networks show about 1e-13 where they are exact. Training goes on bit for bit as
+    without the callback.
+
+    It works on any LightningModule whose ``forward`` takes images alone. Where features transform in another
+    way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or invariant vectors do, a
+    module declares ``output_signal`` (see ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be
+    measured is reported once, with the reason, and the others are measured.
+
+    After each epoch :attr:`results` holds the rows of the table, and rank zero
+
+    * logs ``equivariance/<layer>/<transformation>/<parameter>`` (mean), ``.../mean`` and ``.../max``, and
+    over all
+      layers ``equivariance/<transformation>/mean`` and ``.../max``, which other callbacks can monitor;
+      ``equivariance_test/...`` in ``trainer.test``;
+    * writes ``equivariance/<fit, validate or test>.csv`` of all epochs and, with ``figures``, PNGs of the
+    latest one
+      into the run folder (``trainer.log_dir``), and sends the figures to W&B where that is a logger.
+
+    Args:
+        layers: module names as in ``named_modules()``, or :mod:`fnmatch` patterns of them. By default those
+        that the
+            model's ``measured_layers()`` lists, or its top-level blocks if it has no such method.
+        transformations: by default ideal downsampling to every resolution from the model's
+        ``base_resolution``. samples_per_step: at most how many images of each batch are measured.
+        every_n_steps: measure every n-th batch of an epoch. figures: whether to draw heat map and curves.
+
+    Raises:
+        ValueError: for counts below one or transformations of one name; when the Trainer starts, before any
+        training,
+            if a name in ``layers`` matches no module.
+    """
+
+    def __init__(
+        self,
+        layers: list[str] | None = None,
+        transformations: list[Transformation] | None = None,
+        samples_per_step: int = 8,
+        every_n_steps: int = 1,
+        figures: bool = True,
+    ) -> None:
+        super().__init__()
+        for argument, value in {"samples_per_step": samples_per_step, "every_n_steps": every_n_steps}.items():
+            if value < 1:
+                raise ValueError(f"{argument} must be at least 1, got {value}")
+        self.layers = layers
+        self.transformations = [IdealDownsampling()] if transformations is None else transformations
+        names = [transformation.name for transformation in self.transformations]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"transformations must be at least one, of different names, got {names}")
+        self.samples_per_step = samples_per_step
+        self.every_n_steps = every_n_steps
+        self.figures = figures
+
+        self.results: list[EquivarianceRow] = []
+        """The table of the latest epoch: by layer in the model's order, transformation, parameter."""
+        self.unmeasured: dict[Reason, str] = {}
+        """Why a layer could not be measured under a transformation, by ``(layer, transformation)``."""
+        self._selected: list[str] = []
+        self._reported: set[Reason] = set()
+        self._errors: dict[Key, EquivarianceError] = {}
+
+    def images(self, batch: Any) -> Tensor:
+        """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
+
+        Raises:
+            TypeError: if that is no floating-point tensor ``(batch, channels, height, width)``.
+        """
+        if isinstance(batch, Mapping):
+            batch = batch.get("image")
+        elif isinstance(batch, Sequence):
+            batch = batch[0]
+        if not isinstance(batch, Tensor) or batch.dim() != 4 or not batch.is_floating_point():
+            found = (
+                f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+            )
+            raise TypeError(
+                "batch: EquivarianceMonitor needs floating-point images (batch, channels, height, width) as its "
+                f"first item or item 'image', got {found}; override the method images(batch)"
+            )
+        return batch
+
+    # Layers are selected when the Trainer starts rather than in setup(), which runs before the model's own
+    # setup() and configure_model() have built them.
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._select(pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._select(pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._select(pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._step(trainer, pl_module, batch, batch_idx)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._step(trainer, pl_module, batch, batch_idx)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "equivariance")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "equivariance_test")
+
+    def _select(self, pl_module: pl.LightningModule) -> None:
+        declared: Callable[[], list[str]] | None = getattr(pl_module, "measured_layers", None)
+        if self.layers is not None:
+            self._selected = select_layers(pl_module, self.layers)
+        elif declared is not None:
+            self._selected = select_layers(
+                pl_module, declared(), f"{type(pl_module).__name__}.measured_layers()"
+            )
+        else:
+            self._selected = default_layers(pl_module)
+        for transformation in self.transformations:
+            transformation.setup(pl_module)
+        self._errors = {}
+
+    def _step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        images = self.images(batch)
+        if trainer.sanity_checking or batch_idx % self.every_n_steps:
+            return
+        with undisturbed(pl_module):
+            self._measure(trainer, pl_module, images[: self.samples_per_step].detach())
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> None:
+        image_size = (images.shape[-2], images.shape[-1])
+        applicable = [
+            (transformation, parameter)
+            for transformation in self.transformations
+            for parameter in transformation.parameters(image_size)
+        ]
+        if not applicable or not self._selected:
+            return
+        precision = trainer.precision_plugin.forward_context
+        outputs, failure = layer_outputs(pl_module, self._selected, images, precision)
+        if failure is not None:
+            raise failure
+        for transformation, parameter in applicable:
+            moved = transformation.image(in_float64(images), parameter).to(images)
+            of_moved, failure = layer_outputs(pl_module, self._selected, moved, precision)
+            for layer in self._selected:
+                output, other = outputs[layer], of_moved[layer]
+                try:
+                    if isinstance(output, NotMeasurable):
+                        raise output
+                    if isinstance(other, NotMeasurable) and failure is not None:
+                        shape = " x ".join(map(str, moved.shape[-2:]))
+                        raise NotMeasurable(
+                            f"the model fails on images of {shape} pixels before or in it: {failure}"
+                        )
+                    if isinstance(other, NotMeasurable):
+                        raise other
+                    expected = output.transformed(transformation, parameter, image_size, like=other)
+                except NotMeasurable as reason:
+                    self.unmeasured.setdefault((layer, transformation.name), str(reason))
+                    continue
+                error = self._error((layer, transformation.name, parameter), images)
+                error.update(expected.batch_first(), other.batch_first())
+
+    def _error(self, key: Key, images: Tensor) -> EquivarianceError:
+        if key not in self._errors:
+            device = float64_device(images.device)
+            self._errors[key] = EquivarianceError(sync_on_compute=False).to(device)
+        return self._errors[key]
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, prefix: str) -> None:
+        if trainer.sanity_checking:
+            return
+        self._gather(trainer)
+        self._report()
+        for name in dict.fromkeys(row.transformation for row in self.results):
+            mean, largest = combined(row for row in self.results if row.transformation == name)
+            # Every process has the same value; the reduction only keeps Lightning from asking for one.
+            pl_module.log(f"{prefix}/{name}/mean", mean, sync_dist=True)
+            pl_module.log(f"{prefix}/{name}/max", largest, sync_dist=True, reduce_fx="max")
+        folder = (
+            Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
+        )  # asked on all ranks: it is broadcast
+        if trainer.is_global_zero and self.results:
+            named = scalars(self.results, prefix) | {"epoch": trainer.current_epoch}
+            for logger in trainer.loggers:
+                logger.log_metrics(named, step=trainer.global_step)
+                logger.save()
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it from outside
+                self._write(trainer, folder, prefix)
+
+    def _gather(self, trainer: pl.Trainer) -> None:
+        """Add up what all processes measured; each says what it has, as their batches may differ in size."""
+        states = {
+            key: {"total": error.total.cpu(), "largest": error.largest.cpu(), "count": error.count.cpu()}
+            for key, error in self._errors.items()
+        }
+        shards: list[Any] = [(states, self.unmeasured)]
+        if trainer.world_size > 1:
+            shards = [None] * trainer.world_size
+            dist.all_gather_object(shards, (states, self.unmeasured))
+        merged: dict[Key, EquivarianceError] = {}
+        reasons: dict[Reason, str] = {}
+        for states, unmeasured in shards:
+            reasons = unmeasured | reasons
+            for key, state in states.items():
+                merged.setdefault(key, EquivarianceError(sync_on_compute=False)).merge_state(state)
+        self.unmeasured = reasons
+        self.results = [
+            EquivarianceRow(*key, (error.total / error.count).item(), error.largest.item(), int(error.count))
+            for key, error in sorted(merged.items(), key=lambda item: self._order(item[0]))
+        ]
+        self._errors = {}
+
+    def _order(self, key: Key) -> tuple[int, int, tuple[bool, int, str]]:
+        layer, transformation, parameter = key
+        names = [transformation.name for transformation in self.transformations]
+        return self._selected.index(layer), names.index(transformation), parameter_order(parameter)
+
+    def _report(self) -> None:
+        """Say once what could not be measured, and why."""
+        layers_by_reason: dict[str, list[str]] = {}
+        for (layer, transformation), reason in self.unmeasured.items():
+            if (layer, transformation) not in self._reported:
+                layers = layers_by_reason.setdefault(reason, [])
+                layers += [] if layer in layers else [layer]
+        if layers_by_reason:
+            lines = [f"{', '.join(layers)}: {reason}" for reason, layers in layers_by_reason.items()]
+            rank_zero_warn("EquivarianceMonitor does not measure\n  " + "\n  ".join(lines))
+        elif not self.results and not self._reported:
+            names = [transformation.name for transformation in self.transformations]
+            rank_zero_warn(
+                f"EquivarianceMonitor measured nothing: none of {names} applied to the images it saw, "
+                f"or there was nothing to measure among the layers {self._selected}"
+            )
+        self._reported |= set(self.unmeasured)
+
+    def _write(self, trainer: pl.Trainer, folder: Path, prefix: str) -> None:
+        stage = str(trainer.state.fn.value) if trainer.state.fn else "fit"
+        append_csv(folder / f"{stage}.csv", self.results, trainer.current_epoch, trainer.global_step)
+        if not self.figures:
+            return
+        during = {"fit": f"validation in epoch {trainer.current_epoch}", "validate": "validation"}.get(
+            stage, stage
+        )
+        title = f"Equivariance error of {type(trainer.lightning_module).__name__}, {during}"
+        drawn: dict[str, Figure | None] = {
+            "heatmap": heat_map(self.results, title),
+            "curves": curves(self.results, title),
+        }
+        for kind, figure in drawn.items():
+            if figure is None:
+                continue
+            picture = folder / f"{stage}-{kind}.png"
+            figure.savefig(picture)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image(f"{prefix}/{kind}", [str(picture)], step=trainer.global_step)

@@ -1,0 +1,81 @@
+"""What ``callbacks.EquivarianceMonitor`` measures: rows of a table, scalars, the CSV file of all epochs."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+
+from callbacks.transformations import Parameter
+
+
+@dataclass(frozen=True)
+class EquivarianceRow:
+    """Relative squared equivariance error of one layer under one transformation, over ``count`` samples."""
+
+    layer: str
+    transformation: str
+    parameter: Parameter
+    mean: float
+    max: float
+    count: int
+
+
+def combined(rows: Iterable[EquivarianceRow]) -> tuple[float, float]:
+    """Mean over all samples of these rows, and maximum. NaN in a row stays NaN.
+
+    >>> coarse = EquivarianceRow("conv", "downsample", 8, mean=1.0, max=3.0, count=1)
+    >>> combined([coarse, EquivarianceRow("conv", "downsample", 9, mean=2.0, max=2.0, count=3)])
+    (1.75, 3.0)
+    """
+    rows = list(rows)
+    means, largest, counts = (
+        torch.tensor([getattr(row, name) for row in rows], dtype=torch.float64)
+        for name in ("mean", "max", "count")
+    )
+    return (means @ counts / counts.sum()).item(), largest.amax().item()
+
+
+def scalars(rows: Sequence[EquivarianceRow], prefix: str) -> dict[str, float]:
+    """What goes to the loggers, by name.
+
+    ``<prefix>/<layer>/<transformation>/<parameter>`` is the mean over samples; ``.../mean`` and ``.../max``
+    of a layer and a transformation are over all parameters.
+
+    >>> rows = [EquivarianceRow("a", "downsample", 14, mean=0.5, max=0.75, count=8)]
+    >>> for name, value in scalars(rows, "equivariance").items():
+    ...     f"{name} {value}"
+    'equivariance/a/downsample/14 0.5'
+    'equivariance/a/downsample/mean 0.5'
+    'equivariance/a/downsample/max 0.75'
+    """
+    named: dict[str, float] = {}
+    for layer, transformation in dict.fromkeys((row.layer, row.transformation) for row in rows):
+        here = [row for row in rows if (row.layer, row.transformation) == (layer, transformation)]
+        name = f"{prefix}/{layer}/{transformation}"
+        named |= {f"{name}/{row.parameter}": row.mean for row in here}
+        named[f"{name}/mean"], named[f"{name}/max"] = combined(here)
+    return named
+
+
+def append_csv(file: Path, rows: Sequence[EquivarianceRow], epoch: int, step: int) -> None:
+    """Add this epoch's rows to the history in ``file``.
+
+    Rows of this step or a later one are what a run that was interrupted or started anew had written; they are
+    replaced. The file is never seen half-written.
+    """
+    header = ["epoch", "step", *(field.name for field in fields(EquivarianceRow))]
+    history: list[dict[str, object]] = []
+    if file.exists():
+        with file.open(newline="") as stream:
+            history = [dict(row) for row in csv.DictReader(stream) if int(row["step"]) < step]
+    history += [{"epoch": epoch, "step": step, **asdict(row)} for row in rows]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".csv.part")
+    with unfinished.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, header)
+        writer.writeheader()
+        writer.writerows(history)
+    os.replace(unfinished, file)

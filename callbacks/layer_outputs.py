@@ -1,0 +1,218 @@
+"""Which layers of a model to look at, and what each puts out, without disturbing the model."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.loss import _Loss
+from torchmetrics import Metric, MetricCollection
+
+from callbacks.transformations import NotMeasurable, Parameter, Size, Transformation
+from sefl.fourier import CoefficientModule
+from sefl.metrics.functional import in_float64
+
+Signal = Literal["grid", "coefficients", "features", "bands"]
+SIGNAL_BY_AXES: dict[int, Signal] = {4: "grid", 2: "features"}
+LEAST_AXES: dict[Signal, int] = {"grid": 4, "coefficients": 4, "features": 1, "bands": 2}
+MOST_NAMES_IN_AN_ERROR = 40
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What a layer put out, in float64, and how transformations act on it.
+
+    ``signal`` is one of
+
+    * ``"grid"``: pixels ``(batch, channels, h, w)``;
+    * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``;
+    * ``"features"``: ``(batch, ...)``, on which every transformation acts trivially;
+    * ``"bands"``: ``(batch, bands, ...)`` from coarse to fine, of which downsampling keeps the leading ones.
+    """
+
+    signal: Signal
+    values: Tensor
+
+    def transformed(
+        self, transformation: Transformation, parameter: Parameter, image_size: Size, like: "LayerOutput"
+    ) -> "LayerOutput":
+        """``T f(x)`` from this ``f(x)``, of the shape of ``like``, which is ``f(T x)``.
+
+        Raises:
+            NotMeasurable: if the two cannot be compared.
+        """
+        values, other = self.values, like.values
+        if self.signal == "grid":
+            values = transformation.grid(values, parameter, image_size, (other.shape[-2], other.shape[-1]))
+        elif self.signal == "coefficients":
+            values = transformation.coefficients(
+                values, parameter, image_size, (other.shape[0], other.shape[1])
+            )
+        elif self.signal == "bands":
+            values = values[:, : other.shape[1]]
+        if values.shape != other.shape:
+            raise NotMeasurable(
+                f"its output for the transformed image has shape {tuple(other.shape)}, "
+                f"its transformed output {tuple(values.shape)}"
+            )
+        return LayerOutput(self.signal, values)
+
+    def batch_first(self) -> Tensor:
+        """The values with the batch axis in front."""
+        return self.values.permute(2, 3, 0, 1) if self.signal == "coefficients" else self.values
+
+
+def read_output(module: nn.Module, output: Any) -> LayerOutput:
+    """Tell what kind of signal a module's output is.
+
+    A module says so itself by an attribute ``output_signal``, one of the kinds of :class:`LayerOutput`.
+    Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid and two are
+    features.
+
+    Raises:
+        NotMeasurable: if it is none of these.
+    """
+    if not isinstance(output, Tensor):
+        raise NotMeasurable(f"its output is a {type(output).__name__}, not a tensor")
+    if not output.is_floating_point():
+        raise NotMeasurable(f"its output is {output.dtype}, not floating point")
+    by_shape = "coefficients" if isinstance(module, CoefficientModule) else SIGNAL_BY_AXES.get(output.dim())
+    signal: Signal | None = getattr(module, "output_signal", by_shape)
+    if signal is None:
+        raise NotMeasurable(
+            f"its output has {output.dim()} axes: neither a grid (batch, channels, h, w) nor features "
+            f"(batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
+        )
+    if signal not in get_args(Signal):
+        raise NotMeasurable(f"its output_signal is {signal!r}, not one of {get_args(Signal)}")
+    if output.dim() < LEAST_AXES[signal]:
+        raise NotMeasurable(f"a signal of {signal} has {LEAST_AXES[signal]} axes, its output {output.dim()}")
+    if signal == "coefficients" and not (output.dim() == 4 and output.shape[0] % 2 and output.shape[1] % 2):
+        raise NotMeasurable(
+            "nested coefficients are (K1, K2, batch, channels) with K1 and K2 odd, "
+            f"its output has shape {tuple(output.shape)}"
+        )
+    # A copy: a layer behind may overwrite the output in place.
+    return LayerOutput(signal, in_float64(output.detach().clone()))
+
+
+def layer_outputs(
+    model: nn.Module,
+    layers: Sequence[str],
+    images: Tensor,
+    forward_context: Callable[[], AbstractContextManager] = nullcontext,
+) -> tuple[dict[str, LayerOutput | NotMeasurable], Exception | None]:
+    """The outputs of the named modules in ``model(images)``, and the error that stopped it, if one did.
+
+    Buffers that the forward pass writes to are copies. Gradients, random state and training mode are the
+    caller's to protect, by :func:`undisturbed`.
+
+    Args:
+        model: called as ``model(images)``.
+        layers: names as in ``model.named_modules()``.
+        images: ``(batch, channels, height, width)``.
+        forward_context: the precision to run in, such as autocast.
+    """
+    outputs: dict[str, LayerOutput | NotMeasurable] = {}
+
+    def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if name in outputs:
+            outputs[name] = NotMeasurable(
+                "it runs several times in a forward pass; give each use its own module"
+            )
+            return
+        try:
+            outputs[name] = read_output(module, output)
+        except NotMeasurable as reason:
+            outputs[name] = reason
+
+    failure: Exception | None = None
+    with ExitStack() as stack:
+        for name in layers:
+            stack.callback(model.get_submodule(name).register_forward_hook(partial(record, name)).remove)
+        buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        stack.enter_context(forward_context())
+        try:
+            functional_call(model, buffers, (images,))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError) as error:
+            failure = error
+    for name in layers:
+        if name not in outputs:
+            outputs[name] = NotMeasurable("it does not run in the model's forward pass")
+    return outputs, failure
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluate the model in between, without gradients; modes and random state are then as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    with torch.no_grad(), isolate_rng():
+        if any(training for _, training in modes):
+            model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def select_layers(model: nn.Module, patterns: Iterable[str], argument: str = "layers") -> list[str]:
+    """The names of the model's modules that match any of the patterns, in the model's order.
+
+    Patterns are those of :mod:`fnmatch`; their ``*`` also matches dots.
+
+    Raises:
+        ValueError: if a pattern matches no module.
+
+    >>> select_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), ["2", "[01]"])
+    ['0', '1', '2']
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matching = {name for name in names if fnmatchcase(name, pattern)}
+        if not matching:
+            shown = ", ".join(names[:MOST_NAMES_IN_AN_ERROR])
+            more = f" and {len(names) - MOST_NAMES_IN_AN_ERROR} more" * (len(names) > MOST_NAMES_IN_AN_ERROR)
+            raise ValueError(
+                f"{argument}: no module of {type(model).__name__} matches {pattern!r}; it has {shown}{more}"
+            )
+        chosen |= matching
+    return [name for name in names if name in chosen]
+
+
+def default_layers(model: nn.Module) -> list[str]:
+    """The layers to look at when nobody says which: the model's top-level blocks.
+
+    Those are its children; while there is only one with children of its own, such as the wrapped network,
+    that one's children instead. Lists of modules are replaced by their items; losses and metrics are left
+    out.
+
+    >>> model = nn.Module()
+    >>> model.network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten())
+    >>> model.loss = nn.CrossEntropyLoss()
+    >>> default_layers(model)
+    ['network.0', 'network.1', 'network.2']
+    """
+    layers = _blocks(model, "")
+    while len(layers) == 1 and (inner := _blocks(model.get_submodule(layers[0]), layers[0] + ".")):
+        layers = inner
+    return layers
+
+
+def _blocks(module: nn.Module, prefix: str) -> list[str]:
+    names: list[str] = []
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict) and not isinstance(child, MetricCollection):
+            names += _blocks(child, f"{prefix}{name}.")
+        elif not isinstance(child, _Loss | Metric | MetricCollection):
+            names.append(prefix + name)
+    return names

@@ -1,0 +1,273 @@
+"""Transformations of images and what each does to a layer's features, for ``callbacks.EquivarianceMonitor``.
+
+A layer ``f`` is equivariant to ``T`` when ``f(T x) = T f(x)``. A transformation says what ``T`` is on images
+and on the two kinds of features that have spatial axes: pixel grids and nested Fourier coefficients.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sefl.fourier import downsample, to_coefficients, to_grid
+
+Parameter = int | str
+Size = tuple[int, int]
+Center = Literal["image", "pixel"]
+
+DEFAULT_BASE_RESOLUTION = 8
+
+
+def parameter_order(parameter: Parameter) -> tuple[bool, int, str]:
+    """Sorts parameters: numbers by size, then words.
+
+    >>> sorted(["vertical", 90, 8], key=parameter_order)
+    [8, 90, 'vertical']
+    """
+    return (False, parameter, "") if isinstance(parameter, int) else (True, 0, parameter)
+
+
+class NotMeasurable(ValueError):
+    """Why a layer's equivariance cannot be measured; the monitor reports it and goes on with other layers."""
+
+
+class Transformation(ABC):
+    """A family of transformations ``T_p``, one for each parameter ``p``: a resolution, an angle, a shift.
+
+    To add one, implement :meth:`parameters` and :meth:`grid`; :meth:`image` and :meth:`coefficients` follow
+    from :meth:`grid` where they are not overridden. Tensors are float64.
+
+    Attributes:
+        name: in logged names and tables, unique among the transformations of one monitor.
+    """
+
+    name: str
+
+    def setup(self, model: nn.Module) -> None:
+        """Look at the model before the first measurement; nothing by default."""
+        return None
+
+    @abstractmethod
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        """The parameters that apply to images of this ``(height, width)``; none is fine."""
+
+    def image(self, images: Tensor, parameter: Parameter) -> Tensor:
+        """``T x`` for images ``(batch, channels, height, width)``."""
+        size = (images.shape[-2], images.shape[-1])
+        return self.grid(images, parameter, image_size=size, output_size=size)
+
+    @abstractmethod
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        """``T f(x)`` for features on a pixel grid ``(batch, channels, h, w)``.
+
+        Args:
+            features: the layer's output for the untransformed image.
+            parameter: one of :meth:`parameters`.
+            image_size: ``(height, width)`` of the untransformed image.
+            output_size: ``(h, w)`` of the layer's output for the transformed image.
+
+        Raises:
+            NotMeasurable: if no ``T`` leads from these features to ones of ``output_size``.
+        """
+
+    def coefficients(
+        self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
+    ) -> Tensor:
+        """``T f(x)`` for nested coefficients ``(K1, K2, batch, channels)``.
+
+        By default they are shown on a grid of ``K1 x K2`` points, which loses nothing, and transformed there.
+        """
+        on_grid = to_grid(features, (features.shape[0], features.shape[1]))
+        return to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
+
+
+class IdealDownsampling(Transformation):
+    """``D_r``: keep the frequencies that ``r`` pixels hold, and sample them on ``r`` points per side.
+
+    The parameter is the resolution ``r``, the height of the downsampled image; a width other than the height
+    shrinks in proportion. Only resolutions below the image's own apply. Features shrink to whatever size
+    the layer gives for the downsampled image; coefficients by a slice.
+
+    Args:
+        resolutions: the resolutions ``r``. By default all integers from the model's ``base_resolution``, or
+        from
+            8 if it has no such attribute.
+
+    Raises:
+        ValueError: if a resolution is not a positive integer.
+
+    >>> IdealDownsampling([8, 14, 20]).parameters((20, 20))
+    [8, 14]
+    """
+
+    name = "downsample"
+
+    def __init__(self, resolutions: list[int] | None = None) -> None:
+        if resolutions is not None and (not resolutions or min(resolutions) < 1):
+            raise ValueError(f"resolutions must be positive integers, at least one, got {resolutions}")
+        self.resolutions = None if resolutions is None else sorted(set(resolutions))
+        self.base_resolution = DEFAULT_BASE_RESOLUTION
+
+    def setup(self, model: nn.Module) -> None:
+        self.base_resolution = int(getattr(model, "base_resolution", DEFAULT_BASE_RESOLUTION))
+
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        below = range(self.base_resolution, min(image_size)) if self.resolutions is None else self.resolutions
+        return [resolution for resolution in below if resolution < min(image_size)]
+
+    def image(self, images: Tensor, parameter: Parameter) -> Tensor:
+        height, width = images.shape[-2:]
+        resolution = int(parameter)
+        return downsample(images, (resolution, max(1, round(resolution * width / height))))
+
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        _require_no_larger(output_size, (features.shape[-2], features.shape[-1]))
+        return downsample(features, output_size)
+
+    def coefficients(
+        self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
+    ) -> Tensor:
+        _require_no_larger(output_size, (features.shape[0], features.shape[1]))
+        return features[: output_size[0], : output_size[1]]
+
+
+class Flip(Transformation):
+    """Mirror images left to right (``horizontal``) or top to bottom (``vertical``).
+
+    Args:
+        axis: which of the two.
+        center: what stays where it is. ``"image"``: the middle of the grid (``torch.flip``), the symmetry of
+            ordinary zero-padded layers. ``"pixel"``: the first pixel, ``j -> -j mod n``, the symmetry of
+            periodic layers, which differs by a shift of one pixel. Coefficients of a periodic layer want
+            ``"pixel"``: on their own grid of ``K`` points the middle is that of the image only where the
+            image has ``K`` pixels.
+
+    >>> Flip("horizontal").image(torch.tensor([[[[1.0, 2.0, 3.0]]]]), "horizontal")
+    tensor([[[[3., 2., 1.]]]])
+    >>> Flip("horizontal", center="pixel").image(torch.tensor([[[[1.0, 2.0, 3.0]]]]), "horizontal")
+    tensor([[[[1., 3., 2.]]]])
+    """
+
+    def __init__(
+        self, axis: Literal["horizontal", "vertical"] = "horizontal", center: Center = "image"
+    ) -> None:
+        _require_one_of("axis", axis, ("horizontal", "vertical"))
+        _require_one_of("center", center, ("image", "pixel"))
+        self.axis = axis
+        self.center = center
+        self.name = f"flip_{axis}" if center == "image" else f"flip_{axis}_about_{center}"
+
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        return [self.axis]
+
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        dimension = -1 if self.axis == "horizontal" else -2
+        flipped = features.flip(dimension)
+        return flipped.roll(1, dimension) if self.center == "pixel" else flipped
+
+
+class Rotation90(Transformation):
+    """Counter-clockwise rotations by multiples of 90 degrees.
+
+    The parameter is the angle in degrees.
+
+    Args:
+        turns: how many quarter turns, each of 1, 2, 3.
+        center: the fixed point, as for :class:`Flip`.
+
+    Raises:
+        ValueError: if a turn is not 1, 2 or 3.
+
+    >>> Rotation90([1, 2]).parameters((28, 28))
+    [90, 180]
+    """
+
+    def __init__(self, turns: Sequence[int] = (1, 2, 3), center: Center = "image") -> None:
+        _require_one_of("center", center, ("image", "pixel"))
+        if not turns or not set(turns) <= {1, 2, 3}:
+            raise ValueError(f"turns must be among 1, 2, 3, at least one, got {list(turns)}")
+        self.turns = sorted(set(turns))
+        self.center = center
+        self.name = "rotate" if center == "image" else f"rotate_about_{center}"
+
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        return [90 * turns for turns in self.turns]
+
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        for _ in range(int(parameter) // 90):
+            features = features.rot90(1, (-2, -1))
+            if self.center == "pixel":
+                features = features.roll(1, -2)
+        return features
+
+
+class CircularShift(Transformation):
+    """Shift down and right by whole pixels of the image; what leaves at one side comes in at the other.
+
+    The parameter is the number of pixels. On features of another size than the image's the shift covers the
+    same fraction of the side; where that is no whole number of samples, they are shifted by trigonometric
+    interpolation.
+
+    Args:
+        pixels: the shifts. Those as large as the image do not apply.
+
+    Raises:
+        ValueError: if a shift is not positive.
+
+    >>> CircularShift([1]).image(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 1)
+    tensor([[[[4., 3.],
+              [2., 1.]]]])
+    """
+
+    name = "shift"
+
+    def __init__(self, pixels: Sequence[int] = (1, 2, 4)) -> None:
+        if not pixels or min(pixels) < 1:
+            raise ValueError(f"pixels must be positive, at least one, got {list(pixels)}")
+        self.pixels = sorted(set(pixels))
+
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        return [pixels for pixels in self.pixels if pixels < min(image_size)]
+
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        pixels, (height, width) = int(parameter), features.shape[-2:]
+        if pixels * height % image_size[0] == 0 and pixels * width % image_size[1] == 0:
+            whole = (pixels * height // image_size[0], pixels * width // image_size[1])
+            return features.roll(whole, (-2, -1))
+        shifted = self.coefficients(to_coefficients(features), parameter, image_size, output_size)
+        return to_grid(shifted, (height, width))
+
+    def coefficients(
+        self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
+    ) -> Tensor:
+        rows = _shift_matrix(features.shape[0], int(parameter) / image_size[0], features)
+        columns = _shift_matrix(features.shape[1], int(parameter) / image_size[1], features)
+        return torch.einsum("ik,jl,klbc->ijbc", rows, columns, features)
+
+
+def _shift_matrix(count: int, fraction: float, like: Tensor) -> Tensor:
+    """Shift ``count`` nested coefficients of one axis by this fraction of the period: plane rotations."""
+    matrix = torch.zeros(count, count, dtype=torch.float64)
+    matrix[0, 0] = 1
+    for frequency in range(1, count // 2 + 1):
+        angle = 2 * math.pi * frequency * fraction
+        cosine, sine = math.cos(angle), math.sin(angle)
+        plane = slice(2 * frequency - 1, 2 * frequency + 1)
+        matrix[plane, plane] = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
+    return matrix.to(like)
+
+
+def _require_no_larger(output_size: Size, size: Size) -> None:
+    if output_size[0] > size[0] or output_size[1] > size[1]:
+        raise NotMeasurable(
+            f"its output grows from {size[0]} x {size[1]} to {output_size[0]} x {output_size[1]} "
+            "when the image is downsampled"
+        )
+
+
+def _require_one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{argument} must be one of {choices}, got {value!r}")
