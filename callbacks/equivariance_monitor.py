@@ -115,8 +115,8 @@ class EquivarianceMonitor(pl.Callback):
                 f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
             )
             raise TypeError(
-                "batch: EquivarianceMonitor needs floating-point images (batch, channels, height, width) as its "
-                f"first item or item 'image', got {found}; override the method images(batch)"
+                "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width) as "
+                f"its first item or item 'image', got {found}; override the method images(batch)"
             )
         return batch
 
