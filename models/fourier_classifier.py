@@ -38,14 +38,17 @@ class BandHead(nn.Module):
     """One perceptron on the pooled features of every band: ``(batch, bands, features)`` to logits.
 
     Layer norm, linear, dropout, layer norm, ReLU, linear, as published; shared by the bands, but for one learned
-    temperature per band: the logits of a band are multiplied by ``exp(log_scale)``.
+    weight per band, ``exp(log_weight)``. With ``accumulate`` the logits of a band are the sum of what it and every
+    coarser band say: still nothing of a finer band enters, and each finer look at an image adds evidence instead of
+    starting over, so that the loss falls with resolution by construction wherever the bands agree.
     """
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
     output_signal = "bands"
 
-    def __init__(self, features: int, hidden: int, classes: int, dropout: float, bands: int) -> None:
+    def __init__(self, features: int, hidden: int, classes: int, dropout: float, bands: int, accumulate: bool) -> None:
         super().__init__()
+        self.accumulate = accumulate
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
@@ -54,11 +57,11 @@ class BandHead(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
-        self.log_scale = nn.Parameter(torch.zeros(bands, 1))
+        self.log_weight = nn.Parameter(torch.zeros(bands, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        scale = self.log_scale[: features.shape[1]].exp()
-        return self.perceptron(features) * scale
+        evidence = self.perceptron(features) * self.log_weight[: features.shape[1]].exp()
+        return evidence.cumsum(1) if self.accumulate else evidence
 
 
 class FourierClassifier(ScaleClassifier):
@@ -86,6 +89,7 @@ class FourierClassifier(ScaleClassifier):
         head_pool: ``"max"`` or ``"mean"``.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
+        head_accumulate: add up the logits over the bands from coarse to fine; published: no.
         consistency_weight: weight of the scale-consistency hinge.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from an optimiser to its schedule.
@@ -113,6 +117,7 @@ class FourierClassifier(ScaleClassifier):
         head_pool: Literal["max", "mean"] = "max",
         head_hidden: int = 256,
         head_dropout: float = 0.75,
+        head_accumulate: bool = True,
         consistency_weight: float = 1e-3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -163,7 +168,7 @@ class FourierClassifier(ScaleClassifier):
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )
         bands = self._band_index(max_resolution) + 1
-        self.head = BandHead(widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands)
+        self.head = BandHead(widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands, head_accumulate)
 
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)

@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-_CPU_BLOCK_BYTES = 3 * 2**20  # one grid of a block; a handful of them share a core's second-level cache
+_CPU_BLOCK_BYTES = 2 * 2**20  # one grid of a block; a handful of them share two cores' second-level caches
 _ACCELERATOR_BLOCK_BYTES = 256 * 2**20  # large enough to fill the device, small beside its memory
 _LEAST_COLUMNS = 64
 

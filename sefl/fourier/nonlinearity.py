@@ -171,6 +171,11 @@ class _Plan:
     def base(self) -> int:
         return self.bands[0]
 
+    @property
+    def is_relu(self) -> bool:
+        """The common case, which needs no memory of its own: ReLU in place, its gradient from the grid alone."""
+        return self.window == 1 and (self.activation is F.relu or type(self.activation) is nn.ReLU)
+
 
 class _Grid:
     """The grid of one output band: matrices, sizes, and what they do to a block of columns ``(K, K, N)``."""
@@ -223,6 +228,19 @@ class _Grid:
         # (rows, columns, N) in memory is one image of N channels, channels last.
         image = activated.unsqueeze(0).permute(0, 3, 1, 2)
         return F.max_pool2d(image, self.plan.window).squeeze(0).permute(1, 2, 0)
+
+    def activated_backward(
+        self, values: Tensor, gradient: Tensor, trained: list[Tensor], totals: list[Tensor]
+    ) -> Tensor:
+        """The gradient of :meth:`activated`; those of the activation's own parameters are added to ``totals``."""
+        with torch.enable_grad():
+            leaf = values.detach().requires_grad_()
+            outcome = self.activated(leaf)
+        result, *parts = torch.autograd.grad(outcome, [leaf, *trained], gradient, allow_unused=True)
+        for total, part in zip(totals, parts, strict=True):
+            if part is not None:
+                total += part
+        return result
 
     def write_shell(self, activated: Tensor, out: Tensor) -> None:
         """Write this band's shell of ``A activated A^T`` (all of it at the base) into ``out (K', K', N)``."""
@@ -279,7 +297,8 @@ class _ShellwiseActivation(torch.autograd.Function):
                 norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
                 for block in column_blocks(flat, grid.largest):
                     inside = _inside(flat[: grid.inputs, : grid.inputs, block], norm, block, workspace)
-                    activated = grid.activated(grid.values(inside, workspace))
+                    values = grid.values(inside, workspace)
+                    activated = values.clamp_(min=0) if plan.is_relu else grid.activated(values)
                     grid.write_shell(activated, out[:, :, block])
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
@@ -295,33 +314,37 @@ class _ShellwiseActivation(torch.autograd.Function):
         with torch.autocast(coefficients.device.type, enabled=False):
             flat = coefficients.contiguous().view(count, count, batch * channels)
             upstream = gradient.contiguous().view(*gradient.shape[:2], batch * channels)
-            downstream = torch.zeros_like(flat)
+            downstream = torch.empty_like(flat)
             scale_gradient = offset_gradient = None
             if weight is not None:
                 shape = (len(plan.bands), batch * channels)
                 scale_gradient, offset_gradient = flat.new_zeros(shape), flat.new_zeros(shape)
             workspace = Workspace(flat)
-            for index, output_band in enumerate(plan.bands):
+            # From fine to coarse, so that the first band writes what the others add to.
+            for index, output_band in reversed(list(enumerate(plan.bands))):
                 grid = plan.grid(output_band, flat)
+                first = output_band == plan.bands[-1]
+                if first and grid.inputs < count:
+                    downstream.zero_()
+                    first = False
                 norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
                 for block in column_blocks(flat, grid.largest):
                     source = flat[: grid.inputs, : grid.inputs, block]
                     inside = _inside(source, norm, block, workspace)
                     values = grid.values(inside, workspace)
                     activated_gradient = grid.read_shell(upstream[:, :, block], workspace)
-                    with torch.enable_grad():
-                        leaf = values.detach().requires_grad_()
-                        outcome = grid.activated(leaf)
-                    value_gradient, *more = torch.autograd.grad(
-                        outcome, [leaf, *trained], activated_gradient, allow_unused=True
-                    )
-                    for total, part in zip(trained_gradients, more, strict=True):
-                        if part is not None:
-                            total += part
+                    if plan.is_relu:
+                        value_gradient = torch.ops.aten.threshold_backward.grad_input(
+                            activated_gradient, values, 0, grad_input=activated_gradient
+                        )
+                    else:
+                        value_gradient = grid.activated_backward(
+                            values, activated_gradient, trained, trained_gradients
+                        )
                     inner = grid.values_transposed(value_gradient, workspace)
                     target = downstream[: grid.inputs, : grid.inputs, block]
                     if norm is None:
-                        target += inner
+                        target.copy_(inner) if first else target.add_(inner)
                         continue
                     assert scale_gradient is not None and offset_gradient is not None
                     offset_gradient[index, block] = inner[0, 0]
@@ -329,7 +352,10 @@ class _ShellwiseActivation(torch.autograd.Function):
                     product = workspace.take("values", *inner.shape)
                     torch.mul(inner, source, out=product)
                     torch.sum(product.view(-1, product.shape[-1]), 0, out=scale_gradient[index, block])
-                    target.addcmul_(inner, norm.scale[block])
+                    if first:
+                        torch.mul(inner, norm.scale[block], out=target)
+                    else:
+                        target.addcmul_(inner, norm.scale[block])
             weight_gradient = bias_gradient = None
             if weight is not None:
                 assert scale_gradient is not None and offset_gradient is not None
