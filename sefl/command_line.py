@@ -1,0 +1,214 @@
+"""What python -m sefl.fit and python -m sefl.evaluate share: their options and how they report mistakes."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any, ClassVar
+
+import yaml
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from sefl.loggers import WandbOptions
+from sefl.run_folder import RunFolder, find_checkpoint, folder_of, is_rank_zero, name_of
+
+DEFAULT_SEED = 42
+DEFAULT_RUNS = "runs"
+USAGE_ERROR = 2
+"""The exit status of a command that was called wrongly, as argparse has it."""
+
+CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException)
+"""What constructors and setup hooks raise about their arguments. Anything else is a defect: a traceback."""
+
+
+class RunStarted(Callback):
+    """Notes that setting up is over: an error from here on is not one of configuration."""
+
+    def __init__(self) -> None:
+        self.started = False
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = True
+
+
+class ExperimentCLI(LightningCLI):
+    """LightningCLI for one command: no subcommand, runs that have a folder, one message per mistake.
+
+    With a subcommand, Lightning merges a checkpoint's hyper-parameters over the command line's
+    (``LightningCLI._parse_ckpt_path``); without one it does not. Here the order is: the configuration
+    stored with the checkpoint's run if no ``--config`` is given, then the configuration files, then the
+    other options; the last one wins.
+    """
+
+    program: ClassVar[str]
+    overriding_stored: ClassVar[tuple[str, ...]] = ()
+    """Options put between a run's stored configuration and the command line's."""
+
+    def __init__(self, arguments: list[str], description: str | None, **options: Any) -> None:
+        self.run_started = RunStarted()
+        self.checkpoint: Path | None = None
+        parser_options = {
+            "prog": self.program,
+            "usage": f"{self.program} --config FILE [--config FILE ...] [--key value ...]",
+            "description": description,
+        }
+        super().__init__(
+            args=arguments,
+            run=False,
+            seed_everything_default=DEFAULT_SEED,
+            auto_configure_optimizers=False,
+            parser_kwargs=parser_options,
+            **options,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--name", type=str | None, help="What the runs are called. By default after the first --config."
+        )
+        parser.add_argument(
+            "--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs: RUNS/NAME/VERSION."
+        )
+        parser.add_argument("--run_dir", type=str | None, help="The folder of this run, instead.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="A checkpoint file, or 'last' or 'best': that of the run in --run_dir, else of the newest "
+            "run called NAME. Without --config, the configuration stored with its run is used.",
+        )
+        parser.add_class_arguments(WandbOptions, "wandb")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        assert isinstance(args, list)
+        with self.mistakes_reported():
+            stored = stored_config(args)
+        if stored is not None:
+            args = ["--config", str(stored), *self.overriding_stored, *args]
+        self.config = parser.parse_args(args)
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config
+        if config.name is None:
+            config.name = name_of(str(config.config[0]) if config.config else None)
+        if config.ckpt_path is not None:
+            with self.mistakes_reported():
+                self.checkpoint = find_checkpoint(config.ckpt_path, config.run_dir, config.runs, config.name)
+            self.use_stored_split()
+
+    @property
+    def checkpoint_folder(self) -> RunFolder | None:
+        return folder_of(self.checkpoint) if self.checkpoint else None
+
+    def use_stored_split(self) -> None:
+        """Keep to the split that the checkpoint was trained on, unless another or other data are given."""
+        folder = self.checkpoint_folder
+        if folder is None or not folder.split.is_file():
+            return
+        trained_on = yaml.safe_load(folder.configs[-1].read_text())["data"]["class_path"]
+        data = self.config.get("data")
+        if data and data.class_path == trained_on and data.init_args.get("split_file", "") is None:
+            data.init_args.split_file = str(folder.split)
+
+    def instantiate_classes(self) -> None:
+        with self.mistakes_reported():
+            super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        check_resolutions(self.model, self.datamodule)
+        return super().instantiate_trainer(**kwargs)
+
+    @contextmanager
+    def mistakes_reported(self) -> Iterator[None]:
+        """Turn an error of configuration into one message and exit status 2, on rank 0 for all.
+
+        ``JSONARGPARSE_DEBUG=1`` in the environment keeps the traceback.
+        """
+        try:
+            yield
+        except CONFIGURATION_ERRORS as wrapped:
+            error = without_wrapping(wrapped)
+            if self.run_started.started or not isinstance(error, CONFIGURATION_ERRORS):
+                raise
+            self.discard_failed_start()
+            if not is_rank_zero():
+                sys.exit(USAGE_ERROR)
+            self.parser.error(str(error), error)
+
+    def discard_failed_start(self) -> None:
+        """Remove what was made for a run that does not start."""
+
+
+def check_resolutions(model: LightningModule, data: LightningDataModule | None) -> None:
+    """Refuse data of a resolution that the model does not take, where both declare theirs.
+
+    Raises:
+        ValueError: a resolution is outside the model's range.
+    """
+    base, finest = getattr(model, "base_resolution", None), getattr(model, "max_resolution", None)
+    resolutions = getattr(data, "resolutions", None)
+    if base is None or finest is None or resolutions is None:
+        return
+    outside = [resolution for resolution in resolutions if not base <= resolution <= finest]
+    if outside:
+        raise ValueError(
+            f"--data.resolutions: {outside} lie outside the model's range, base_resolution {base} to "
+            f"max_resolution {finest}. Leave them out, or change the model's range."
+        )
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of whatever a Trainer argument takes: nothing, one thing or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def without_wrapping(error: BaseException) -> BaseException:
+    """What a constructor raised, without the errors that jsonargparse raises from it about its type hints."""
+    while error.__cause__ is not None and raised_in(error).startswith("jsonargparse"):
+        error = error.__cause__
+    return error
+
+
+def raised_in(error: BaseException) -> str:
+    """The name of the module that raised an error."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"])
+
+
+def stored_config(arguments: list[str]) -> Path | None:
+    """The newest configuration stored with the checkpoint's run, if there is no ``--config``.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: no configuration lies beside it, or a given one is empty.
+    """
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("-c", "--config", action="append")
+    known.add_argument("--ckpt_path")
+    known.add_argument("--run_dir")
+    known.add_argument("--runs", default=DEFAULT_RUNS)
+    known.add_argument("--name")
+    given, _ = known.parse_known_args(arguments)
+    for config in given.config or []:
+        if Path(config).is_file() and yaml.safe_load(Path(config).read_text()) is None:
+            raise ValueError(f"--config {config}: is empty. It has to name a model and data.")
+    if given.config or not given.ckpt_path:
+        return None
+    checkpoint = find_checkpoint(given.ckpt_path, given.run_dir, given.runs, given.name)
+    folder = folder_of(checkpoint)
+    if folder is None:
+        raise ValueError(
+            f"--ckpt_path {given.ckpt_path}: has no config.yaml in the folder above it. "
+            "Name the configuration with --config."
+        )
+    return folder.configs[-1]

@@ -1,0 +1,111 @@
+"""Evaluate a checkpoint: python -m sefl.evaluate --ckpt_path CKPT [--config FILE ...] [--key value ...]
+
+Over the run's test split: accuracy, accuracy per resolution, scale consistency and the equivariance error of
+every layer, as tables on the terminal, and as evaluation.json and plots in RUN/evaluation/N.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser
+from rich.console import Console
+
+from sefl.checkpoints import check_weights
+from sefl.command_line import ExperimentCLI, listed
+from sefl.evaluation import Evaluation
+from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_version
+
+TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
+DEFAULT_MONITOR = "callbacks.EquivarianceMonitor"
+
+
+class EvaluateCLI(ExperimentCLI):
+    """The evaluation command: ``Trainer.test``, without loggers and checkpoints: the run stays as it is."""
+
+    program = "python -m sefl.evaluate"
+    # The machine that trained need not be the one that evaluates.
+    overriding_stored = (
+        *("--trainer.accelerator", "auto"),
+        *("--trainer.devices", "auto"),
+        *("--trainer.strategy", "auto"),
+        *("--trainer.num_nodes", "1"),
+    )
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments, description=__doc__, save_config_callback=None)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_subclass_arguments(
+            Callback, "monitor", help="What measures equivariance, unless the configuration's callbacks do."
+        )
+        parser.set_defaults({"monitor": {"class_path": DEFAULT_MONITOR}})
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.checkpoint is None:
+            raise ValueError("--ckpt_path: is needed. Give the checkpoint file to evaluate.")
+        check_weights(self.model, self.checkpoint)
+        run = self.checkpoint_folder or RunFolder(self.checkpoint.parent)
+        self.output = agreed_by_all_processes(lambda: make_next_version(run.evaluation), None)
+        given = listed(self.config_init.trainer.callbacks)
+        measuring = [callback for callback in given if not isinstance(callback, TRAINING_ONLY)]
+        monitors = [callback for callback in measuring if hasattr(callback, "results")]
+        if not monitors:
+            monitors = [self.config_init.monitor]
+            measuring += monitors
+        self.monitors = monitors
+        progress = [] if self.config.trainer.enable_progress_bar is False else [RichProgressBar()]
+        return super().instantiate_trainer(
+            default_root_dir=self.output,
+            logger=False,
+            enable_checkpointing=False,
+            callbacks=[*measuring, *progress, self.run_started],
+            **kwargs,
+        )
+
+    def discard_failed_start(self) -> None:
+        output: Path | None = getattr(self, "output", None)
+        if output is not None and not any(output.iterdir()):
+            output.rmdir()
+
+    def evaluate(self) -> None:
+        assert self.checkpoint is not None
+        with self.mistakes_reported():
+            self.trainer.test(
+                self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, verbose=False
+            )
+        if self.trainer.is_global_zero:
+            self.report(self.checkpoint)
+
+    def report(self, checkpoint: Path) -> None:
+        """Write and show what was measured."""
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        metrics = self.trainer.callback_metrics
+        evaluation = Evaluation(
+            checkpoint=str(checkpoint),
+            epoch=state["epoch"],
+            step=state["global_step"],
+            metrics={name: float(value) for name, value in metrics.items()},
+            equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],
+        )
+        evaluation.write_json(self.output / "evaluation.json")
+        if evaluation.accuracy_by_resolution:
+            evaluation.plot_accuracy(self.output / "accuracy.png")
+        console = Console()
+        for table in evaluation.tables():
+            console.print(table)
+        console.print(f"Written to [bold]{self.output}[/bold]", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluate as the command line says."""
+    EvaluateCLI(sys.argv[1:] if arguments is None else arguments).evaluate()
+
+
+if __name__ == "__main__":
+    main()

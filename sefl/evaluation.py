@@ -1,0 +1,100 @@
+"""The result of evaluating a checkpoint: as JSON, as tables on the terminal and as a figure."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from sefl.run_folder import write_atomically
+
+MEASURES = {
+    "test/accuracy": "accuracy, all resolutions",
+    "test/scale_consistency": "scale consistency (finest loss no larger than any coarser)",
+    "test/scale_consistency_monotone": "scale consistency (loss never rises with resolution)",
+    "test/loss": "cross-entropy",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured over the test split.
+
+    Args:
+        checkpoint: the file that was evaluated.
+        epoch: the epoch it was written in, counted from 0.
+        step: the optimiser steps until then.
+        metrics: everything that the model and the callbacks logged, by name.
+        equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
+    """
+
+    checkpoint: str
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    equivariance: list[dict[str, Any]]
+
+    @property
+    def accuracy_by_resolution(self) -> dict[int, float]:
+        found = {re.fullmatch(r"test/accuracy_(\d+)", name): value for name, value in self.metrics.items()}
+        return dict(sorted((int(match[1]), value) for match, value in found.items() if match))
+
+    def write_json(self, path: Path) -> None:
+        content = {
+            **asdict(self),
+            "accuracy": self.metrics.get("test/accuracy"),
+            "accuracy_by_resolution": self.accuracy_by_resolution,
+            "scale_consistency": self.metrics.get("test/scale_consistency"),
+        }
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
+
+    def tables(self) -> list[Table]:
+        """The measures, the accuracy per resolution and the equivariance error per layer."""
+        tables = [self._measures()]
+        if self.accuracy_by_resolution:
+            tables.append(self._accuracies())
+        if self.equivariance:
+            tables.append(self._errors())
+        return tables
+
+    def _measures(self) -> Table:
+        table = Table("measure", "value", title=f"Test split, checkpoint of epoch {self.epoch}")
+        for name, value in self.metrics.items():
+            if name in MEASURES:
+                table.add_row(MEASURES[name], f"{value:.4f}")
+        return table
+
+    def _accuracies(self) -> Table:
+        table = Table("resolution", "accuracy", title="Accuracy per resolution")
+        for resolution, accuracy in self.accuracy_by_resolution.items():
+            table.add_row(str(resolution), f"{accuracy:.4f}")
+        return table
+
+    def _errors(self) -> Table:
+        title = "Equivariance error (relative, squared)"
+        table = Table("layer", "transformation", "mean", "max", "max at", title=title)
+        for (layer, transformation), group in groupby(
+            self.equivariance, key=lambda row: (row["layer"], row["transformation"])
+        ):
+            rows = list(group)
+            mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)
+            worst = max(rows, key=lambda row: row["max"])
+            at = str(worst["parameter"])
+            table.add_row(layer, transformation, f"{mean:.1e}", f"{worst['max']:.1e}", at)
+        return table
+
+    def plot_accuracy(self, path: Path) -> None:
+        """Accuracy over resolution, with the accuracy over all as a line."""
+        figure = Figure(layout="constrained")
+        axes = figure.add_subplot(xlabel="resolution (pixels per side)", ylabel="test accuracy")
+        axes.plot(list(self.accuracy_by_resolution), list(self.accuracy_by_resolution.values()), marker="o")
+        if "test/accuracy" in self.metrics:
+            axes.axhline(self.metrics["test/accuracy"], linestyle="--", color="grey", label="all resolutions")
+            axes.legend()
+        axes.grid(alpha=0.3)
+        figure.savefig(path)

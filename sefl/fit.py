@@ -1,0 +1,138 @@
+"""Train a model: python -m sefl.fit --config FILE [--config FILE ...] [--key value ...]
+
+Every run has a folder of its own, RUNS/NAME/VERSION, with its configuration, split, metrics and checkpoints.
+With --ckpt_path a run goes on in its own folder, with the options given now; nothing is overwritten.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import (
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+    RichModelSummary,
+    RichProgressBar,
+)
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from sefl.checkpoints import AtomicCheckpointIO, best_checkpoint, check_weights, last_checkpoint
+from sefl.command_line import ExperimentCLI, listed
+from sefl.loggers import run_loggers, wandb_finished
+from sefl.run_folder import RunFolder, agreed_by_all_processes, open_run_folder, write_atomically
+
+NOT_STORED = ("ckpt_path", "run_dir")
+"""Options of one start, not of the experiment: the stored configuration starts a new run when used again."""
+
+
+class RunRecord(SaveConfigCallback):
+    """Stores, once the data are set up, what it takes to understand a run and to go on with it."""
+
+    def __init__(self, *args: Any, folder: RunFolder, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.folder = folder
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        stored = self.config.clone()
+        for option in NOT_STORED:
+            stored[option] = None
+        text = self.parser.dump(stored, skip_none=False)
+        write_atomically(self.folder.next_config(), lambda file: file.write(text.encode()))
+        save_split = getattr(trainer.datamodule, "save_split", None)  # type: ignore[attr-defined]
+        if save_split is not None and not self.folder.split.exists():
+            save_split(self.folder.split)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+
+class FitCLI(ExperimentCLI):
+    """The training command: adds to the configuration what every run has, and runs ``Trainer.fit``."""
+
+    program = "python -m sefl.fit"
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.new_folder: RunFolder | None = None
+        super().__init__(arguments, description=__doc__, save_config_callback=RunRecord)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.checkpoint is not None:
+            check_weights(self.model, self.checkpoint)
+        self.folder = RunFolder(agreed_by_all_processes(self.choose_folder, self.config.run_dir))
+        self.save_config_kwargs = {"folder": self.folder, "save_to_log_dir": False}
+        given = self.config_init.trainer
+        settings: dict[str, Any] = {"default_root_dir": self.folder.path}
+        if given.logger is None or given.logger is True:
+            settings["logger"] = run_loggers(self.folder, self.config.name, self.config_init.wandb)
+        settings["callbacks"] = [
+            *listed(given.callbacks),
+            *default_callbacks(self.folder, listed(given.callbacks), given),
+            self.run_started,
+        ]
+        plugins = listed(given.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            settings["plugins"] = [*plugins, AtomicCheckpointIO()]
+        return super().instantiate_trainer(**settings, **kwargs)
+
+    def choose_folder(self) -> Path:
+        config = self.config
+        folder = open_run_folder(config.run_dir, config.runs, config.name, self.checkpoint)
+        if not any(folder.path.iterdir()):
+            self.new_folder = folder
+        return folder.path
+
+    def discard_failed_start(self) -> None:
+        if self.new_folder is not None and not self.new_folder.holds_a_run():
+            shutil.rmtree(self.new_folder.path)
+
+    def fit(self) -> None:
+        announce(self.folder, self.checkpoint)
+        with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint)
+
+
+def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) -> list[Callback]:
+    """What every run has, less what the configuration replaces or switches off."""
+
+    def replaced(*kinds: type[Callback]) -> bool:
+        return any(isinstance(callback, kinds) for callback in given)
+
+    callbacks: list[Callback] = []
+    if trainer.enable_progress_bar is not False and not replaced(ProgressBar):
+        callbacks.append(RichProgressBar())
+    if trainer.enable_model_summary is not False and not replaced(ModelSummary):
+        callbacks.append(RichModelSummary())
+    if trainer.logger is not False and not replaced(LearningRateMonitor):
+        callbacks.append(LearningRateMonitor())
+    if trainer.enable_checkpointing is not False:
+        monitored = {callback.monitor for callback in given if isinstance(callback, ModelCheckpoint)}
+        if not monitored - {None}:
+            callbacks.append(best_checkpoint(folder))
+        if None not in monitored:
+            # after the best: its state has to include this epoch's best
+            callbacks.append(last_checkpoint(folder))
+    return callbacks
+
+
+@rank_zero_only
+def announce(folder: RunFolder, checkpoint: Path | None) -> None:
+    console = Console(soft_wrap=True)
+    if checkpoint:
+        console.print(f"Resuming from [bold]{checkpoint}[/bold]")
+    console.print(f"Run folder: [bold]{folder.path}[/bold]")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train as the command line says."""
+    FitCLI(sys.argv[1:] if arguments is None else arguments).fit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The folder of one run: where it lies, what it holds, and which checkpoint a name stands for.
+
+runs/<name>/<version>/
+    config.yaml         the whole configuration; config_1.yaml, ... of each resumption
+    split.npz           which samples are for training, validation and test
+    metrics.csv         everything logged
+    checkpoints/        best.ckpt (by validation accuracy), last.ckpt (of the latest epoch)
+    equivariance/       figures of the equivariance error
+    wandb/              the Weights & Biases run
+    evaluation/<n>/     what python -m sefl.evaluate wrote
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+from pytorch_lightning.utilities import rank_zero_only
+
+CHOSEN_FOLDER = "SEFL_CHOSEN_FOLDER"
+"""Environment variable through which the processes that rank 0 starts learn the folder it chose."""
+
+CHECKPOINT_NAMES = ("last", "best")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths inside one run's folder."""
+
+    path: Path
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split.npz"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    def checkpoint(self, name: str) -> Path:
+        return self.checkpoints / f"{name}.ckpt"
+
+    @property
+    def configs(self) -> list[Path]:
+        """The stored configurations, oldest first: of the first start, then of every resumption."""
+        first = self.path / "config.yaml"
+        resumed = [path for path in self.path.glob("config_*.yaml") if re.fullmatch(r"config_\d+", path.stem)]
+        ordered = sorted(resumed, key=lambda path: int(path.stem.removeprefix("config_")))
+        return [first, *ordered] if first.is_file() else ordered
+
+    def next_config(self) -> Path:
+        stored = len(self.configs)
+        return self.path / (f"config_{stored}.yaml" if stored else "config.yaml")
+
+    def holds_a_run(self) -> bool:
+        return bool(self.configs) or self.metrics.exists() or self.checkpoints.exists()
+
+
+def folder_of(checkpoint: Path) -> RunFolder | None:
+    """The run folder whose ``checkpoints/`` holds the checkpoint, if it lies in one."""
+    folder = RunFolder(checkpoint.absolute().parent.parent)
+    return folder if folder.checkpoints == checkpoint.absolute().parent and folder.configs else None
+
+
+def name_of(config: str | None) -> str:
+    """The name of the runs of a configuration file: its path below ``configs/``, without the suffix."""
+    if config is None:
+        return "unnamed"
+    parts = Path(config).with_suffix("").parts
+    below = len(parts) - parts[::-1].index("configs") if "configs" in parts[:-1] else len(parts) - 1
+    return "/".join(parts[below:])
+
+
+def versions(parent: Path) -> list[Path]:
+    """The numbered folders in ``parent``, oldest first."""
+    numbered = [path for path in parent.glob("*") if path.is_dir() and path.name.isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.name))
+
+
+def make_next_version(parent: Path) -> Path:
+    """Make the next numbered folder; two runs that start at once get two."""
+    parent.mkdir(parents=True, exist_ok=True)
+    existing = versions(parent)
+    for version in count(int(existing[-1].name) + 1 if existing else 0):
+        folder = parent / str(version)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def find_checkpoint(ckpt_path: str, run_dir: str | None, runs: str, name: str | None) -> Path:
+    """The file that ``--ckpt_path`` means: a path, or ``last`` or ``best`` of a run.
+
+    ``last`` and ``best`` are looked up in ``run_dir`` or else in the newest run of ``name`` that has one.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: ``last`` or ``best`` of an unknown run.
+    """
+    if ckpt_path not in CHECKPOINT_NAMES:
+        if not Path(ckpt_path).is_file():
+            raise FileNotFoundError(
+                f"--ckpt_path {ckpt_path}: there is no such file. "
+                "Give a file, or 'last' or 'best' for that of the newest run."
+            )
+        return Path(ckpt_path).absolute()
+    if run_dir is not None:
+        searched, folders = Path(run_dir), [Path(run_dir)]
+    elif name is not None:
+        searched, folders = Path(runs) / name, versions(Path(runs) / name)
+    else:
+        raise ValueError(f"--ckpt_path {ckpt_path}: of which run? Add --config, --name or --run_dir.")
+    found = [path for folder in folders if (path := RunFolder(folder).checkpoint(ckpt_path)).is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"--ckpt_path {ckpt_path}: there is no {ckpt_path}.ckpt in {searched}. "
+            "Give a file, or name its run with --run_dir or --name."
+        )
+    return found[-1].absolute()
+
+
+def open_run_folder(run_dir: str | None, runs: str, name: str, checkpoint: Path | None) -> RunFolder:
+    """The folder to write a run into: the resumed run's own, ``run_dir``, or a new version.
+
+    Raises:
+        ValueError: ``run_dir`` holds a run other than the resumed one.
+    """
+    resumed = folder_of(checkpoint) if checkpoint else None
+    if run_dir is None:
+        return resumed or RunFolder(make_next_version(Path(runs) / name))
+    folder = RunFolder(Path(run_dir).absolute())
+    if folder.holds_a_run() and (resumed is None or not folder.path.samefile(resumed.path)):
+        raise ValueError(
+            f"--run_dir {run_dir}: holds a run already, which would be overwritten. "
+            "Continue that run with --ckpt_path last, or name another folder."
+        )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the first of a distributed run, or the only one."""
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
+
+
+def agreed_by_all_processes(choose: Callable[[], Path], explicit: str | None) -> Path:
+    """The folder that rank 0 chooses, in every process.
+
+    Processes that Lightning starts from rank 0 inherit the choice through their environment. Those that
+    torchrun or SLURM started beside it cannot know it, unless it was ``explicit`` on the command line.
+
+    Raises:
+        ValueError: no way to know rank 0's choice.
+    """
+    if is_rank_zero():
+        folder = choose().absolute()
+        os.environ[CHOSEN_FOLDER] = str(folder)
+        return folder
+    chosen = os.environ.get(CHOSEN_FOLDER, explicit)
+    if chosen is None:
+        raise ValueError(
+            "--run_dir: is needed where torchrun or SLURM starts the processes, "
+            "so that all of them write into one folder."
+        )
+    return Path(chosen).absolute()
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Fill a file so that a kill at any moment leaves the old content or the new, never a part.
+
+    The partial file lies beside the target: a rename is atomic within one file system only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,74 @@
+"""What the tests of the commands share: a tiny experiment and a way to run commands as processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+TINY = {
+    "data": {
+        "class_path": "datamodules.Glyphs",
+        "init_args": {
+            "image_size": 12,
+            "resolutions": [8, 11, 12],
+            "train_samples": 120,
+            "val_samples": 43,
+            "test_samples": 41,
+            "batch_size": 10,
+            "eval_batch_size": 7,
+        },
+    },
+    "model": {
+        "class_path": "models.FourierClassifier",
+        "init_args": {
+            "widths": [4],
+            "kernel_size": 3,
+            "base_resolution": 8,
+            "max_resolution": 12,
+            "head_hidden": 8,
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
+            "lr_scheduler": {"class_path": "models.OneCycle"},
+        },
+    },
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "callbacks": [{"class_path": "callbacks.EquivarianceMonitor"}],
+    },
+    "wandb": {"mode": "disabled"},
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration of an experiment of seconds, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a command as a user does: ``start("sefl.fit", "--config", ...)``."""
+
+    def start_module(module: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start_module

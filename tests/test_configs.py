@@ -1,0 +1,62 @@
+"""Every file in configs/ through python -m sefl.fit, for a few batches."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sefl.fit import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+QUICKSTART = CONFIGS / "quickstart.yaml"
+DEADLINE = 180.0
+FEW_BATCHES = [
+    *("--trainer.max_epochs", "1"),
+    *("--trainer.limit_train_batches", "2"),
+    *("--trainer.limit_val_batches", "2"),
+    *("--trainer.num_sanity_val_steps", "0"),
+    *("--trainer.enable_progress_bar", "false"),
+    *("--wandb.mode", "disabled"),
+]
+
+FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
+EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "trainer")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(CONFIGS))
+
+
+def check_run(folder: Path) -> None:
+    assert (folder / "checkpoints/last.ckpt").is_file()
+    assert (folder / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS, ids=name)
+def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = yaml.safe_load(config.read_text())["data"]["class_path"]
+    if "MNIST" in data and not (ROOT / "data/MNIST").exists():
+        pytest.skip("data/MNIST is not there")
+    # the configurations name data/ from the root of the checkout
+    monkeypatch.chdir(ROOT)
+    main(["--config", str(config), "--run_dir", str(tmp_path), *FEW_BATCHES])
+    check_run(tmp_path)
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS, ids=name)
+def test_trainer_fragment(fragment: Path, tmp_path: Path) -> None:
+    main(["--config", str(QUICKSTART), "--config", str(fragment), "--run_dir", str(tmp_path), *FEW_BATCHES])
+    check_run(tmp_path)
+
+
+def test_ddp_fragment(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+    fragment = CONFIGS / "trainer/ddp.yaml"
+    cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+    run = ["--config", str(QUICKSTART), "--config", str(fragment), "--run_dir", "run", *FEW_BATCHES, *cpu]
+    process = start("sefl.fit", *run)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    check_run(tmp_path / "run")

@@ -1,0 +1,118 @@
+"""python -m sefl.evaluate, through its entry point: what it writes, what it leaves alone, two processes."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sefl.evaluate import EvaluateCLI, main
+from sefl.fit import main as fit
+
+RUN = Path("runs/tiny/0")
+BEST = str(RUN / "checkpoints/best.ckpt")
+DEADLINE = 120.0
+
+
+@pytest.fixture
+def trained(tiny: Path) -> Path:
+    """A run of one epoch with a network of other width than its configuration file says."""
+    fit(["--config", str(tiny), "--trainer.max_epochs", "1", "--model.widths", "[3]", "--data.seed", "5"])
+    return tiny
+
+
+def evaluation(version: int = 0) -> dict[str, Any]:
+    content = json.loads((RUN / "evaluation" / str(version) / "evaluation.json").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(RUN)
+    capsys.readouterr()
+    main(["--ckpt_path", BEST])
+    assert {path: content for path, content in contents(RUN).items() if path in before} == before
+
+    result = evaluation()
+    assert set(result["accuracy_by_resolution"]) == {"8", "11", "12"}
+    assert 0 <= result["accuracy"] <= 1
+    assert 0 <= result["scale_consistency"] <= 1
+    rows = result["equivariance"]
+    assert {row["layer"] for row in rows} == {"blocks.0", "head"}
+    assert {row["parameter"] for row in rows} == {8, 9, 10, 11}
+    assert max(row["max"] for row in rows) < 1e-8
+    output = capsys.readouterr().out
+    for expected in ("Accuracy per resolution", "scale consistency", "Equivariance error", "blocks.0"):
+        assert expected in output
+    written = {path.name for path in (RUN / "evaluation/0").rglob("*.png")}
+    assert {"accuracy.png", "test-heatmap.png", "test-curves.png"} <= written
+
+    first = contents(RUN)
+    main(["--ckpt_path", "best", "--name", "tiny"])
+    assert {path: content for path, content in contents(RUN).items() if path in first} == first
+    assert evaluation(1) == result
+
+
+def test_stored_split_is_used(trained: Path) -> None:
+    cli = EvaluateCLI(["--ckpt_path", BEST])
+    assert cli.config.data.init_args.split_file == str((RUN / "split.npz").absolute())
+    cli = EvaluateCLI(["--ckpt_path", BEST, "--data.split_file", "other.npz"])
+    assert cli.config.data.init_args.split_file == "other.npz"
+
+
+def test_default_monitor_and_given_configuration(trained: Path) -> None:
+    settings = yaml.safe_load(trained.read_text())
+    del settings["trainer"]["callbacks"]
+    settings["model"]["init_args"]["widths"] = [3]
+    settings["data"]["init_args"]["seed"] = 5
+    trained.write_text(yaml.safe_dump(settings))
+    flip = '[{"class_path": "callbacks.Flip", "init_args": {"center": "pixel"}}]'
+    main(["--config", str(trained), "--ckpt_path", BEST, "--monitor.transformations", flip])
+    assert {row["transformation"] for row in evaluation()["equivariance"]} == {"flip_horizontal_about_pixel"}
+
+
+def test_two_processes_give_the_same_numbers(
+    trained: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    main(["--ckpt_path", BEST])
+    options = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    process = start("sefl.evaluate", "--ckpt_path", BEST, *options)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    assert [path.name for path in sorted((RUN / "evaluation").iterdir())] == ["0", "1"]
+    one, two = evaluation(0), evaluation(1)
+    for measure in ("accuracy", "accuracy_by_resolution", "scale_consistency"):
+        assert one[measure] == two[measure]
+    assert one["metrics"] == pytest.approx(two["metrics"], rel=1e-6)
+    for row, other in zip(one["equivariance"], two["equivariance"], strict=True):
+        errors = {measure: pytest.approx(row[measure], rel=1e-12) for measure in ("mean", "max")}
+        assert other == {**row, **errors}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "tiny.yaml"], "--ckpt_path: is needed"),
+        (["--ckpt_path", "absent.ckpt"], "absent.ckpt"),
+        (["--ckpt_path", "alone.ckpt"], "Name the configuration with --config"),
+        (["--config", "tiny.yaml", "--ckpt_path", "alone.ckpt"], "is not a Lightning checkpoint"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    tiny: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("alone.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(SystemExit) as exit_status:
+        main(arguments)
+    error = capfd.readouterr().err
+    assert exit_status.value.code == 2
+    assert message in error
+    assert "Traceback" not in error
+    assert sorted(path.name for path in Path().iterdir()) == ["alone.ckpt", "tiny.yaml"]

@@ -1,0 +1,344 @@
+"""python -m sefl.fit, through its entry point: run folders, resuming, mistakes, two processes."""
+
+import csv
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import torch
+import yaml
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from models import ConvClassifier
+from sefl.checkpoints import AtomicCheckpointIO
+from sefl.fit import main
+from sefl.loggers import MetricsCSV, read_rows, wandb_mode
+from sefl.run_folder import RunFolder, make_next_version, name_of, write_atomically
+
+Start = Callable[..., subprocess.Popen[str]]
+
+DEADLINE = 120.0
+RUN = Path("runs/tiny/0")
+
+
+class RememberingClassifier(ConvClassifier):
+    """Stores its hyper-parameters in checkpoints, from where Lightning's own command line takes them back."""
+
+    def __init__(self, head_dropout: float = 0.5, **others: Any) -> None:
+        super().__init__(head_dropout=head_dropout, **others)
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+
+
+class DefectiveClassifier(ConvClassifier):
+    """Has a defect, in its constructor or in a step."""
+
+    def __init__(self, where: str = "step", **others: Any) -> None:
+        super().__init__(**others)
+        self.where = where
+        if where == "constructor":
+            raise TypeError("a defect")
+
+    def training_step(self, batch: Any, batch_index: int) -> Any:
+        raise ValueError("a defect")
+
+
+class Interruption(Callback):
+    """Ends the run at the start of its second epoch."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("interrupted")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_run_has_its_own_folder(tiny: Path) -> None:
+    main(["--config", str(tiny)])
+    files = {str(path.relative_to(RUN)) for path in contents(RUN)}
+    assert {
+        "config.yaml",
+        "split.npz",
+        "metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    } <= files
+    assert any(name.startswith("equivariance/") and name.endswith(".png") for name in files)
+    rows = read_rows(RUN / "metrics.csv")
+    assert any(row["train/loss"] for row in rows)
+    assert len([row for row in rows if row["val/accuracy"]]) == 2
+    # the latest epoch, also where it is not the best
+    assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 1
+
+    before = contents(RUN)
+    main(["--config", str(tiny), "--trainer.max_epochs", "1"])
+    assert contents(RUN) == before
+    assert (RUN.parent / "1" / "checkpoints/last.ckpt").is_file()
+
+
+def test_stored_configuration_starts_a_further_run(tiny: Path) -> None:
+    main(["--config", str(tiny), "--trainer.max_epochs", "1", "--model.head_hidden", "9"])
+    main(["--config", str(RUN / "config.yaml")])
+    assert (
+        yaml.safe_load((RUN.parent / "1" / "config.yaml").read_text())["model"]["init_args"]["head_hidden"]
+        == 9
+    )
+
+
+def test_several_configurations_merge(tiny: Path) -> None:
+    further = tiny.with_name("further.yaml")
+    further.write_text("trainer: {max_epochs: 1}\nname: merged\n")
+    main(["--config", str(tiny), "--config", str(further), "--model.head_hidden", "9"])
+    stored = yaml.safe_load(Path("runs/merged/0/config.yaml").read_text())
+    assert stored["trainer"]["max_epochs"] == 1
+    assert stored["trainer"]["log_every_n_steps"] == 1
+    assert stored["model"]["init_args"]["head_hidden"] == 9
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("quickstart.yaml", "quickstart"),
+        ("configs/quickstart.yaml", "quickstart"),
+        ("/any/where/configs/mnist_scale/fourier.yaml", "mnist_scale/fourier"),
+        (None, "unnamed"),
+    ],
+)
+def test_name_of(config: str | None, name: str) -> None:
+    assert name_of(config) == name
+
+
+def test_versions_are_never_shared(tmp_path: Path) -> None:
+    made = [make_next_version(tmp_path) for _ in range(12)]
+    assert [path.name for path in made] == [str(version) for version in range(12)]
+
+
+def test_resume_in_the_same_folder(tiny: Path) -> None:
+    main(["--config", str(tiny)])
+    config, metrics = (RUN / "config.yaml").read_bytes(), read_rows(RUN / "metrics.csv")
+    main(["--config", str(tiny), "--ckpt_path", "last", "--trainer.max_epochs", "3"])
+    # without --config: the configuration of the latest start, three epochs
+    main(["--ckpt_path", str(RUN / "checkpoints/last.ckpt"), "--trainer.max_epochs", "4"])
+
+    assert [path.name for path in RUN.parent.iterdir()] == ["0"]
+    assert (RUN / "config.yaml").read_bytes() == config
+    assert yaml.safe_load((RUN / "config_2.yaml").read_text())["trainer"]["max_epochs"] == 4
+    rows = read_rows(RUN / "metrics.csv")
+    assert [row["train/loss"] for row in rows[: len(metrics)]] == [row["train/loss"] for row in metrics]
+    assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1, 2, 3]
+    assert sorted(path.name for path in (RUN / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_resumed_run_goes_on_as_if_never_interrupted(tiny: Path) -> None:
+    # dropout is off: Lightning's checkpoints do not hold the state of the random number generator
+    options = ["--config", str(tiny), "--model.head_dropout", "0"]
+    main([*options, "--run_dir", "whole"])
+    interruption = f"--trainer.callbacks+={__name__}.Interruption"
+    with pytest.raises(RuntimeError, match="interrupted"):
+        main([*options, "--run_dir", "resumed", interruption])
+    main([*options, "--run_dir", "resumed", "--ckpt_path", "last"])
+    whole, resumed = (torch.load(f"{folder}/checkpoints/last.ckpt") for folder in ("whole", "resumed"))
+    assert whole["global_step"] == resumed["global_step"]
+    torch.testing.assert_close(whole["state_dict"], resumed["state_dict"], rtol=0, atol=0)
+
+
+def test_command_line_wins_over_checkpoint(tiny: Path) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    arguments = settings["model"]["init_args"]
+    settings["model"] = {
+        "class_path": f"{__name__}.RememberingClassifier",
+        "init_args": {**arguments, "widths": [4]},
+    }
+    tiny.write_text(yaml.safe_dump(settings))
+    main(["--config", str(tiny), "--trainer.max_epochs", "1"])
+    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["head_dropout"] == 0.5
+    main(["--config", str(tiny), "--ckpt_path", "last", "--model.head_dropout", "0.25"])
+    stored = yaml.safe_load((RUN / "config_1.yaml").read_text())
+    assert stored["model"]["init_args"]["head_dropout"] == 0.25
+    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["head_dropout"] == 0.25
+
+
+def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, start: Start) -> None:
+    options = ["--config", str(tiny), "--data.train_samples", "1000", "--trainer.max_epochs", "3"]
+    process = start("sefl.fit", *options)
+    wait_for(lambda: epochs_begun(RUN / "metrics.csv") == 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 0
+    killed_after = read_rows(RUN / "metrics.csv")
+
+    finish(start("sefl.fit", "--ckpt_path", str(RUN / "checkpoints/last.ckpt")))
+    state = torch.load(RUN / "checkpoints/last.ckpt")
+    assert state["epoch"] == 2
+    assert state["global_step"] == 3 * steps_of_an_epoch(RUN)
+    rows = read_rows(RUN / "metrics.csv")
+    assert len(rows) > len(killed_after)
+    assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1, 2]
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def epochs_begun(metrics: Path) -> int:
+    """How many epochs have logged a training loss."""
+    if not metrics.exists():
+        return 0
+    return len({row["epoch"] for row in read_rows(metrics) if row.get("train/loss")})
+
+
+def steps_of_an_epoch(run: Path) -> int:
+    rows = read_rows(run / "metrics.csv")
+    return 1 + max(int(row["step"]) for row in rows if row["train/loss"] and float(row["epoch"]) == 0)
+
+
+def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
+    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    finish(start("sefl.fit", "--config", str(tiny), *options))
+    assert [str(path) for path in Path("runs").glob("*/*")] == [str(RUN)]
+    assert [path.name for path in RUN.glob("config*.yaml")] == ["config.yaml"]
+    rows = read_rows(RUN / "metrics.csv")
+    assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1]
+
+    finish(
+        start("sefl.fit", "--config", str(tiny), *options, "--ckpt_path", "last", "--trainer.max_epochs", "3")
+    )
+    assert [str(path) for path in Path("runs").glob("*/*")] == [str(RUN)]
+    assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "model"),
+        (["--config", "absent.yaml"], "absent.yaml"),
+        (["--config", "empty.yaml"], "--config empty.yaml: is empty"),
+        (["--config", "modelless.yaml"], "model"),
+        (["--config", "tiny.yaml", "--model.class_path", "models.Absent"], "models.Absent"),
+        (["--config", "tiny.yaml", "--trainer.precision", "17"], "trainer.precision"),
+        (["--config", "tiny.yaml", "--trainer.devices", "0"], "devices"),
+        (["--config", "tiny.yaml", "--trainer.strategy", "absent"], "strategy='absent'"),
+        (["--config", "tiny.yaml", "--trainer.absent", "1"], "--trainer.absent"),
+        (["--config", "tiny.yaml", "--model.kernel_size", "4"], "kernel_size"),
+        (["--config", "tiny.yaml", "--data.resolutions", "[7, 12]"], "base_resolution"),
+        (["--config", "tiny.yaml", "--data.split_file", "absent.npz"], "absent.npz"),
+        (["--config", "tiny.yaml", "--ckpt_path", "absent.ckpt"], "absent.ckpt"),
+        (["--config", "tiny.yaml", "--ckpt_path", "tiny.yaml"], "is not a Lightning checkpoint"),
+        (["--config", "tiny.yaml", "--ckpt_path", "last"], "there is no last.ckpt"),
+        (["--ckpt_path", "last"], "of which run?"),
+        (["--config", "tiny.yaml", "--run_dir", "used"], "holds a run already"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    tiny: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("empty.yaml").write_text("# nothing\n")
+    Path("modelless.yaml").write_text("trainer: {max_epochs: 1}\n")
+    Path("used").mkdir()
+    Path("used/config.yaml").write_text("")
+    with pytest.raises(SystemExit) as exit_status:
+        main(arguments)
+    error = capfd.readouterr().err
+    assert exit_status.value.code == 2
+    assert error.count("error: ") == 1
+    assert message in error.partition("error: ")[2]
+    assert "Traceback" not in error
+    assert not list(Path("runs").glob("*/*"))
+
+
+@pytest.mark.parametrize("where", ["constructor", "step"])
+def test_a_defect_keeps_its_traceback(tiny: Path, where: str) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    settings["model"] = {"class_path": f"{__name__}.DefectiveClassifier", "init_args": {"where": where}}
+    tiny.write_text(yaml.safe_dump(settings))
+    # that of a constructor arrives as the cause of jsonargparse's ValueError
+    with pytest.raises(ValueError, match="a defect"):
+        main(["--config", str(tiny)])
+
+
+def test_checkpoint_of_another_model(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main(["--config", str(tiny), "--trainer.max_epochs", "1"])
+    with pytest.raises(SystemExit):
+        main(["--config", str(tiny), "--ckpt_path", "last", "--model.head_hidden", "9"])
+    assert "was written by another model" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--help", "--print_config"])
+def test_options_that_only_print(tiny: Path, capfd: pytest.CaptureFixture[str], option: str) -> None:
+    with pytest.raises(SystemExit) as exit_status:
+        main(["--config", str(tiny), option])
+    assert exit_status.value.code == 0
+    assert "max_epochs" in capfd.readouterr().out
+    assert not Path("runs").exists()
+
+
+def test_loggers_and_callbacks_can_be_switched_off(tiny: Path) -> None:
+    switches = ["--trainer.logger", "false", "--trainer.enable_checkpointing", "false"]
+    main(["--config", str(tiny), "--trainer.max_epochs", "1", *switches])
+    assert (RUN / "config.yaml").is_file()
+    assert not (RUN / "metrics.csv").exists()
+    assert not (RUN / "checkpoints").exists()
+
+
+def test_wandb_offline(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    main(["--config", str(tiny), "--trainer.max_epochs", "1", "--wandb.mode", "offline"])
+    assert len(list((RUN / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+    assert not Path("wandb").exists()
+
+
+def test_wandb_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for logged_in, mode in [(True, "online"), (False, "offline")]:
+        monkeypatch.setattr("wandb.login", lambda logged_in=logged_in, **_: logged_in)
+        assert wandb_mode("auto") == mode
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert wandb_mode("auto") == "disabled"
+    assert wandb_mode("online") == "online"
+
+
+def test_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, target)
+
+    def die(file: IO[bytes]) -> None:
+        file.write(b"a part")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(target, die)
+    assert torch.load(target) == {"epoch": 1}
+
+
+def test_metrics_are_appended_after_a_cut_off_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    logger = MetricsCSV(folder)
+    logger.log_metrics({"a": 1.0}, step=0)
+    logger.log_metrics({"a": 2.0}, step=1)
+    logger.log_metrics({"b": 3.0}, step=2)
+    with folder.metrics.open("a") as file:
+        file.write("3,4.")
+    MetricsCSV(folder).log_metrics({"a": 5.0}, step=3)
+    with folder.metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["a"], row["b"]) for row in rows] == [
+        ("0", "1.0", ""),
+        ("1", "2.0", ""),
+        ("2", "", "3.0"),
+        ("3", "5.0", ""),
+    ]
