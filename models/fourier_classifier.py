@@ -46,7 +46,9 @@ class BandHead(nn.Module):
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
     output_signal = "bands"
 
-    def __init__(self, features: int, hidden: int, classes: int, dropout: float, bands: int, accumulate: bool) -> None:
+    def __init__(
+        self, features: int, hidden: int, classes: int, dropout: float, bands: int, accumulate: bool
+    ) -> None:
         super().__init__()
         self.accumulate = accumulate
         self.perceptron = nn.Sequential(
@@ -130,7 +132,9 @@ class FourierClassifier(ScaleClassifier):
         kernel_sizes = [kernel_size] * len(widths) if isinstance(kernel_size, int) else kernel_size
         for name, values in (("pools", pools), ("kernel_size", kernel_sizes)):
             if len(values) != len(widths):
-                raise ValueError(f"{name} must have one entry per block, {len(widths)} as widths, got {values}")
+                raise ValueError(
+                    f"{name} must have one entry per block, {len(widths)} as widths, got {values}"
+                )
         if not widths:
             raise ValueError("widths must name the channels of at least one block, got []")
         if layer_base_resolution > base_resolution:
@@ -168,7 +172,9 @@ class FourierClassifier(ScaleClassifier):
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )
         bands = self._band_index(max_resolution) + 1
-        self.head = BandHead(widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands, head_accumulate)
+        self.head = BandHead(
+            widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands, head_accumulate
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)

@@ -28,9 +28,11 @@ class ScaleClassifier(LightningModule):
     ``max(L_b - L_{b-1}, 0)`` per sample and pair of neighbouring bands (NeurIPS 2023, section 4.3; the published code
     compares batch means). Regularisation is the optimiser's weight decay.
 
-    Logged: ``train/loss``; ``val/loss``, ``val/accuracy``, ``val/scale_consistency``; and the same for ``test``,
-    with ``test/accuracy_r`` for each resolution ``r``. A first test loader holds each sample at its own resolution, and
-    a second, if there is one, the samples at the finest, over which scale consistency is measured.
+    Logged: ``train/loss``; ``val/loss``, ``val/accuracy`` and ``val/scale_consistency`` (over the bands of each
+    sample, where there are several); and the same for ``test``, with ``test/accuracy_r`` for each resolution ``r``. A
+    first test loader holds each sample at its own resolution, and a second, if there is one, the samples at the
+    finest: scale consistency over every resolution is measured on these, and beside it the fraction whose loss
+    nowhere rises, ``test/scale_consistency_monotone``.
 
     Args:
         in_channels: channels of the images.
@@ -123,13 +125,14 @@ class ScaleClassifier(LightningModule):
         losses = self.band_losses(logits, labels)
         self.val_loss.update(losses[:, -1])
         self.val_accuracy.update(logits[:, -1], labels, images.shape[-1])
-        self.val_consistency.update(losses)
+        if losses.shape[1] > 1:  # a single band says nothing of consistency
+            self.val_consistency.update(losses)
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/loss", self.val_loss.compute(), prog_bar=True)
         accuracy = self.val_accuracy.compute()
         self.log("val/accuracy", accuracy["overall"].float(), prog_bar=True)
-        self.log("val/scale_consistency", self.val_consistency.compute().float())
+        self._log_consistency("val/scale_consistency", self.val_consistency)
         for metric in (self.val_loss, self.val_accuracy, self.val_consistency):
             metric.reset()
 
@@ -151,14 +154,8 @@ class ScaleClassifier(LightningModule):
                 self.log("test/accuracy", accuracy.float())
             elif not accuracy.isnan():
                 self.log(f"test/accuracy_{resolution}", accuracy.float())
-        # Every process agrees on the count once it is summed, so that all log or none does.
-        for name, metric in (
-            ("test/scale_consistency", self.test_consistency),
-            ("test/scale_consistency_monotone", self.test_monotone),
-        ):
-            value = metric.compute()
-            if not value.isnan():
-                self.log(name, value.float())
+        self._log_consistency("test/scale_consistency", self.test_consistency)
+        self._log_consistency("test/scale_consistency_monotone", self.test_monotone)
         for metric in (self.test_loss, self.test_accuracy, self.test_consistency, self.test_monotone):
             metric.reset()
 
@@ -181,6 +178,12 @@ class ScaleClassifier(LightningModule):
             logits.float().flatten(0, 1), labels.repeat_interleave(bands), reduction="none"
         )
         return losses.view(-1, bands)
+
+    def _log_consistency(self, name: str, metric: ScaleConsistency) -> None:
+        """Log it if anything was measured: every process has the summed count, so that all log or none does."""
+        value = metric.compute()
+        if not value.isnan():
+            self.log(name, value.float())
 
     def _resolutions(self, images: Tensor, resolutions: Sequence[int] | None) -> Sequence[int]:
         finest = images.shape[-1]

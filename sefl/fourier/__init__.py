@@ -6,4 +6,15 @@ from sefl.fourier.head import BandPooling
 from sefl.fourier.nonlinearity import ScaleEquivariantMaxPool2d, ScaleEquivariantNonlinearity
 from sefl.fourier.sampling import CoefficientModule, downsample, to_coefficients, to_grid, upsample
 
-__all__ = ["BandPooling", "SpectralConv2d", "ScaleEquivariantMaxPool2d", "ScaleEquivariantNonlinearity", "CoefficientModule", "band", "downsample", "to_coefficients", "to_grid", "upsample"]
+__all__ = [
+    "BandPooling",
+    "SpectralConv2d",
+    "ScaleEquivariantMaxPool2d",
+    "ScaleEquivariantNonlinearity",
+    "CoefficientModule",
+    "band",
+    "downsample",
+    "to_coefficients",
+    "to_grid",
+    "upsample",
+]

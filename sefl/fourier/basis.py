@@ -59,8 +59,10 @@ def synthesis_matrix(
     """
     # A tensor born under inference_mode could never be saved for a later backward pass.
     with torch.inference_mode(False), torch.no_grad():
-        position = 2 * math.pi * (torch.arange(points, dtype=torch.float64) + shift) / points
-        columns = [torch.ones(points, dtype=torch.float64)]
+        # On the CPU whatever the default device is: accelerators may lack float64, and "meta" has no values.
+        sample = torch.arange(points, dtype=torch.float64, device="cpu")
+        position = 2 * math.pi * (sample + shift) / points
+        columns = [torch.ones_like(position)]
         for frequency in range(1, band + 1):
             columns.append(math.sqrt(2) * torch.cos(frequency * position))
             columns.append(math.sqrt(2) * torch.sin(frequency * position))

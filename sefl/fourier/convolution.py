@@ -87,7 +87,9 @@ class SpectralConv2d(CoefficientModule):
         if self.residual is None:
             return self.weight
         margin = self.kernel_size // 2
-        return self.weight + nn.functional.pad(self.residual[None, None], (0, 0, 0, 0, margin, margin, margin, margin))
+        return self.weight + nn.functional.pad(
+            self.residual[None, None], (0, 0, 0, 0, margin, margin, margin, margin)
+        )
 
     def forward(self, coefficients: Tensor) -> Tensor:
         self._check(coefficients)

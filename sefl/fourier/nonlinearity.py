@@ -32,8 +32,8 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
     """Instance norm per band, pointwise activation and max-pooling: resolution ``r`` to ``ceil(r / window)``.
 
     Output shell ``k`` comes from input band ``window * k``, sampled on ``window * m`` points per axis
-    (``m = 2 k + 1``, or more with oversampling), activated, max-pooled to ``m`` points. A pooled sample stands for
-    the centre of its window, so that the pooled signal is not shifted and reversals of the axes are kept.
+    (``m = 2 k + 1``, or more with oversampling), activated, max-pooled to ``m`` points. Windows lie symmetrically
+    around the pooled samples, so that the pooled signal is not shifted and reversals of the axes are kept.
 
     Exactly scale-equivariant at every integer resolution from ``base_resolution`` to ``max_resolution``; a finer
     input is refused.
@@ -190,19 +190,17 @@ class _Grid:
         self.input_band = min(plan.window * output_band, band_of_count(like.shape[0]))
         self.inputs = coefficient_count(self.input_band)
         self.outputs = coefficient_count(output_band)
-        self.synthesis = synthesis_matrix(self.input_band, self.points, like.dtype, like.device)
-        # A pooled sample sits at the centre of its window of fine samples.
-        centre = (plan.window - 1) / (2 * plan.window)
-        self.analysis = analysis_matrix(output_band, pooled_points, like.dtype, like.device, centre)
+        # Pixel 0 is the centre of the first window. Were it the first sample, a reversal would tear windows apart.
+        centre = (1 - plan.window) / 2
+        self.synthesis = synthesis_matrix(self.input_band, self.points, like.dtype, like.device, centre)
+        self.analysis = analysis_matrix(output_band, pooled_points, like.dtype, like.device)
         self.largest = max(self.inputs, self.points) ** 2
 
     def values(self, coefficients: Tensor, workspace: Workspace) -> Tensor:
         """``S C S^T`` of a block ``(K, K, N)``: ``(points, points, N)``."""
         columns = coefficients.shape[-1]
         half = workspace.take("half", self.inputs, self.points, columns)
-        torch.bmm(
-            self.synthesis.expand(self.inputs, self.points, self.inputs), coefficients, out=half
-        )
+        torch.bmm(self.synthesis.expand(self.inputs, self.points, self.inputs), coefficients, out=half)
         values = workspace.take("values", self.points, self.points * columns)
         torch.mm(self.synthesis, half.view(self.inputs, self.points * columns), out=values)
         return values.view(self.points, self.points, columns)
@@ -236,10 +234,12 @@ class _Grid:
         with torch.enable_grad():
             leaf = values.detach().requires_grad_()
             outcome = self.activated(leaf)
-        result, *parts = torch.autograd.grad(outcome, [leaf, *trained], gradient, allow_unused=True)
-        for total, part in zip(totals, parts, strict=True):
+        learning = [index for index, parameter in enumerate(trained) if parameter.requires_grad]
+        inputs = [leaf, *(trained[index] for index in learning)]
+        result, *parts = torch.autograd.grad(outcome, inputs, gradient, allow_unused=True)
+        for index, part in zip(learning, parts, strict=True):
             if part is not None:
-                total += part
+                totals[index] += part
         return result
 
     def write_shell(self, activated: Tensor, out: Tensor) -> None:
@@ -281,14 +281,19 @@ class _ShellwiseActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, coefficients: Tensor, weight: Tensor | None, bias: Tensor | None, plan: _Plan, *trained: Tensor
+        ctx: Any,
+        coefficients: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        plan: _Plan,
+        *trained: Tensor,
     ) -> Tensor:
         count, _, batch, channels = coefficients.shape
         with torch.autocast(coefficients.device.type, enabled=False):
             flat = coefficients.contiguous().view(count, count, batch * channels)
             inverse_deviation = None
             if weight is not None:
-                inverse_deviation = _inverse_deviations(flat, plan).view(-1, batch, channels)
+                inverse_deviation = _inverse_deviations(flat, plan).view(len(plan.bands), batch, channels)
             out_count = coefficient_count(plan.bands[-1])
             out = flat.new_empty(out_count, out_count, batch * channels)
             workspace = Workspace(flat)

@@ -91,7 +91,7 @@ def to_coefficients(x: Tensor) -> Tensor:
     """
     if x.dim() != 4:
         raise ValueError(f"x must be images (batch, channels, height, width), got shape {tuple(x.shape)}")
-    _require_floating(x)
+    _require_floating(x, "x")
     height, width = x.shape[-2:]
     rows = analysis_matrix(band(height), height, x.dtype, x.device)
     columns = analysis_matrix(band(width), width, x.dtype, x.device)
@@ -111,12 +111,14 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
         Images ``(batch, channels, height, width)``.
 
     Raises:
+        TypeError: if ``coefficients`` is not a floating-point tensor.
         ValueError: if ``coefficients`` is not four-dimensional or has an even count of coefficients on an axis.
     """
     if coefficients.dim() != 4:
         raise ValueError(
             f"coefficients must be (2 b1 + 1, 2 b2 + 1, batch, channels), got shape {tuple(coefficients.shape)}"
         )
+    _require_floating(coefficients, "coefficients")
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     row_band = min(band_of_count(coefficients.shape[0]), band(height))
     column_band = min(band_of_count(coefficients.shape[1]), band(width))
@@ -127,7 +129,7 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
 
 
 def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
-    _require_floating(x)
+    _require_floating(x, "x")
     if x.dim() < 2:
         raise ValueError(f"x must have two spatial axes (..., height, width), got shape {tuple(x.shape)}")
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
@@ -135,9 +137,9 @@ def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
     return height, width
 
 
-def _require_floating(x: Tensor) -> None:
+def _require_floating(x: Tensor, name: str) -> None:
     if not x.is_floating_point():
-        raise TypeError(f"x must be a real floating-point tensor, got {x.dtype}; convert it with x.float()")
+        raise TypeError(f"{name} must be a real floating-point tensor, got {x.dtype}; convert it with .float()")
 
 
 def _resample(x: Tensor, height: int, width: int) -> Tensor:
