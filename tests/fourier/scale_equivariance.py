@@ -1,0 +1,54 @@
+"""How far a function of images is from commuting with ideal downsampling, and the assertion that it commutes."""
+
+from collections.abc import Callable, Iterable
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from sefl.fourier import downsample, to_coefficients, to_grid
+
+# Relative squared error that rounding alone may cause.
+TOLERANCE = {torch.float64: 1e-24, torch.float32: 1e-10}
+
+OnImages = Callable[[Tensor], Tensor]
+
+
+def relative_squared_error(actual: Tensor, expected: Tensor) -> float:
+    assert actual.shape == expected.shape, f"{tuple(actual.shape)} is not {tuple(expected.shape)}"
+    actual, expected = actual.double(), expected.double()
+    return ((actual - expected).square().sum() / expected.square().sum()).item()
+
+
+def on_images(layer: Callable[[Tensor], Tensor], window: int = 1) -> OnImages:
+    """A layer on coefficients as a function from images at resolution ``r`` to images at ``ceil(r / window)``."""
+    return lambda images: to_grid(layer(to_coefficients(images)), ceil(images.shape[-1] / window))
+
+
+def scale_equivariance_errors(
+    function: OnImages, images: Tensor, resolutions: Iterable[int], window: int = 1
+) -> dict[int, float]:
+    """``||D f(x) - f(D x)||^2 / ||D f(x)||^2`` at each resolution, for ``f`` that divides resolutions by ``window``."""
+    with torch.no_grad():
+        finest = function(images)
+        return {
+            r: relative_squared_error(function(downsample(images, r)), downsample(finest, ceil(r / window)))
+            for r in resolutions
+        }
+
+
+def assert_scale_equivariant(
+    function: OnImages, images: Tensor, resolutions: Iterable[int], window: int = 1
+) -> None:
+    """Fails with the resolutions at which ``function`` misses ``f(D_r x) = D_r f(x)`` by more than rounding."""
+    errors = scale_equivariance_errors(function, images, resolutions, window)
+    assert errors
+    broken = {r: error for r, error in errors.items() if not error < TOLERANCE[images.dtype]}
+    assert not broken, f"not equivariant at resolutions {broken} ({images.dtype})"
+
+
+def assert_same(actual: Tensor, expected: Tensor) -> None:
+    """Equal up to rounding, by the same tolerance."""
+    assert actual.dtype == expected.dtype
+    error = relative_squared_error(actual, expected)
+    assert error < TOLERANCE[expected.dtype], f"relative squared error {error}"
