@@ -172,7 +172,7 @@ class ScaleClassifier(LightningModule):
 
     @staticmethod
     def band_losses(logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of each sample at each band: ``(batch, bands, classes)``, ``(batch,)`` to ``(batch, bands)``."""
+        """Cross-entropy of each sample at each band: logits ``(batch, bands, classes)`` to ``(batch, bands)``."""
         bands = logits.shape[1]
         losses = F.cross_entropy(
             logits.float().flatten(0, 1), labels.repeat_interleave(bands), reduction="none"

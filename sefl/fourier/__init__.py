@@ -8,10 +8,10 @@ from sefl.fourier.sampling import CoefficientModule, downsample, to_coefficients
 
 __all__ = [
     "BandPooling",
-    "SpectralConv2d",
+    "CoefficientModule",
     "ScaleEquivariantMaxPool2d",
     "ScaleEquivariantNonlinearity",
-    "CoefficientModule",
+    "SpectralConv2d",
     "band",
     "downsample",
     "to_coefficients",

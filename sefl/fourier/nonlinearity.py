@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sefl.fourier.basis import analysis_matrix, band, band_of_count, coefficient_count, synthesis_matrix
@@ -351,7 +351,8 @@ class _ShellwiseActivation(torch.autograd.Function):
                     if norm is None:
                         target.copy_(inner) if first else target.add_(inner)
                         continue
-                    assert scale_gradient is not None and offset_gradient is not None
+                    assert scale_gradient is not None
+                    assert offset_gradient is not None
                     offset_gradient[index, block] = inner[0, 0]
                     inner[0, 0] = 0
                     product = workspace.take("values", *inner.shape)
@@ -363,7 +364,8 @@ class _ShellwiseActivation(torch.autograd.Function):
                         target.addcmul_(inner, norm.scale[block])
             weight_gradient = bias_gradient = None
             if weight is not None:
-                assert scale_gradient is not None and offset_gradient is not None
+                assert scale_gradient is not None
+                assert offset_gradient is not None
                 used = len(plan.bands)
                 per_sample = scale_gradient.view(used, batch, channels).to(inverse_deviation.dtype)
                 # Bands finer than the input took no part.

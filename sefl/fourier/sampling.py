@@ -139,7 +139,9 @@ def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
 
 def _require_floating(x: Tensor, name: str) -> None:
     if not x.is_floating_point():
-        raise TypeError(f"{name} must be a real floating-point tensor, got {x.dtype}; convert it with .float()")
+        raise TypeError(
+            f"{name} must be a real floating-point tensor, got {x.dtype}; convert it with .float()"
+        )
 
 
 def _resample(x: Tensor, height: int, width: int) -> Tensor:
