@@ -54,7 +54,7 @@ class BandPooling(nn.Module):
         least = coefficient_count(band(max_resolution))
         if grid % cells or grid < least:
             raise ValueError(
-                f"grid must be a multiple of cells ({cells}) and hold the finest band, {least} pixels or more, got {grid}"
+                f"grid must be a multiple of cells ({cells}) and hold {least} pixels for the finest band, got {grid}"
             )
         if pool not in ("max", "mean"):
             raise ValueError(f"pool must be 'max' or 'mean', got {pool!r}")
