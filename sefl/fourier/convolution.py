@@ -294,7 +294,8 @@ def _waveform(
 
     Waves of ``k1, k2 != 0`` carry the factor 1/2 that joining their sum and difference needs.
     """
-    with torch.inference_mode(False), torch.no_grad():
+    # On the CPU whatever the default device is: accelerators may lack float64, and "meta" has no values.
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         if rows is None:
             first = torch.zeros(finest + 1, dtype=torch.float64)
             second = torch.arange(finest + 1, dtype=torch.float64)

@@ -115,7 +115,6 @@ class _PooledBands(torch.autograd.Function):
                     places[index, :, block] = place[0].flatten(1).T
         ctx.bands, ctx.points, ctx.shape = bands, points, coefficients.shape
         ctx.save_for_backward(places)
-        ctx.mark_non_differentiable(places)
         by_sample = pooled.view(len(bands), cells * cells, batch, channels).permute(2, 0, 3, 1)
         return by_sample.reshape(batch, len(bands), channels * cells * cells)
 

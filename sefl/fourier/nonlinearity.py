@@ -220,7 +220,11 @@ class _Grid:
 
     def activated(self, values: Tensor) -> Tensor:
         """Activation and pooling of ``(points, points, N)``: ``(pooled_points, pooled_points, N)``."""
-        activated = self.plan.activation(values)
+        # Under autocast the features are bfloat16 and the parameters of an activation, PReLU's say, are not.
+        precision = values.dtype
+        for parameter in _parameters_of(self.plan.activation):
+            precision = torch.promote_types(precision, parameter.dtype)
+        activated = self.plan.activation(values.to(precision)).to(values.dtype)
         if self.plan.window == 1:
             return activated
         # (rows, columns, N) in memory is one image of N channels, channels last.
