@@ -35,12 +35,18 @@ def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
 
 
 def last_checkpoint(folder: RunFolder) -> ModelCheckpoint:
-    """Keep the latest epoch as ``last.ckpt``.
+    """Keep the latest epoch as ``last.ckpt``, whether it was validated or not.
 
     ``save_last=True`` of ``best_checkpoint`` would not do: since Lightning 2.6 it is written only in the
     epochs that improve.
     """
-    return ModelCheckpoint(folder.checkpoints, filename="last", monitor=None, enable_version_counter=False)
+    return ModelCheckpoint(
+        folder.checkpoints,
+        filename="last",
+        monitor=None,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
 
 
 def check_weights(model: LightningModule, checkpoint: Path) -> None:

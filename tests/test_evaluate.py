@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(RUN)
     capsys.readouterr()
-    main(["--ckpt_path", BEST])
+    main(["--ckpt_path", BEST, "--trainer.callbacks.figures", "true"])
     assert {path: content for path, content in contents(RUN).items() if path in before} == before
 
     result = evaluation()

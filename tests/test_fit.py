@@ -65,7 +65,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_run_has_its_own_folder(tiny: Path) -> None:
-    main(["--config", str(tiny)])
+    main(["--config", str(tiny), "--trainer.callbacks.figures", "true"])
     files = {str(path.relative_to(RUN)) for path in contents(RUN)}
     assert {
         "config.yaml",
@@ -104,6 +104,14 @@ def test_several_configurations_merge(tiny: Path) -> None:
     assert stored["trainer"]["max_epochs"] == 1
     assert stored["trainer"]["log_every_n_steps"] == 1
     assert stored["model"]["init_args"]["head_hidden"] == 9
+
+
+def test_epochs_without_validation_can_be_resumed(tiny: Path) -> None:
+    main(["--config", str(tiny), "--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "1"])
+    assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["last.ckpt"]
+    main(["--ckpt_path", str(RUN / "checkpoints/last.ckpt"), "--trainer.max_epochs", "3"])
+    assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 2
+    assert torch.load(RUN / "checkpoints/best.ckpt")["epoch"] == 1
 
 
 @pytest.mark.parametrize(
