@@ -59,6 +59,8 @@ class ConvClassifier(ScaleClassifier):
             raise ValueError("widths must name the channels of at least one block, got []")
         if len(pools) != len(widths):
             raise ValueError(f"pools must have one entry per block, {len(widths)} as widths, got {pools}")
+        if min(pools) < 1:
+            raise ValueError(f"pools must be positive, got {pools}")
         if kernel_size % 2 == 0 or kernel_size < 1:
             raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
         if resize not in ("none", "ideal"):

@@ -142,6 +142,8 @@ class FourierClassifier(ScaleClassifier):
                 f"layer_base_resolution must be at most base_resolution ({base_resolution}), "
                 f"got {layer_base_resolution}"
             )
+        if norm not in ("instance", "none"):
+            raise ValueError(f"norm must be 'instance' or 'none', got {norm!r}")
         if not hasattr(F, activation):
             raise ValueError(f"activation must name a function in torch.nn.functional, got {activation!r}")
         blocks = []

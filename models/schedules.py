@@ -41,6 +41,10 @@ class OneCycle(LambdaLR):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore where the schedule was, on the span of this training rather than the interrupted one's."""
         super().load_state_dict({**state_dict, "total_steps": self.total_steps})
+        # The optimizer came back with the rate that the interrupted training would have gone on with.
+        self._last_lr = [base * self._factor(self.last_epoch) for base in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
 
     def _factor(self, step: int) -> float:
         progress = min(1.0, step / self.total_steps)
