@@ -1,0 +1,112 @@
+"""ConvClassifier: takes every resolution, and is measurably not scale-equivariant."""
+
+from typing import Any
+
+import pytest
+import torch
+from scale_equivariance import assert_same, relative_squared_error, scale_equivariance_errors
+from torch import Tensor
+
+from models import ConvClassifier
+from sefl.fourier import downsample, upsample
+
+BASE, FINEST = 6, 16
+
+
+def network(**settings: Any) -> ConvClassifier:
+    torch.manual_seed(0)
+    small = {"in_channels": 2, "classes": 5, "widths": [4, 6, 6], "kernel_size": 3, "head_hidden": 8}
+    small |= {"base_resolution": BASE, "max_resolution": FINEST}
+    return ConvClassifier(**{**small, **settings}).double().eval()
+
+
+def images(resolution: int) -> Tensor:
+    generator = torch.Generator().manual_seed(resolution)
+    return torch.randn(3, 2, resolution, resolution, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("resize", ["none", "ideal"])
+@pytest.mark.parametrize("pools", [None, [1, 1, 1], [2, 2, 3]])
+def test_every_resolution_is_taken(pools: list[int] | None, resize: str) -> None:
+    model = network(pools=pools, resize=resize)
+    for r in range(BASE, FINEST + 1):
+        logits = model(images(r))
+        assert logits.shape == (3, 1, 5)
+        assert logits.isfinite().all()
+
+
+def test_predictions_at_all_resolutions_are_those_of_the_downsampled_images() -> None:
+    model, x = network(), images(14)
+    found = model.predict_all_resolutions(x)
+    assert found.shape == (3, 14 - BASE + 1, 5)
+    for r in range(BASE, 15):
+        assert_same(found[:, r - BASE], model(downsample(x, r))[:, 0])
+    assert_same(model.predict_all_resolutions(x, [9, 7]), found[:, [3, 1]])
+
+
+def test_ideal_resizing_is_upsampling_first() -> None:
+    model, plain = network(resize="ideal"), network(resize="none")
+    for r in range(BASE, FINEST + 1):
+        assert_same(model(images(r)), plain(upsample(images(r), FINEST)))
+
+
+def test_it_is_not_scale_equivariant() -> None:
+    """The living control of ``callbacks.EquivarianceMonitor``."""
+    model, x = network(), images(FINEST)
+    assert min(scale_equivariance_errors(model.blocks[0], x, range(BASE, FINEST - 1)).values()) > 1e-3
+    assert min(scale_equivariance_errors(model.blocks[:2], x, range(BASE, FINEST - 1), 2).values()) > 1e-3
+    logits = model.predict_all_resolutions(x)
+    for index in range(FINEST - 2 - BASE):
+        assert relative_squared_error(logits[:, index], logits[:, -1]) > 1e-6
+
+
+def test_training_reduces_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(head_dropout=0.0).train()
+    monkeypatch.setattr(model, "log", lambda *_, **__: None)
+    batch = images(FINEST), torch.arange(3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(4):
+        loss = model.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_measured_layers_exist() -> None:
+    model = network()
+    for name in model.measured_layers():
+        model.get_submodule(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 0}, "classes must be a positive integer, got 0"),
+        ({"widths": [], "pools": []}, r"widths must name the channels of at least one block, got \[\]"),
+        ({"pools": [2]}, r"pools must have one entry per block, 3 as widths, got \[2\]"),
+        ({"pools": [0, 1, 1]}, r"pools must be positive, got \[0, 1, 1\]"),
+        ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
+        ({"resize": "bicubic"}, "resize must be 'none' or 'ideal', got 'bicubic'"),
+        ({"base_resolution": 17}, r"base_resolution must lie in 1..max_resolution \(16\), got 17"),
+    ],
+)
+def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 2, 9, 10), r"images must be square, .* got shape \(1, 2, 9, 10\)"),
+        ((1, 3, 9, 9), "images must have in_channels=2, got 3"),
+        ((1, 2, 5, 5), "images of resolution 5 are outside .* base_resolution 6 to max_resolution 16"),
+        ((1, 2, 17, 17), "images of resolution 17 are outside .* base_resolution 6 to max_resolution 16"),
+    ],
+)
+def test_images_that_do_not_fit(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network()(torch.zeros(shape, dtype=torch.float64))
