@@ -89,7 +89,7 @@ def test_the_default_grid_is_the_least_multiple_that_holds_the_image() -> None:
         ({"base_resolution": 14}, r"base_resolution must lie in 1..max_resolution \(13\), got 14"),
         ({"cells": 0}, "cells must be a positive integer, got 0"),
         ({"grid": 15}, r"grid must be a multiple of cells \(2\) .* got 15"),
-        ({"grid": 12}, r"hold the finest band, 13 pixels or more, got 12"),
+        ({"grid": 12}, "hold 13 pixels for the finest band, got 12"),
         ({"pool": "median"}, "pool must be 'max' or 'mean', got 'median'"),
     ],
 )
