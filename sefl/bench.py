@@ -20,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from sefl.benchmarks.authors import AuthorsCode
 from sefl.benchmarks.comparisons import (
+    HEAD_BASE,
     PAPER,
     TINY,
     Comparison,
@@ -36,8 +37,8 @@ from sefl.benchmarks.timing import Effort
 
 PARTS: tuple[Part, ...] = get_args(Part)
 PIPED_WIDTH = 120
-AUTHORS_LEAST = 2
-"""Rounds against the authors' code, whose training step takes half a minute."""
+LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "data": 20, "authors": 2}
+"""Rounds: many of loaders, whose batches differ in resolution; few of the authors' half-minute steps."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Benchmark:
         resolutions: pixels per side of the training steps' images, by default 28, 20, 14 and 8.
         widths: channels of the networks' blocks, by default the published 32, 64, 100 and 100.
         seconds: keep on measuring a comparison for this long.
-        least: rounds of a comparison, however long they take; 2 at most against the authors' code.
+        least: rounds of a comparison, however long they take; by default 5 of layers, 3 of steps, 20 of
+            loaders, 2 against the authors' code.
         memory: measure peak memory, on a CPU in a process of its own for each contestant.
         quick: tiny sizes and few rounds by default: says whether everything runs, not how fast.
         data_dir: the folder that may have ``MNIST/raw``.
@@ -92,13 +94,14 @@ class Benchmark:
         for name, values in (("resolutions", self.sizes.resolutions), ("widths", self.sizes.widths)):
             if not values or min(values) < 1:
                 raise ValueError(f"{name} must be positive integers, one at least, got {list(values)}")
-        finest = TINY.resolution
         for name, values in (
             ("resolution", (self.sizes.resolution,)),
             ("resolutions", self.sizes.resolutions),
         ):
-            if min(values) < finest:
-                raise ValueError(f"{name} must be at least {finest}, the networks' base, got {min(values)}")
+            if min(values) < HEAD_BASE:
+                raise ValueError(
+                    f"{name} must be at least {HEAD_BASE}, the networks' base, got {min(values)}"
+                )
         if self.json is not None and not self.json.absolute().parent.is_dir():
             raise ValueError(
                 f"json {self.json}: there is no folder {self.json.absolute().parent}; make it first"
@@ -134,11 +137,10 @@ class Benchmark:
 
     def effort(self, part: Part) -> Effort:
         """How long to measure a comparison of this part."""
-        usual = Effort(least=1, seconds=0.0) if self.quick else Effort()
-        least = usual.least if self.least is None else self.least
+        usual = Effort(least=1, seconds=0.0) if self.quick else Effort(least=LEAST[part])
         return replace(
             usual,
-            least=min(least, AUTHORS_LEAST) if part == "authors" else least,
+            least=usual.least if self.least is None else self.least,
             seconds=usual.seconds if self.seconds is None else self.seconds,
         )
 
