@@ -18,6 +18,8 @@ FEW_BATCHES = [
     *("--trainer.limit_train_batches", "2"),
     *("--trainer.limit_val_batches", "2"),
     *("--trainer.num_sanity_val_steps", "0"),
+    *("--trainer.check_val_every_n_epoch", "1"),
+    *("--trainer.log_every_n_steps", "1"),
     *("--trainer.enable_progress_bar", "false"),
     *("--wandb.mode", "disabled"),
 ]
