@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, prod
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -81,7 +81,7 @@ class FourierClassifier(ScaleClassifier):
         kernel_size: taps per axis on the finest grid, one number or one per block.
         pools: max-pooling window of each block, 1 for none; by default 1 throughout.
         residual: 1 x 1 convolution beside each kernel.
-        activation: name of a function in ``torch.nn.functional``.
+        activation: name of a pointwise function in ``torch.nn.functional``.
         norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
         base_resolution: coarsest resolution of an input, and of the head's bands.
@@ -144,8 +144,8 @@ class FourierClassifier(ScaleClassifier):
             )
         if norm not in ("instance", "none"):
             raise ValueError(f"norm must be 'instance' or 'none', got {norm!r}")
-        if not hasattr(F, activation):
-            raise ValueError(f"activation must name a function in torch.nn.functional, got {activation!r}")
+        if activation not in get_args(ActivationName):
+            raise ValueError(f"activation must be one of {', '.join(get_args(ActivationName))}, got {activation!r}")
         blocks = []
         reached = 1
         for inputs, outputs, size, window in zip(

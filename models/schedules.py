@@ -17,7 +17,7 @@ class OneCycle(LambdaLR):
         optimizer: its learning rate is the peak.
         warmup: fraction of the steps that the warm-up takes, in [0, 1).
         start: learning rate of the first step as a fraction of the peak.
-        final: learning rate of the last step as a fraction of the peak.
+        final: learning rate that the last step leads to, as a fraction of the peak.
 
     Raises:
         ValueError: if ``warmup`` is outside [0, 1).

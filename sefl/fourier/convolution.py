@@ -95,7 +95,7 @@ class SpectralConv2d(CoefficientModule):
         self._check(coefficients)
         taps, bias = self.taps(), self.bias
         device = coefficients.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
             coefficients = coefficients.to(torch.get_autocast_dtype(device))
         taps = taps.to(coefficients.dtype)
         if self.kernel_size == 1:

@@ -40,7 +40,7 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
 
     Args:
         window: pooling window and stride ``p`` in pixels; 1 pools nothing.
-        activation: a deterministic, out-of-place pointwise function or module; its parameters are trained.
+        activation: a deterministic, out-of-place pointwise function, or a module, whose parameters are trained.
         base_resolution: resolution from which on the layer is equivariant.
         max_resolution: finest input resolution.
         channels: normalise each band of each channel to zero mean and unit variance over space, with ``channels``

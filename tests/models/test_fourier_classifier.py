@@ -272,7 +272,7 @@ def test_copies_and_state() -> None:
         ({"kernel_size": [3, 9], "pools": [2, 1]}, r"kernel_size must be odd and at most .* \(8\), got 9"),
         ({"pools": [0, 1]}, "window must be a positive integer, got 0"),
         ({"layer_base_resolution": 7}, r"layer_base_resolution must be at most base_resolution \(6\), got 7"),
-        ({"activation": "rectify"}, "activation must name a function .* got 'rectify'"),
+        ({"activation": "rectify"}, "activation must be one of relu, .* got 'rectify'"),
         ({"head_pool": "median"}, "pool must be 'max' or 'mean', got 'median'"),
         ({"head_cells": 0}, "cells must be a positive integer, got 0"),
         ({"oversampling": 0.5}, r"oversampling must be at least 1, got 0\.5"),
