@@ -145,7 +145,9 @@ class FourierClassifier(ScaleClassifier):
         if norm not in ("instance", "none"):
             raise ValueError(f"norm must be 'instance' or 'none', got {norm!r}")
         if activation not in get_args(ActivationName):
-            raise ValueError(f"activation must be one of {', '.join(get_args(ActivationName))}, got {activation!r}")
+            raise ValueError(
+                f"activation must be one of {', '.join(get_args(ActivationName))}, got {activation!r}"
+            )
         blocks = []
         reached = 1
         for inputs, outputs, size, window in zip(
