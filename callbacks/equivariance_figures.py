@@ -59,8 +59,8 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     norm = Normalize(lowest, highest)
     colormap = colormaps[COLORS].with_extremes(bad=MISSING)
     image = axes.imshow(shown, cmap=colormap, norm=norm, aspect="auto")
-    for (i, j), exponent in np.ndenumerate(exponents):
-        color = "w" if norm(np.clip(exponent, lowest, highest)) < 0.6 else "k"
+    for (i, j), exponent in np.ndenumerate(shown):
+        color = "w" if norm(float(exponent)) < 0.6 else "k"
         if measured[i, j]:
             axes.text(
                 j,

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,9 @@ class Split:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("wb") as file:
-            content = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+            content: dict[str, Any] = {
+                field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+            }
             np.savez_compressed(file, format=np.asarray(_FORMAT), **content)
         unfinished.replace(path)
 
