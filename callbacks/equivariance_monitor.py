@@ -49,26 +49,23 @@ class EquivarianceMonitor(pl.Callback):
 
     After each epoch :attr:`results` holds the rows of the table, and rank zero
 
-    * logs ``equivariance/<layer>/<transformation>/<parameter>`` (mean), ``.../mean`` and ``.../max``, and
-    over all
+    * logs ``equivariance/<layer>/<transformation>/<parameter>`` (mean), ``.../mean`` and ``.../max``, and over all
       layers ``equivariance/<transformation>/mean`` and ``.../max``, which other callbacks can monitor;
       ``equivariance_test/...`` in ``trainer.test``;
-    * writes ``equivariance/<fit, validate or test>.csv`` of all epochs and, with ``figures``, PNGs of the
-    latest one
+    * writes ``equivariance/<fit, validate or test>.csv`` of all epochs and, with ``figures``, PNGs of the latest one
       into the run folder (``trainer.log_dir``), and sends the figures to W&B where that is a logger.
 
     Args:
-        layers: module names as in ``named_modules()``, or :mod:`fnmatch` patterns of them. By default those
-        that the
+        layers: module names as in ``named_modules()``, or :mod:`fnmatch` patterns of them. By default those that the
             model's ``measured_layers()`` lists, or its top-level blocks if it has no such method.
-        transformations: by default ideal downsampling to every resolution from the model's
-        ``base_resolution``. samples_per_step: at most how many images of each batch are measured.
-        every_n_steps: measure every n-th batch of an epoch. figures: whether to draw heat map and curves.
+        transformations: by default ideal downsampling to every resolution from the model's ``base_resolution``.
+        samples_per_step: at most how many images of each batch are measured.
+        every_n_steps: measure every n-th batch of an epoch.
+        figures: whether to draw heat map and curves.
 
     Raises:
         ValueError: for counts below one or transformations of one name; when the Trainer starts, before any
-        training,
-            if a name in ``layers`` matches no module.
+            training, if a name in ``layers`` matches no module.
     """
 
     def __init__(

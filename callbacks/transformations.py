@@ -93,8 +93,7 @@ class IdealDownsampling(Transformation):
 
     Args:
         resolutions: the resolutions ``r``. By default all integers from the model's ``base_resolution``, or
-        from
-            8 if it has no such attribute.
+            from 8 if it has no such attribute.
 
     Raises:
         ValueError: if a resolution is not a positive integer.

@@ -1,8 +1,7 @@
 """Random transformations of whole batches at full resolution, before downsampling.
 
 The functions move images by given amounts; the dataclasses say how the amounts are drawn. All draws come from
-the
-generator that is passed in: one row of random numbers per image, for the whole batch at once.
+the generator that is passed in: one row of random numbers per image, for the whole batch at once.
 """
 
 import math

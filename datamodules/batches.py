@@ -201,8 +201,7 @@ class EvaluationBatches(BatchSampler):
 class ResolutionImages(Dataset[Batch]):
     """Images at full resolution that answer a :class:`BatchRequest` with a batch at the resolution asked for.
 
-    A batch is augmented at full resolution, downsampled and normalised, all at once: ``(images, labels)``
-        with
+    A batch is augmented at full resolution, downsampled and normalised, all at once: ``(images, labels)`` with
     float32 images ``(batch, channels, resolution, resolution)`` and int64 labels ``(batch,)``.
 
     Args:
