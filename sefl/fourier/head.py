@@ -34,6 +34,9 @@ class BandPooling(nn.Module):
             lie below the base or above the maximum.
     """
 
+    # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
+    output_signal = "bands"
+
     def __init__(
         self,
         base_resolution: int = 8,
