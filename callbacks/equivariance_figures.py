@@ -65,7 +65,7 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
             axes.text(
                 j,
                 i,
-                _annotation(values[i, j]),
+                _annotation(float(values[i, j])),
                 ha="center",
                 va="center",
                 fontsize=7.5,
