@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
 from sefl.run_folder import write_atomically
@@ -96,5 +97,6 @@ class Evaluation:
         if "test/accuracy" in self.metrics:
             axes.axhline(self.metrics["test/accuracy"], linestyle="--", color="grey", label="all resolutions")
             axes.legend()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         figure.savefig(path)
