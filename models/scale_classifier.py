@@ -129,9 +129,9 @@ class ScaleClassifier(LightningModule):
             self.val_consistency.update(losses)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/loss", self.val_loss.compute(), prog_bar=True)
+        self._log_global("val/loss", self.val_loss.compute(), prog_bar=True)
         accuracy = self.val_accuracy.compute()
-        self.log("val/accuracy", accuracy["overall"].float(), prog_bar=True)
+        self._log_global("val/accuracy", accuracy["overall"], prog_bar=True)
         self._log_consistency("val/scale_consistency", self.val_consistency)
         for metric in (self.val_loss, self.val_accuracy, self.val_consistency):
             metric.reset()
@@ -148,12 +148,12 @@ class ScaleClassifier(LightningModule):
             self.test_monotone.update(losses)
 
     def on_test_epoch_end(self) -> None:
-        self.log("test/loss", self.test_loss.compute())
+        self._log_global("test/loss", self.test_loss.compute())
         for resolution, accuracy in self.test_accuracy.compute().items():
             if resolution == "overall":
-                self.log("test/accuracy", accuracy.float())
+                self._log_global("test/accuracy", accuracy)
             elif not accuracy.isnan():
-                self.log(f"test/accuracy_{resolution}", accuracy.float())
+                self._log_global(f"test/accuracy_{resolution}", accuracy)
         self._log_consistency("test/scale_consistency", self.test_consistency)
         self._log_consistency("test/scale_consistency_monotone", self.test_monotone)
         for metric in (self.test_loss, self.test_accuracy, self.test_consistency, self.test_monotone):
@@ -183,7 +183,11 @@ class ScaleClassifier(LightningModule):
         """Log it if anything was measured: every process has the summed count, so that all log or none does."""
         value = metric.compute()
         if not value.isnan():
-            self.log(name, value.float())
+            self._log_global(name, value)
+
+    def _log_global(self, name: str, value: Tensor, prog_bar: bool = False) -> None:
+        """Log a metric that is computed over all processes: they hold the same number, and its mean is that number."""
+        self.log(name, value.float(), sync_dist=True, prog_bar=prog_bar)
 
     def _resolutions(self, images: Tensor, resolutions: Sequence[int] | None) -> Sequence[int]:
         finest = images.shape[-1]
