@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from sefl.fourier.basis import band, band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
-from sefl.fourier.sampling import CoefficientModule
+from sefl.fourier.sampling import CoefficientModule, square_band
 
 
 class SpectralConv2d(CoefficientModule):
@@ -105,17 +105,16 @@ class SpectralConv2d(CoefficientModule):
         return mixed if bias is None else _add_constant(mixed, bias.to(mixed.dtype))
 
     def _check(self, coefficients: Tensor) -> None:
-        shape = tuple(coefficients.shape)
-        if coefficients.dim() != 4 or shape[0] != shape[1]:
-            raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
-        finest = band_of_count(shape[0])
+        finest = square_band(coefficients)
         if finest > band(self.max_resolution):
             raise ValueError(
                 f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
                 f"max_resolution {self.max_resolution}"
             )
-        if shape[3] != self.in_channels:
-            raise ValueError(f"coefficients must have in_channels={self.in_channels}, got {shape[3]}")
+        if coefficients.shape[3] != self.in_channels:
+            raise ValueError(
+                f"coefficients must have in_channels={self.in_channels}, got {coefficients.shape[3]}"
+            )
 
     def extra_repr(self) -> str:
         return (

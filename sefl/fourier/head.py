@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import to_grid
+from sefl.fourier.sampling import square_band, to_grid
 
 
 class BandPooling(nn.Module):
@@ -68,10 +68,7 @@ class BandPooling(nn.Module):
         self.pool = pool
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        shape = tuple(coefficients.shape)
-        if coefficients.dim() != 4 or shape[0] != shape[1]:
-            raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
-        finest, base = band_of_count(shape[0]), band(self.base_resolution)
+        finest, base = square_band(coefficients), band(self.base_resolution)
         if not base <= finest <= band(self.max_resolution):
             raise ValueError(
                 f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "

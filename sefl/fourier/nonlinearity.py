@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from sefl.fourier.basis import analysis_matrix, band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import CoefficientModule
+from sefl.fourier.sampling import CoefficientModule, square_band
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -111,18 +111,17 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         return band(-(-resolution // self.window))
 
     def _check(self, coefficients: Tensor) -> None:
-        shape = tuple(coefficients.shape)
-        if coefficients.dim() != 4 or shape[0] != shape[1]:
-            raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
-        finest = band_of_count(shape[0])
+        finest = square_band(coefficients)
         lowest, highest = band(self.base_resolution), band(self.max_resolution)
         if not lowest <= finest <= highest:
             raise ValueError(
                 f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
                 f"layer's range, base_resolution {self.base_resolution} to max_resolution {self.max_resolution}"
             )
-        if self.weight is not None and shape[3] != self.weight.shape[1]:
-            raise ValueError(f"coefficients must have channels={self.weight.shape[1]}, got {shape[3]}")
+        if self.weight is not None and coefficients.shape[3] != self.weight.shape[1]:
+            raise ValueError(
+                f"coefficients must have channels={self.weight.shape[1]}, got {coefficients.shape[3]}"
+            )
 
     def extra_repr(self) -> str:
         norm = None if self.weight is None else self.weight.shape[1]

@@ -25,6 +25,18 @@ class CoefficientModule(nn.Module):
     """
 
 
+def square_band(coefficients: Tensor) -> int:
+    """The band of square coefficients ``(K, K, batch, channels)``.
+
+    Raises:
+        ValueError: if they are of another shape.
+    """
+    shape = tuple(coefficients.shape)
+    if coefficients.dim() != 4 or shape[0] != shape[1]:
+        raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
+    return band_of_count(shape[0])
+
+
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
 
