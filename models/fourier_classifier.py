@@ -1,7 +1,7 @@
 """The truly scale-equivariant classifier of Rahman & Yeh (NeurIPS 2023), as configuration."""
 
 from collections.abc import Sequence
-from math import ceil, prod
+from math import ceil
 from typing import Literal, get_args
 
 import torch
@@ -171,7 +171,7 @@ class FourierClassifier(ScaleClassifier):
             )
             reached *= window
         self.blocks = nn.Sequential(*blocks)
-        self.reduction = prod(pools)
+        self.reduction = reached
         self.pooling = BandPooling(
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )

@@ -14,6 +14,7 @@ cache, and the backward pass recomputes each grid instead of keeping every band'
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -151,17 +152,15 @@ class ScaleEquivariantNonlinearity(ScaleEquivariantMaxPool2d):
         super().__init__(1, activation, base_resolution, max_resolution, channels, oversampling, eps)
 
 
+@dataclass(frozen=True)
 class _Plan:
     """What the passes over the bands need besides tensors."""
 
-    def __init__(
-        self, bands: range, window: int, oversampling: float, activation: Activation, eps: float
-    ) -> None:
-        self.bands = bands
-        self.window = window
-        self.oversampling = oversampling
-        self.activation = activation
-        self.eps = eps
+    bands: range
+    window: int
+    oversampling: float
+    activation: Activation
+    eps: float
 
     def grid(self, output_band: int, coefficients: Tensor) -> "_Grid":
         return _Grid(output_band, self, coefficients)
@@ -382,12 +381,12 @@ class _ShellwiseActivation(torch.autograd.Function):
         return downstream, weight_gradient, bias_gradient, None, *trained_gradients
 
 
+@dataclass(frozen=True)
 class _BandNorm:
     """Instance norm of one band: ``scale`` for every coefficient, the constant one replaced by ``offset``."""
 
-    def __init__(self, scale: Tensor, offset: Tensor) -> None:
-        self.scale = scale
-        self.offset = offset
+    scale: Tensor
+    offset: Tensor
 
     @classmethod
     def of(
