@@ -13,6 +13,11 @@ from sefl.groups.group import (
     tetrahedral,
     trivial,
 )
+from sefl.groups.spatial import (
+    act_on_fibre,
+    act_on_field,
+    act_on_grid,
+)
 from sefl.groups.subgroup import (
     Subgroup,
     automatic_subgroup,
@@ -25,6 +30,9 @@ from sefl.groups.subgroup import (
 __all__ = [
     "FiniteGroup",
     "Subgroup",
+    "act_on_fibre",
+    "act_on_field",
+    "act_on_grid",
     "automatic_subgroup",
     "cyclic",
     "dihedral",

@@ -1,0 +1,167 @@
+"""How orthogonal matrices move pixel and voxel grids, and group elements move regular fields on them."""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional as F
+
+from sefl.groups.group import FiniteGroup, FloatArray
+
+_TOLERANCE = 1e-6  # of the entries of an orthogonal matrix
+
+
+def act_on_grid(features: Tensor, matrix: ArrayLike, background: float | Tensor = 0.0) -> Tensor:
+    """Move features by an orthogonal matrix about the centre of their grid: ``(M f)(x) = f(M^-1 x)``.
+
+    The axes are escnn's: the last one is ``x`` to the right, the one before ``-y`` and, of voxels, the first ``-z``,
+    so that 90 degrees counter-clockwise are ``torch.rot90(features, 1, (-2, -1))``. A signed permutation matrix
+    moves pixels and is exact; any other interpolates, bicubically between pixels and linearly between voxels.
+    Linear in the features up to the background, and differentiable.
+
+    Args:
+        features: ``(batch, channels, height, width)`` or ``(batch, channels, depth, height, width)``.
+        matrix: ``M``, ``(2, 2)`` or ``(3, 3)``, on ``(x, y)`` or ``(x, y, z)``.
+        background: what lies outside of the grid, for all channels or ``(channels,)``.
+
+    Returns:
+        Features of the same shape, dtype and device.
+
+    Raises:
+        ValueError: if ``matrix`` is not orthogonal or of another dimension than the grid, if ``background`` is of
+            another shape, or if a signed permutation exchanges axes of different sizes.
+    """
+    move = np.asarray(matrix, dtype=np.float64)
+    _check(features, move)
+    by_axis = _on_tensor_axes(move)
+    if _is_signed_permutation(by_axis):
+        return _permute(features, np.rint(by_axis).astype(np.int64))
+    return _interpolate(features, by_axis, _per_channel(background, features))
+
+
+def act_on_fibre(features: Tensor, group: FiniteGroup, element: int) -> Tensor:
+    """``L_g`` on the fibres alone, ``(L_g f)(x) = f(g^-1 x)``: a permutation of the channels of each field.
+
+    Args:
+        features: a regular field of ``group``, ``(batch, fields * |G|, *space)``, channel ``field * |G| + element``.
+        group: ``G``.
+        element: ``g``.
+
+    Raises:
+        ValueError: if the channels are no multiple of ``|G|`` or ``element`` is not in ``group``.
+    """
+    check_field(features, group)
+    source = torch.as_tensor(group.table[group.inverse[group.element(element)]], device=features.device)
+    return features.unflatten(1, (-1, len(group))).index_select(2, source).flatten(1, 2)
+
+
+def act_on_field(
+    features: Tensor, group: FiniteGroup, element: int, background: float | Tensor = 0.0
+) -> Tensor:
+    """``(g . F)(x) = rho(g) F(g^-1 x)`` on a regular field: :func:`act_on_fibre`, and :func:`act_on_grid`.
+
+    Args:
+        features: ``(batch, fields * |G|, *space)`` with no spatial axes, or as many as ``group.matrices`` have.
+        group: ``G``.
+        element: ``g``.
+        background: what lies outside of the grid; a tensor is per channel of the result.
+
+    Raises:
+        ValueError: if the channels are no multiple of ``|G|``, if ``element`` is not in ``group``, if there are
+            spatial axes and the group does not move points of that dimension, and as in :func:`act_on_grid`.
+    """
+    moved = act_on_fibre(features, group, element)
+    if features.dim() == 2:
+        return moved
+    return act_on_grid(moved, moves_of(group)[group.element(element)], background)
+
+
+def check_field(features: Tensor, group: FiniteGroup) -> None:
+    """Refuse what is no regular field of ``group``.
+
+    Raises:
+        ValueError: if ``features`` have no channels or these are no multiple of ``|G|``.
+    """
+    if features.dim() < 2 or features.shape[1] % len(group):
+        raise ValueError(
+            f"features must be a regular field of {group.name}, (batch, fields * {len(group)}, *space), "
+            f"got shape {tuple(features.shape)}"
+        )
+
+
+def moves_of(group: FiniteGroup) -> FloatArray:
+    """``group.matrices``.
+
+    Raises:
+        ValueError: if the group has none.
+    """
+    if group.matrices is None:
+        raise ValueError(
+            f"{group.name} has no matrices, so it does not act on space: give features (batch, channels)"
+        )
+    return group.matrices
+
+
+def _check(features: Tensor, matrix: FloatArray) -> None:
+    dimensions = features.dim() - 2
+    if dimensions not in (2, 3):
+        raise ValueError(f"features must have 2 or 3 spatial axes, got shape {tuple(features.shape)}")
+    if matrix.shape != (dimensions, dimensions):
+        raise ValueError(
+            f"matrix must be ({dimensions}, {dimensions}) as the grid has {dimensions} axes, got "
+            f"{matrix.shape}"
+        )
+    if np.abs(matrix @ matrix.T - np.eye(dimensions)).max() > _TOLERANCE:
+        raise ValueError(f"matrix must be orthogonal, got {matrix.tolist()}")
+
+
+def _on_tensor_axes(matrix: FloatArray) -> FloatArray:
+    """The matrix on the coordinates that the axes of a tensor have: ``(-y, x)`` or ``(-z, -y, x)``."""
+    dimensions = len(matrix)
+    axes = np.eye(dimensions)[::-1].copy()
+    axes[:-1] *= -1
+    return axes @ matrix @ axes.T
+
+
+def _is_signed_permutation(matrix: FloatArray) -> bool:
+    return bool(np.abs(matrix - np.rint(matrix)).max() < _TOLERANCE)  # of an orthogonal one
+
+
+def _permute(features: Tensor, matrix: np.ndarray) -> Tensor:
+    source = np.abs(matrix).argmax(axis=1)
+    space = np.array(features.shape[2:])
+    if (space[source] != space).any():
+        raise ValueError(
+            f"matrix exchanges axes of different sizes, {tuple(space.tolist())}: give features on a square or a cube"
+        )
+    moved = features.permute(0, 1, *(source + 2).tolist())
+    flipped = np.flatnonzero(matrix.sum(axis=1) < 0)
+    return moved.flip((flipped + 2).tolist()) if len(flipped) else moved.contiguous()
+
+
+def _interpolate(features: Tensor, matrix: FloatArray, background: Tensor) -> Tensor:
+    # grid_sample counts from -1 to 1 on every axis, the last axis first, and has no half precision on CPUs.
+    working = torch.promote_types(features.dtype, torch.float32)
+    size = np.array(features.shape[2:], dtype=np.float64)
+    to_source = matrix.T * size / size[:, None]
+    theta = np.zeros((1, len(size), len(size) + 1))
+    theta[0, :, :-1] = to_source[::-1, ::-1]
+    shape = [1, 1, *features.shape[2:]]
+    grid = F.affine_grid(torch.as_tensor(theta, device=features.device), shape, align_corners=False)
+    moved = F.grid_sample(
+        features.to(working) - background.to(working),
+        grid.to(working).expand(len(features), *grid.shape[1:]),
+        mode="bicubic" if len(size) == 2 else "bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    return (moved + background.to(working)).to(features.dtype)
+
+
+def _per_channel(background: float | Tensor, features: Tensor) -> Tensor:
+    value = torch.as_tensor(background, device=features.device)
+    if value.dim() and value.shape != features.shape[1:2]:
+        raise ValueError(
+            f"background must be a number or of shape ({features.shape[1]},), one per channel, got {tuple(value.shape)}"
+        )
+    return value.reshape(-1, *[1] * (features.dim() - 2))
