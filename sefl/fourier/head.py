@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import square_band, to_grid
+from sefl.fourier.sampling import to_grid
+from sefl.fourier.shells import analyse, analyse_shell, band_in_range, synthesise, synthesise_shell
 
 
 class BandPooling(nn.Module):
@@ -68,14 +69,11 @@ class BandPooling(nn.Module):
         self.pool = pool
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        finest, base = square_band(coefficients), band(self.base_resolution)
-        if not base <= finest <= band(self.max_resolution):
-            raise ValueError(
-                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
-                f"head's range, base_resolution {self.base_resolution} to max_resolution {self.max_resolution}"
-            )
+        finest = band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
+        base = band(self.base_resolution)
         if self.pool == "max":
-            return cast(Tensor, _PooledBands.apply(coefficients, base, self.grid, self.cells))
+            learning = torch.is_grad_enabled() and coefficients.requires_grad
+            return cast(Tensor, _PooledBands.apply(coefficients, base, self.grid, self.cells, learning))
         pooled = [
             F.avg_pool2d(to_grid(coefficients[:count, :count], self.grid), self.grid // self.cells).flatten(1)
             for count in map(coefficient_count, range(base, finest + 1))
@@ -90,29 +88,31 @@ class BandPooling(nn.Module):
 
 
 class _PooledBands(torch.autograd.Function):
-    """Max-pooled grids of all bands; only the places of the maxima are kept for the backward pass."""
+    """Max-pooled grids of all bands; the places of the maxima are kept for a backward pass, if one may follow."""
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, base: int, points: int, cells: int) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, base: int, points: int, cells: int, learning: bool) -> Tensor:
         count, _, batch, channels = coefficients.shape
         flat = coefficients.contiguous().view(count, count, batch * channels)
         bands = range(base, band_of_count(count) + 1)
         pooled = flat.new_empty(len(bands), cells * cells, batch * channels)
-        places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device)
+        places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None
         workspace = Workspace(flat)
         with torch.autocast(flat.device.type, enabled=False):
             for block in column_blocks(flat, points * points):
-                values = None
+                values = workspace.take("values", points, points, block.stop - block.start)
+                # (rows, columns, N) in memory is one image of N channels, channels last.
+                image = values.unsqueeze(0).permute(0, 3, 1, 2)
                 for index, shell in enumerate(bands):
-                    if values is None:
-                        values = _synthesised(flat[:, :, block], shell, points, workspace)
+                    synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device)
+                    add = synthesise_shell if index else synthesise
+                    add(synthesis, flat[:, :, block], values)
+                    if places is None:
+                        best = F.max_pool2d(image, points // cells)
                     else:
-                        _add_shell(flat[:, :, block], shell, values)
-                    # (rows, columns, N) in memory is one image of N channels, channels last.
-                    image = values.unsqueeze(0).permute(0, 3, 1, 2)
-                    best, place = F.max_pool2d(image, points // cells, return_indices=True)
+                        best, place = F.max_pool2d(image, points // cells, return_indices=True)
+                        places[index, :, block] = place[0].flatten(1).T
                     pooled[index, :, block] = best[0].flatten(1).T
-                    places[index, :, block] = place[0].flatten(1).T
         ctx.bands, ctx.points, ctx.shape = bands, points, coefficients.shape
         ctx.save_for_backward(places)
         by_sample = pooled.view(len(bands), cells * cells, batch, channels).permute(2, 0, 3, 1)
@@ -120,7 +120,7 @@ class _PooledBands(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (places,) = ctx.saved_tensors
         bands, points = ctx.bands, ctx.points
         count, _, batch, channels = ctx.shape
@@ -138,47 +138,7 @@ class _PooledBands(torch.autograd.Function):
                     held.view(points * points, columns).scatter_add_(
                         0, places[index, :, block], upstream[index, :, block]
                     )
-                    if index:
-                        _read_shell(held, bands[index], downstream[:, :, block])
-                    else:
-                        _read_all(held, bands[0], downstream[:, :, block])
-        return downstream.view(ctx.shape), None, None, None
-
-
-def _synthesised(coefficients: Tensor, base: int, points: int, workspace: Workspace) -> Tensor:
-    count = coefficient_count(base)
-    synthesis = synthesis_matrix(base, points, coefficients.dtype, coefficients.device)
-    half = torch.matmul(synthesis, coefficients[:count, :count])
-    values = workspace.take("values", points, points, coefficients.shape[-1])
-    torch.mm(synthesis, half.view(count, -1), out=values.view(points, -1))
-    return values
-
-
-def _add_shell(coefficients: Tensor, shell: int, values: Tensor) -> None:
-    """Add to ``values (points, points, N)`` what the shell's last two rows and columns contribute."""
-    points, count, columns = values.shape[0], coefficient_count(shell), values.shape[-1]
-    synthesis = synthesis_matrix(shell, points, values.dtype, values.device)
-    last = synthesis[:, -2:]
-    rows = torch.matmul(synthesis, coefficients[count - 2 : count, :count])
-    values.view(points, -1).addmm_(last, rows.view(2, -1))
-    sides = coefficients[: count - 2, count - 2 : count].reshape(count - 2, 2 * columns)
-    sides = torch.mm(synthesis[:, :-2], sides).view(points, 2, columns)
-    values.baddbmm_(last.expand(points, points, 2), sides)
-
-
-def _read_shell(values: Tensor, shell: int, out: Tensor) -> None:
-    """The transpose of :func:`_add_shell`, written into ``out (K, K, N)``."""
-    points, count, columns = values.shape[0], coefficient_count(shell), values.shape[-1]
-    synthesis = synthesis_matrix(shell, points, values.dtype, values.device)
-    last = synthesis[:, -2:]
-    rows = torch.mm(last.T, values.view(points, -1)).view(2, points, columns)
-    out[count - 2 : count, :count] = torch.matmul(synthesis.T, rows)
-    sides = torch.matmul(last.T, values).view(points, 2 * columns)
-    out[: count - 2, count - 2 : count] = torch.mm(synthesis[:, :-2].T, sides).view(count - 2, 2, columns)
-
-
-def _read_all(values: Tensor, base: int, out: Tensor) -> None:
-    points, count = values.shape[0], coefficient_count(base)
-    synthesis = synthesis_matrix(base, points, values.dtype, values.device)
-    half = torch.mm(synthesis.T, values.view(points, -1)).view(count, points, -1)
-    out[:count, :count] = torch.matmul(synthesis.T, half)
+                    synthesis = synthesis_matrix(bands[index], points, held.dtype, held.device)
+                    read = analyse_shell if index else analyse
+                    read(synthesis.T, held, downstream[:, :, block])
+        return downstream.view(ctx.shape), None, None, None, None

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 
 from sefl.fourier.basis import analysis_matrix, band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import CoefficientModule, square_band
+from sefl.fourier.sampling import CoefficientModule
+from sefl.fourier.shells import analyse, analyse_shell, band_in_range, synthesise, synthesise_shell
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -94,8 +95,7 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
             self.bias = nn.Parameter(torch.zeros(bands, channels))
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        self._check(coefficients)
-        finest = band_of_count(coefficients.shape[0])
+        finest = self._check(coefficients)
         # From the largest resolution of this band: 2 band + 2 pixels share it with 2 band + 1.
         output_band = max(band(-(-(2 * finest + 1) // self.window)), self.base_band)
         plan = _Plan(
@@ -111,18 +111,13 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
     def _output_band(self, resolution: int) -> int:
         return band(-(-resolution // self.window))
 
-    def _check(self, coefficients: Tensor) -> None:
-        finest = square_band(coefficients)
-        lowest, highest = band(self.base_resolution), band(self.max_resolution)
-        if not lowest <= finest <= highest:
-            raise ValueError(
-                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
-                f"layer's range, base_resolution {self.base_resolution} to max_resolution {self.max_resolution}"
-            )
+    def _check(self, coefficients: Tensor) -> int:
+        finest = band_in_range(coefficients, self.base_resolution, self.max_resolution, of="layer")
         if self.weight is not None and coefficients.shape[3] != self.weight.shape[1]:
             raise ValueError(
                 f"coefficients must have channels={self.weight.shape[1]}, got {coefficients.shape[3]}"
             )
+        return finest
 
     def extra_repr(self) -> str:
         norm = None if self.weight is None else self.weight.shape[1]
@@ -246,36 +241,16 @@ class _Grid:
 
     def write_shell(self, activated: Tensor, out: Tensor) -> None:
         """Write this band's shell of ``A activated A^T`` (all of it at the base) into ``out (K', K', N)``."""
-        points, outputs = self.pooled_points, self.outputs
-        columns = activated.shape[-1]
-        flat = activated.reshape(points, points * columns)
-        if self.is_base:
-            half = torch.mm(self.analysis, flat).view(outputs, points, columns)
-            out[:outputs, :outputs] = torch.matmul(self.analysis, half)
-            return
-        last = self.analysis[-2:]
-        rows = torch.mm(last, flat).view(2, points, columns)
-        out[outputs - 2 : outputs, :outputs] = torch.matmul(self.analysis, rows)
-        sides = torch.matmul(last, activated).view(points, 2 * columns)
-        out[: outputs - 2, outputs - 2 : outputs] = torch.mm(self.analysis[:-2], sides).view(
-            outputs - 2, 2, columns
-        )
+        write = analyse if self.is_base else analyse_shell
+        write(self.analysis, activated, out)
 
     def read_shell(self, gradient: Tensor, workspace: Workspace) -> Tensor:
         """The transpose of :meth:`write_shell`: ``(K', K', N)`` to ``(pooled_points, pooled_points, N)``."""
-        points, outputs = self.pooled_points, self.outputs
-        columns = gradient.shape[-1]
-        result = workspace.take("activated gradient", points, points, columns)
+        points = self.pooled_points
+        result = workspace.take("activated gradient", points, points, gradient.shape[-1])
         if self.is_base:
-            half = torch.matmul(self.analysis.T, gradient[:outputs, :outputs])
-            torch.mm(self.analysis.T, half.view(outputs, -1), out=result.view(points, -1))
-            return result
-        last = self.analysis[-2:]
-        rows = torch.matmul(self.analysis.T, gradient[outputs - 2 : outputs, :outputs])
-        torch.mm(last.T, rows.view(2, points * columns), out=result.view(points, -1))
-        sides = gradient[: outputs - 2, outputs - 2 : outputs].reshape(outputs - 2, 2 * columns)
-        sides = torch.mm(self.analysis[:-2].T, sides).view(points, 2, columns)
-        return result.baddbmm_(last.T.expand(points, points, 2), sides)
+            return synthesise(self.analysis.T, gradient, result)
+        return synthesise_shell(self.analysis.T, gradient, result, beta=0)
 
 
 class _ShellwiseActivation(torch.autograd.Function):
