@@ -1,7 +1,8 @@
 """Evaluate a checkpoint: python -m sefl.evaluate --ckpt_path CKPT [--config FILE ...] [--key value ...]
 
 Over the run's test split: accuracy, accuracy per resolution, scale consistency and the equivariance error of
-every layer, as tables on the terminal, and as evaluation.json and plots in RUN/evaluation/N.
+every layer, and what the configuration's callbacks measure, as tables on the terminal, as evaluation.json and plots in
+RUN/evaluation/N, and in W&B, in the group of the run.
 """
 
 import sys
@@ -17,7 +18,10 @@ from rich.console import Console
 
 from sefl.checkpoints import check_weights
 from sefl.command_line import ExperimentCLI, listed
+from sefl.commands import command_line, record_command
 from sefl.evaluation import Evaluation
+from sefl.resources import count_parameters
+from sefl.loggers import wandb_finished, wandb_loggers
 from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_version
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
@@ -25,7 +29,7 @@ DEFAULT_MONITOR = "callbacks.EquivarianceMonitor"
 
 
 class EvaluateCLI(ExperimentCLI):
-    """The evaluation command: ``Trainer.test``, without loggers and checkpoints: the run stays as it is."""
+    """The evaluation command: ``Trainer.test``, logged to W&B alone, without checkpoints: the run stays as it is."""
 
     program = "python -m sefl.evaluate"
     # The machine that trained need not be the one that evaluates.
@@ -37,6 +41,7 @@ class EvaluateCLI(ExperimentCLI):
     )
 
     def __init__(self, arguments: list[str]) -> None:
+        self.command = command_line(self.program, arguments)
         super().__init__(arguments, description=__doc__, save_config_callback=None)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -62,11 +67,15 @@ class EvaluateCLI(ExperimentCLI):
         progress = [] if self.config.trainer.enable_progress_bar is False else [RichProgressBar()]
         return super().instantiate_trainer(
             default_root_dir=self.output,
-            logger=False,
+            logger=wandb_loggers(self.output, self.group(run), self.config_init.wandb, "evaluation"),
             enable_checkpointing=False,
             callbacks=[*measuring, *progress, self.run_started],
             **kwargs,
         )
+
+    def group(self, run: RunFolder) -> str:
+        """The W&B group of the run that is evaluated."""
+        return f"{self.config.name}/{run.path.name}"
 
     def discard_failed_start(self) -> None:
         output: Path | None = getattr(self, "output", None)
@@ -75,7 +84,7 @@ class EvaluateCLI(ExperimentCLI):
 
     def evaluate(self) -> None:
         assert self.checkpoint is not None
-        with self.mistakes_reported():
+        with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, verbose=False
             )
@@ -90,9 +99,11 @@ class EvaluateCLI(ExperimentCLI):
             checkpoint=str(checkpoint),
             epoch=state["epoch"],
             step=state["global_step"],
+            parameters=count_parameters(self.model),
             metrics={name: float(value) for name, value in metrics.items()},
             equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],
         )
+        record_command(self.output, self.command)
         evaluation.write_json(self.output / "evaluation.json")
         if evaluation.accuracy_by_resolution:
             evaluation.plot_accuracy(self.output / "accuracy.png")

@@ -70,7 +70,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class WandbOptions:
-    """Weights & Biases, while training.
+    """Weights & Biases.
 
     Args:
         mode: 'auto' is $WANDB_MODE where set, else online where you are logged in, else offline
@@ -100,23 +100,28 @@ def run_loggers(folder: RunFolder, name: str, options: WandbOptions) -> list[Log
 
     A resumed run is a further W&B run in the same group, as an offline run cannot be continued.
     """
-    loggers: list[Logger] = [MetricsCSV(folder)]
+    return [MetricsCSV(folder), *wandb_loggers(folder.path, f"{name}/{folder.path.name}", options)]
+
+
+def wandb_loggers(save_dir: Path, group: str, options: WandbOptions, job: str | None = None) -> list[Logger]:
+    """W&B unless disabled: a run in ``group``, of its name or, for a ``job`` beside the training, of both."""
     wandb.setup(wandb.Settings(silent=True))
     mode = wandb_mode(options.mode) if is_rank_zero() else "disabled"
-    if mode != "disabled":
-        title = f"{name}/{folder.path.name}"
-        wandb_logger = WandbLogger(
-            name=title,
-            group=title,
-            save_dir=folder.path,
+    if mode == "disabled":
+        return []
+    return [
+        WandbLogger(
+            name=f"{group}/{job}" if job else group,
+            group=group,
+            job_type=job,
+            save_dir=save_dir,
             project=options.project,
             entity=options.entity,
             tags=options.tags,
             mode=mode,
             settings=wandb.Settings(silent=mode == "offline", console="off"),
         )
-        loggers.append(wandb_logger)
-    return loggers
+    ]
 
 
 @contextmanager
