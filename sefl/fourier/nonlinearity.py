@@ -182,7 +182,6 @@ class _Grid:
         # At the base the input may hold fewer frequencies than the pooled grid's share, never more.
         self.input_band = min(plan.window * output_band, band_of_count(like.shape[0]))
         self.inputs = coefficient_count(self.input_band)
-        self.outputs = coefficient_count(output_band)
         # Pixel 0 is the centre of the first window. Were it the first sample, a reversal would tear windows apart.
         centre = (1 - plan.window) / 2
         self.synthesis = synthesis_matrix(self.input_band, self.points, like.dtype, like.device, centre)
