@@ -254,8 +254,8 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
 
     Without norm and at odd sizes the frequencies from ``base_res / 2`` up are theirs. Differences:
 
-    * The frequencies below come from a grid of band ``band(base_res)``; theirs from one of ``base_res`` points, whose
-      Nyquist term makes them miss equivariance at ``base_res`` itself.
+    * The frequencies below come from a grid of band ``band(base_res)``; theirs from one of ``base_res`` points,
+      Nyquist term included.
     * Exact at every resolution. Theirs is so at odd ones and errs in the outermost ring of even ones, where Nyquist
       terms enter; here they are dropped, so that an even resolution is worth the odd one below it.
     * Every band is always computed. Theirs skips resolutions for ``increment > 1`` and is not equivariant there.
