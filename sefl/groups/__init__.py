@@ -1,5 +1,11 @@
 """Signals on finite groups: subgroups, bandlimits, sampling."""
 
+from sefl.groups.canonicalization import (
+    Canonicalize,
+)
+from sefl.groups.convolution import (
+    GroupConv,
+)
 from sefl.groups.group import (
     FiniteGroup,
     cyclic,
@@ -13,10 +19,14 @@ from sefl.groups.group import (
     tetrahedral,
     trivial,
 )
+from sefl.groups.normalization import (
+    FieldNorm,
+)
 from sefl.groups.spatial import (
     act_on_fibre,
     act_on_field,
     act_on_grid,
+    act_on_samples,
 )
 from sefl.groups.subgroup import (
     Subgroup,
@@ -28,11 +38,15 @@ from sefl.groups.subgroup import (
 )
 
 __all__ = [
+    "Canonicalize",
+    "FieldNorm",
     "FiniteGroup",
+    "GroupConv",
     "Subgroup",
     "act_on_fibre",
     "act_on_field",
     "act_on_grid",
+    "act_on_samples",
     "automatic_subgroup",
     "cyclic",
     "dihedral",
