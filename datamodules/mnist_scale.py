@@ -1,24 +1,25 @@
 """MNIST-scale: each MNIST image at one of the resolutions 8 to 28 (NeurIPS 2023, section 5)."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from datamodules.augmentation import CircularShift
+from datamodules.mnist import (
+    IMAGE_SIZE,
+    MEAN,
+    OFFICIAL_TEST_SIZE,
+    OFFICIAL_TRAIN_SIZE,
+    STD,
+    download_mnist,
+    read_mnist,
+)
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
 
 # The published protocol: 10,000 of the pooled images to train on.
 POOL_TRAIN_SIZE = 10_000
-OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE = 60_000, 10_000
-IMAGE_SIZE = 28
-
-# Of the official training images.
-MEAN, STD = 0.1307, 0.3081
 
 
 class MNISTScale(ScaleDataModule):
@@ -78,8 +79,7 @@ class MNISTScale(ScaleDataModule):
     def prepare_data(self) -> None:
         """Download what is missing, if ``download`` is set; on one process per machine."""
         if self.download:
-            for train in (True, False):
-                MNIST(self.data_dir, train=train, download=True)
+            download_mnist(self.data_dir)
 
     def load_images(self) -> tuple[Tensor, Tensor]:
         """The official training images followed by the test images: ``(70000, 1, 28, 28)`` and ``(70000,)``.
@@ -88,24 +88,7 @@ class MNISTScale(ScaleDataModule):
             FileNotFoundError: if the files are missing.
             ValueError: if they are damaged.
         """
-        folder = Path(self.data_dir).absolute() / "MNIST" / "raw"
-        files = [Path(url).stem for url, _ in MNIST.resources]
-        missing = [name for name in files if not (folder / name).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"data_dir {self.data_dir!r} has no MNIST: {folder} lacks {', '.join(missing)}; "
-                "set download: true, or data_dir to the folder that has MNIST/raw"
-            )
-        try:
-            parts = [MNIST(self.data_dir, train=train) for train in (True, False)]
-        except (AssertionError, KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{_damaged(self.data_dir, folder)} ({error})") from error
-        images = torch.cat([part.data for part in parts]).unsqueeze(1)
-        labels = torch.cat([part.targets for part in parts])
-        total = OFFICIAL_TRAIN_SIZE + OFFICIAL_TEST_SIZE
-        if images.shape != (total, 1, IMAGE_SIZE, IMAGE_SIZE) or labels.shape != (total,):
-            raise ValueError(_damaged(self.data_dir, folder))
-        return images, labels
+        return read_mnist(self.data_dir)
 
     def draw_parts(
         self, labels: NDArray[np.int64], generator: np.random.Generator
@@ -120,7 +103,3 @@ class MNISTScale(ScaleDataModule):
         sizes = [OFFICIAL_TRAIN_SIZE - self.val_size, self.val_size]
         train, val = draw_stratified_parts(labels[:OFFICIAL_TRAIN_SIZE], sizes, generator)
         return train, val, np.arange(OFFICIAL_TRAIN_SIZE, len(labels))
-
-
-def _damaged(data_dir: str, folder: Path) -> str:
-    return f"data_dir {data_dir!r} has a damaged MNIST; delete {folder} and set download: true"
