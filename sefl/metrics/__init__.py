@@ -1,15 +1,20 @@
-"""Measures of scale-equivariant networks, as torchmetrics that add up exactly over processes."""
+"""Measures of scale- and group-equivariant networks, as torchmetrics that add up exactly over processes."""
 
 from sefl.metrics.accuracy import PerResolutionAccuracy
 from sefl.metrics.consistency import ScaleConsistency
 from sefl.metrics.equivariance import EquivarianceError
 from sefl.metrics.functional import correct_per_resolution, is_scale_consistent, relative_squared_error
+from sefl.metrics.orbit import OrbitAccuracy, OrbitError, correct_over_orbit, invariance_error
 
 __all__ = [
     "EquivarianceError",
+    "OrbitAccuracy",
+    "OrbitError",
     "PerResolutionAccuracy",
     "ScaleConsistency",
+    "correct_over_orbit",
     "correct_per_resolution",
+    "invariance_error",
     "is_scale_consistent",
     "relative_squared_error",
 ]
