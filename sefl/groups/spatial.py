@@ -1,12 +1,14 @@
 """How orthogonal matrices move pixel and voxel grids, and group elements move regular fields on them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
-from sefl.groups.group import FiniteGroup, FloatArray
+from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 
 _TOLERANCE = 1e-6  # of the entries of an orthogonal matrix
 
@@ -76,6 +78,39 @@ def act_on_field(
     return act_on_grid(moved, moves_of(group)[group.element(element)], background)
 
 
+def act_on_samples(
+    features: Tensor,
+    group: FiniteGroup,
+    elements: Tensor,
+    candidates: Sequence[int] | None = None,
+    background: float | Tensor = 0.0,
+) -> Tensor:
+    """:func:`act_on_field` with an element of its own for each sample.
+
+    Every candidate moves the whole batch, and each sample takes what its element made of it: no sample is handled
+    on its own, and shapes do not depend on data.
+
+    Args:
+        features: ``(batch, fields * |G|, *space)``.
+        group: ``G``.
+        elements: ``(batch,)`` integers, an element for each sample.
+        candidates: the elements that may occur; by default those that do.
+        background: as in :func:`act_on_field`.
+
+    Raises:
+        ValueError: if ``elements`` are not one per sample, and as in :func:`act_on_field`.
+    """
+    if elements.shape != features.shape[:1]:
+        raise ValueError(
+            f"elements must be ({len(features)},), one per sample, got shape {tuple(elements.shape)}"
+        )
+    each = elements.reshape(-1, *[1] * (features.dim() - 1))
+    moved = features
+    for element in elements.unique().tolist() if candidates is None else candidates:
+        moved = torch.where(each == element, act_on_field(features, group, element, background), moved)
+    return moved
+
+
 def check_field(features: Tensor, group: FiniteGroup) -> None:
     """Refuse what is no regular field of ``group``.
 
@@ -127,7 +162,7 @@ def _is_signed_permutation(matrix: FloatArray) -> bool:
     return bool(np.abs(matrix - np.rint(matrix)).max() < _TOLERANCE)  # of an orthogonal one
 
 
-def _permute(features: Tensor, matrix: np.ndarray) -> Tensor:
+def _permute(features: Tensor, matrix: IntArray) -> Tensor:
     source = np.abs(matrix).argmax(axis=1)
     space = np.array(features.shape[2:])
     if (space[source] != space).any():
