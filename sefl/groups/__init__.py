@@ -1,5 +1,7 @@
 """Signals on finite groups: subgroups, bandlimits, sampling."""
 
+from sefl.groups.bandlimit import Bandlimit, bandlimit
+from sefl.groups.blur import BlurPool, blur_pool
 from sefl.groups.canonicalization import (
     Canonicalize,
 )
@@ -38,6 +40,8 @@ from sefl.groups.subgroup import (
 )
 
 __all__ = [
+    "Bandlimit",
+    "BlurPool",
     "Canonicalize",
     "FieldNorm",
     "FiniteGroup",
@@ -48,6 +52,8 @@ __all__ = [
     "act_on_grid",
     "act_on_samples",
     "automatic_subgroup",
+    "bandlimit",
+    "blur_pool",
     "cyclic",
     "dihedral",
     "finite_group",
