@@ -117,7 +117,8 @@ def transform(
     if element.mirrored:
         images = images.flip(-1)
     if rest != 0:
-        images = rotate(images, torch.tensor([rest], device=images.device), background)
+        angle = images.new_tensor([rest], dtype=torch.promote_types(images.dtype, torch.float32))
+        images = rotate(images, angle, background)
     return images.rot90(quarters, dims=(-2, -1))
 
 

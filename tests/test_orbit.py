@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from sefl.groups.spatial import act_on_grid
 from sefl.metrics import relative_squared_error
 from sefl.orbit import Orbit, OrbitElement, black, rotate, transform
 
@@ -67,6 +69,20 @@ def test_copies_are_turned_counter_clockwise_about_the_centre(
     assert relative_squared_error(blob(size, angle, mirrored), turned).item() < 5e-4
     assert relative_squared_error(blob(size, angle + 3, mirrored), turned).item() > 1e-3
     assert relative_squared_error(blob(size, -angle - 1, mirrored), turned).item() > 1e-3
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 15.0, 90.0, 100.0, 359.0])
+def test_copies_are_moved_as_a_group_moves_features(size: int, mirrored: bool, angle: float) -> None:
+    images = torch.rand(2, 3, size, size, dtype=torch.float64)
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    matrix = np.array([[cosine, -sine], [sine, cosine]])
+    if mirrored:
+        matrix = matrix @ np.diag([-1, 1])
+    copy = transform(images, OrbitElement(angle, mirrored), background=0.3)
+    torch.testing.assert_close(copy, act_on_grid(images, matrix, 0.3), rtol=0, atol=1e-13)
+    assert not copy.allclose(act_on_grid(images, matrix @ np.diag([-1, 1]), 0.3), atol=1e-2)
 
 
 def test_every_image_has_its_own_angle() -> None:
