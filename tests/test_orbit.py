@@ -80,9 +80,9 @@ def test_copies_are_moved_as_a_group_moves_features(size: int, mirrored: bool, a
     matrix = np.array([[cosine, -sine], [sine, cosine]])
     if mirrored:
         matrix = matrix @ np.diag([-1, 1])
-    copy = transform(images, OrbitElement(angle, mirrored), background=0.3)
-    torch.testing.assert_close(copy, act_on_grid(images, matrix, 0.3), rtol=0, atol=1e-13)
-    assert not copy.allclose(act_on_grid(images, matrix @ np.diag([-1, 1]), 0.3), atol=1e-2)
+    copy = transform(images, OrbitElement(angle, mirrored), background=0.25)
+    torch.testing.assert_close(copy, act_on_grid(images, matrix, 0.25), rtol=0, atol=1e-13)
+    assert not copy.allclose(act_on_grid(images, matrix @ np.diag([-1, 1]), 0.25), atol=1e-2)
 
 
 def test_every_image_has_its_own_angle() -> None:
