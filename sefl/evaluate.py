@@ -20,8 +20,8 @@ from sefl.checkpoints import check_weights
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
 from sefl.evaluation import Evaluation
-from sefl.resources import count_parameters
 from sefl.loggers import wandb_finished, wandb_loggers
+from sefl.resources import count_parameters
 from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_version
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)

@@ -29,6 +29,7 @@ class Evaluation:
         checkpoint: the file that was evaluated.
         epoch: the epoch it was written in, counted from 0.
         step: the optimiser steps until then.
+        parameters: how many the model has.
         metrics: everything that the model and the callbacks logged, by name.
         equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
     """
@@ -36,6 +37,7 @@ class Evaluation:
     checkpoint: str
     epoch: int
     step: int
+    parameters: int
     metrics: dict[str, float]
     equivariance: list[dict[str, Any]]
 

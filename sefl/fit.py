@@ -26,7 +26,10 @@ from rich.console import Console
 
 from sefl.checkpoints import AtomicCheckpointIO, best_checkpoint, check_weights, last_checkpoint
 from sefl.command_line import ExperimentCLI, listed
+from sefl.commands import command_line, record_command
 from sefl.loggers import run_loggers, wandb_finished
+from sefl.resources import FILE as RESOURCES
+from sefl.resources import ResourceMonitor
 from sefl.run_folder import RunFolder, agreed_by_all_processes, open_run_folder, write_atomically
 
 NOT_STORED = ("ckpt_path", "run_dir")
@@ -36,9 +39,10 @@ NOT_STORED = ("ckpt_path", "run_dir")
 class RunRecord(SaveConfigCallback):
     """Stores, once the data are set up, what it takes to understand a run and to go on with it."""
 
-    def __init__(self, *args: Any, folder: RunFolder, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, folder: RunFolder, command: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.folder = folder
+        self.command = command
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         stored = self.config.clone()
@@ -46,6 +50,7 @@ class RunRecord(SaveConfigCallback):
             stored[option] = None
         text = self.parser.dump(stored, skip_none=False)
         write_atomically(self.folder.next_config(), lambda file: file.write(text.encode()))
+        record_command(self.folder.path, self.command)
         save_split = getattr(trainer.datamodule, "save_split", None)  # type: ignore[attr-defined]
         if save_split is not None and not self.folder.split.exists():
             save_split(self.folder.split)
@@ -60,13 +65,14 @@ class FitCLI(ExperimentCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.new_folder: RunFolder | None = None
+        self.command = command_line(self.program, arguments)
         super().__init__(arguments, description=__doc__, save_config_callback=RunRecord)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.checkpoint is not None:
             check_weights(self.model, self.checkpoint)
         self.folder = RunFolder(agreed_by_all_processes(self.choose_folder, self.config.run_dir))
-        self.save_config_kwargs = {"folder": self.folder, "save_to_log_dir": False}
+        self.save_config_kwargs = {"folder": self.folder, "command": self.command, "save_to_log_dir": False}
         given = self.config_init.trainer
         settings: dict[str, Any] = {"default_root_dir": self.folder.path}
         if given.logger is None or given.logger is True:
@@ -74,6 +80,7 @@ class FitCLI(ExperimentCLI):
         settings["callbacks"] = [
             *listed(given.callbacks),
             *default_callbacks(self.folder, listed(given.callbacks), given),
+            ResourceMonitor(self.folder.path / RESOURCES),
             self.run_started,
         ]
         plugins = listed(given.plugins)

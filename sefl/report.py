@@ -1,0 +1,95 @@
+"""Gather runs into a report: python -m sefl.report RUN_DIR [RUN_DIR ...] [--output DIR]
+
+A RUN_DIR is the folder of a run, RUNS/NAME/VERSION, or any folder above some. Runs that differ only in their
+seed are one row: mean and standard deviation. Beside them stand the published numbers on the same data.
+Tables are shown here and written, with figures and the commands that made each row, to DIR/N: report.md,
+results.csv and pictures.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from sefl.commands import command_line
+from sefl.reporting.document import Document
+from sefl.reporting.experiments import group_runs
+from sefl.reporting.runs import DamagedRun, NoResults, Run, find_runs, read_run
+from sefl.reporting.sections import sections
+from sefl.reporting.tables import accuracies, results
+from sefl.run_folder import make_next_version
+
+PROGRAM = "python -m sefl.report"
+DEFAULT_OUTPUT = Path("reports")
+PIPED_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Report:
+    """What to report.
+
+    Args:
+        run_dirs: run folders, or folders above them.
+        output: the folder whose next number becomes the report's folder.
+    """
+
+    run_dirs: Sequence[Path]
+    output: Path
+
+    def gather(self, command: str) -> Document:
+        """Read all runs. One that is damaged or has no results becomes a note; the others go on.
+
+        Raises:
+            ValueError: if a folder does not exist or has no run.
+        """
+        runs: list[Run] = []
+        notes: list[str] = []
+        for path in find_runs(self.run_dirs):
+            try:
+                runs.append(read_run(path))
+            except (NoResults, DamagedRun) as left_out:
+                notes.append(f"left out: {left_out}")
+        experiments, warnings = group_runs(runs)
+        return Document(command, sections(experiments), [*warnings, *notes])
+
+    def run(self, command: str, console: Console) -> None:
+        """Show the tables and write the report.
+
+        Raises:
+            ValueError: if a folder does not exist or has no run.
+        """
+        document = self.gather(command)
+        for section in document.sections:
+            for grid in (results(section), accuracies(section)):
+                if grid is not None:
+                    console.print(grid.rich())
+        for note in document.notes:
+            console.print(f"[bold yellow]note[/bold yellow] {note}", soft_wrap=True, highlight=False)
+        folder = make_next_version(self.output)
+        document.write(folder)
+        console.print(f"Written to [bold]{folder}[/bold]", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Report as the command line says."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="Of a run, or of several.")
+    parser.add_argument(
+        "--output", type=Path, default=DEFAULT_OUTPUT, help="The report is written to OUTPUT/0, 1, ..."
+    )
+    options = parser.parse_args(arguments)
+    report = Report(options.run_dirs, options.output)
+    try:
+        report.run(
+            command_line(PROGRAM, arguments), Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        )
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What python -m sefl.report is made of: stored runs, experiments over seeds, published rows, tables, figures."""

@@ -1,0 +1,97 @@
+"""The report as a folder: report.md with its tables, figures and commands, results.csv and the pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sefl.reporting.experiments import Experiment
+from sefl.reporting.figures import accuracy_over_angle, accuracy_over_resolution, error_over_depth
+from sefl.reporting.sections import Section
+from sefl.reporting.tables import accuracies, csv_text, described, results
+from sefl.run_folder import write_atomically
+
+FIGURES: Mapping[str, Callable[[Sequence[Experiment]], Figure | None]] = {
+    "Accuracy over resolution": accuracy_over_resolution,
+    "Accuracy over angle": accuracy_over_angle,
+    "Equivariance error per layer": error_over_depth,
+}
+
+LEGEND = """\
+± is the standard deviation over seeds. *test*: the newest evaluation (`python -m sefl.evaluate`) of the run;
+*validation*: the best validated epoch of a run that was not evaluated, which flatters it. Equivariance error:
+`||T f(x) - f(T x)||² / ||T f(x)||²`, mean over all measured layers; orbit error: the same of the logits over
+transformed copies. Orbit accuracy: mean over the transformed copies of the test images; loc: over rotations below
+60 degrees. Time per epoch: median, without validation; peak memory: of the first process, or of its tensors on the
+GPU. Published numbers are as printed, on the hardware and by the code of their authors.
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Everything that is reported.
+
+    Args:
+        command: what wrote it.
+        sections: the experiments, by data set and protocol.
+        notes: warnings, runs without results, damaged runs: one sentence each.
+    """
+
+    command: str
+    sections: Sequence[Section]
+    notes: Sequence[str]
+
+    def write(self, folder: Path) -> None:
+        """Write all files; report.md, which refers to the others, last."""
+        text = [f"# Report\n\nWritten by `{self.command}`.\n\n{LEGEND}"]
+        if self.notes:
+            text.append("\n".join(f"- {note}" for note in self.notes) + "\n")
+        for section in self.sections:
+            text += [
+                f"## {section.title}\n",
+                *_tables(section),
+                *_figures(section, folder),
+                _origins(section),
+            ]
+        _write(folder / "results.csv", csv_text(self.sections))
+        _write(folder / "report.md", "\n".join(text))
+
+
+def _tables(section: Section) -> list[str]:
+    grids = [results(section), accuracies(section)]
+    text = []
+    for grid in grids:
+        if grid is not None:
+            title = "" if grid.title == section.title else "Accuracy per resolution:\n\n"
+            text.append(f"{title}{grid.markdown()}\n" + (f"\n{grid.caption}\n" if grid.caption else ""))
+    return text
+
+
+def _figures(section: Section, folder: Path) -> list[str]:
+    text = []
+    for title, draw in FIGURES.items():
+        figure = draw(section.experiments)
+        if figure is not None:
+            name = f"{section.slug}-{title.lower().replace(' ', '-')}.png"
+            figure.savefig(folder / name)
+            text.append(f"![{title}]({name})\n")
+    return text
+
+
+def _origins(section: Section) -> str:
+    lines = ["Made by:\n"]
+    for experiment in section.experiments:
+        for run in experiment.runs:
+            epoch = f"{run.results.origin} of epoch {run.results.epoch}"
+            lines += [
+                f"**{described(experiment)}**: `{run.path}`, {epoch} (`{run.results.folder}`)\n",
+                "```bash",
+                *run.commands,
+                "```\n",
+            ]
+    return "\n".join(lines)
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,202 @@
+"""Figures of a section: accuracy over resolution and over angle, equivariance error over depth."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
+
+from sefl.reporting.experiments import Experiment
+from sefl.reporting.tables import described
+
+ORBIT = "orbit/"
+LOC_LIMIT = 60
+"""Degrees: rotations below count for the loc accuracy."""
+
+FLOAT32_ROUNDING = -14
+"""The power of ten of squared relative rounding: the scale of errors reaches down to it at least."""
+
+COLORS = colormaps["tab10"](range(10))
+MARKERS = "osD^vPX"
+BAND = 0.18
+
+
+def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:
+    """One line per experiment, with a band of one standard deviation over seeds; ``None`` without a line."""
+    if not any(experiment.accuracy_by_resolution for experiment in experiments):
+        return None
+    figure, (axes,) = _figure(6.8, 4.0, 1)
+    for index, experiment in enumerate(experiments):
+        found = experiment.accuracy_by_resolution
+        if not found:
+            continue
+        mean = np.array([summary.mean for summary in found.values()])
+        spread = np.array([summary.spread or 0.0 for summary in found.values()])
+        _line(axes, index, list(found), mean, mean - spread, mean + spread, described(experiment))
+    axes.set(xlabel="resolution (pixels per side)", ylabel="accuracy")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
+    return figure
+
+
+def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
+    """Accuracy over the rotation of the test images, dashed for mirrored ones; ``None`` without a line."""
+    orbits = [_orbit(experiment) for experiment in experiments]
+    if not any(orbits):
+        return None
+    figure, (axes,) = _figure(6.8, 4.0, 1)
+    axes.axvspan(-LOC_LIMIT, LOC_LIMIT, color="0.95", linewidth=0)
+    axes.text(0, 0.02, "loc", transform=axes.get_xaxis_transform(), ha="center", fontsize=8.5, color="0.45")
+    for index, (experiment, orbit) in enumerate(zip(experiments, orbits, strict=True)):
+        for mirrored, points in orbit.items():
+            angles = sorted(points)
+            mean = np.array([points[angle][0] for angle in angles])
+            spread = np.array([points[angle][1] for angle in angles])
+            label = described(experiment) + ", mirrored" * mirrored
+            _line(axes, index, angles, mean, mean - spread, mean + spread, label, dashed=mirrored)
+    axes.set(xlabel="rotation of the test images (degrees, counter-clockwise)", ylabel="accuracy")
+    axes.set_xlim(-184, 184)
+    axes.xaxis.set_major_locator(MultipleLocator(45))
+    _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
+    return figure
+
+
+def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
+    """The mean equivariance error of each layer, a panel per transformation; ``None`` if nothing was measured.
+
+    The band reaches from the lowest to the highest seed. Exact zeros, which a log axis cannot show, are drawn
+    at its lower edge, and a note says so.
+    """
+    transformations = list(dict.fromkeys(name for each in experiments for name in each.errors_by_layer))
+    if not transformations:
+        return None
+    values = [
+        error
+        for each in experiments
+        for layers in each.errors_by_layer.values()
+        for errors in layers.values()
+        for error in errors
+    ]
+    exponents = [math.log10(value) for value in values if 0 < value < math.inf]
+    lowest = min([FLOAT32_ROUNDING, *map(math.floor, exponents)])
+    highest = max([0, *map(math.ceil, exponents)])
+    figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.0, len(transformations))
+    for axes, transformation in zip(panels, transformations, strict=True):
+        shown = [each for each in experiments if transformation in each.errors_by_layer]
+        names = {tuple(each.errors_by_layer[transformation]) for each in shown}
+        for index, experiment in enumerate(experiments):
+            layers = experiment.errors_by_layer.get(transformation)
+            if not layers:
+                continue
+            runs = [np.clip(errors, 10.0**lowest, 10.0**highest) for errors in layers.values()]
+            mean, low, high = (
+                np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
+            )
+            _line(axes, index, range(1, len(layers) + 1), mean, low, high, described(experiment))
+        if len(names) == 1:
+            (layer_names,) = names
+            crowded = sum(map(len, layer_names)) > 45
+            axes.set_xticks(range(1, len(layer_names) + 1), layer_names, rotation=40 * crowded)
+            if crowded:
+                for label in axes.get_xticklabels():
+                    label.set(ha="right", rotation_mode="anchor")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlabel("measured layer, from the input on")
+        axes.set_title(transformation.replace("_", " "), fontsize=10)
+        axes.set_yscale("log")
+        axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
+        axes.yaxis.set_major_locator(LogLocator(numticks=9))
+        axes.yaxis.set_minor_locator(NullLocator())
+    panels[0].set_ylabel("equivariance error (relative, squared)")
+    notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
+    notes += ["exact zeros are drawn at the lower edge"] * (0.0 in values)
+    _finish(figure, panels, "; ".join(notes))
+    return figure
+
+
+def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
+
+
+def _line(
+    axes: Axes,
+    index: int,
+    at: Sequence[float],
+    mean: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    label: str,
+    dashed: bool = False,
+) -> None:
+    """The line of the experiment with this index: its colour and marker are the same in every figure."""
+    color = COLORS[index % len(COLORS)]
+    axes.plot(
+        at,
+        mean,
+        color=color,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=3.5,
+        linewidth=1.4,
+        linestyle="--" if dashed else "-",
+        label=label,
+    )
+    if (low < high).any():
+        axes.fill_between(at, low, high, color=color, alpha=BAND, linewidth=0)
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
+    for axes in panels:
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8.5, length=2)
+    entries = {
+        label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower left",
+        ncols=max(1, min(len(entries), int(figure.get_figwidth() * 12 / (6 + max(map(len, entries)))))),
+        frameon=False,
+        fontsize=8.5,
+    )
+    if note:
+        panels[-1].annotate(
+            note,
+            (1, 1),
+            xytext=(0, 3),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right",
+            fontsize=7.5,
+            color="0.4",
+        )
+
+
+def _has_seeds(experiments: Sequence[Experiment]) -> bool:
+    return any(len(experiment.runs) > 1 for experiment in experiments)
+
+
+def _orbit(experiment: Experiment) -> dict[bool, dict[float, tuple[float, float]]]:
+    """Mean and spread of the accuracy by angle in ``[-180, 180]``, of rotations and of mirrored ones."""
+    found: dict[bool, dict[float, tuple[float, float]]] = {}
+    for name, summary in experiment.summaries.items():
+        angle = re.search(r"\d+(\.\d+)?", name)
+        if not name.startswith(ORBIT) or angle is None:
+            continue
+        mirrored = any(word in name.removeprefix(ORBIT) for word in ("mirror", "flip", "reflect"))
+        degrees = float(angle[0])
+        points = found.setdefault(mirrored, {})
+        points[degrees - 360 if degrees > 180 else degrees] = summary.mean, summary.spread or 0.0
+        if degrees == 180:  # both ends of the circle
+            points[-180.0] = points[180.0]
+    return dict(sorted(found.items()))

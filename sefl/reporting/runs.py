@@ -1,0 +1,227 @@
+"""Finished runs, as their folders tell: what was run, by which command, and what came of it."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from sefl.checkpoints import MONITOR
+from sefl.commands import recorded_commands
+from sefl.loggers import read_rows
+from sefl.resources import FILE as RESOURCES
+from sefl.resources import Resources
+from sefl.run_folder import RunFolder, versions
+
+Origin = Literal["test", "validation"]
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """The equivariance error of one layer under one transformation with one parameter."""
+
+    layer: str
+    transformation: str
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured of a run.
+
+    Args:
+        origin: on which part of the data.
+        folder: the evaluation's folder, or the run's.
+        epoch: of the weights that were measured, counted from 0.
+        values: by measure: ``accuracy``, ``accuracy_28``, ``orbit/...``, ``equivariance/downsample``, ``parameters``,
+            ``epoch_seconds``, ``peak_memory`` and whatever else was logged.
+        layers: the equivariance error of every layer, in the network's order.
+    """
+
+    origin: Origin
+    folder: Path
+    epoch: int
+    values: Mapping[str, float]
+    layers: tuple[LayerError, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Args:
+        path: its folder, as it was given.
+        name: what runs that differ in their seed alone have in common.
+        configs: the stored configurations, of the first start and of each resumption.
+        commands: what started it, oldest first.
+        results: what was measured.
+    """
+
+    path: Path
+    name: str
+    configs: tuple[dict[str, Any], ...]
+    commands: tuple[str, ...]
+    results: Results
+
+
+class NoResults(Exception):
+    """A run has nothing to report yet: neither evaluated nor validated."""
+
+
+class DamagedRun(Exception):
+    """A file of a run is damaged or missing; the message names it."""
+
+
+def find_runs(folders: Iterable[Path]) -> list[Path]:
+    """The run folders that are given or lie below, each once: by folder, then by version.
+
+    Raises:
+        ValueError: if a folder does not exist or has no run.
+    """
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: there is no such folder; give run folders or folders above them")
+        runs = sorted(_runs_below(folder), key=_by_version)
+        if not runs:
+            raise ValueError(f"{folder}: there is no run in it; python -m sefl.fit makes runs/NAME/VERSION")
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def read_run(path: Path) -> Run:
+    """Read a run with the results of its newest evaluation, else those of its best validation.
+
+    Raises:
+        NoResults: if there are neither.
+        DamagedRun: if a file is damaged, or the stored configuration is missing.
+    """
+    folder = RunFolder(path)
+    configs = tuple(_read_config(file) for file in folder.configs)
+    if not configs:
+        raise DamagedRun(f"{path} has no config.yaml")
+    evaluated = [
+        version for version in versions(folder.evaluation) if (version / "evaluation.json").is_file()
+    ]
+    results = _evaluation(evaluated[-1]) if evaluated else _validation(folder)
+    values = {**_resources(path / RESOURCES), **results.values}
+    commands = [*recorded_commands(path)] or [f"python -m sefl.fit --config {folder.configs[-1]}"]
+    if evaluated:
+        commands += recorded_commands(evaluated[-1])
+    return Run(
+        path=path,
+        name=_name(path, configs[-1]),
+        configs=configs,
+        commands=tuple(commands),
+        results=Results(results.origin, results.folder, results.epoch, values, results.layers),
+    )
+
+
+def _runs_below(folder: Path) -> Iterator[Path]:
+    for parent, children, _ in os.walk(folder):
+        if RunFolder(Path(parent)).holds_a_run():
+            children.clear()
+            yield Path(parent)
+        children[:] = [child for child in children if not child.startswith(".")]
+
+
+def _by_version(path: Path) -> tuple[Path, int, str]:
+    return path.parent, int(path.name) if path.name.isdecimal() else 0, path.name
+
+
+def _name(path: Path, config: Mapping[str, Any]) -> str:
+    path = path.absolute()
+    if not path.name.isdecimal():
+        return path.name
+    stored = Path(config.get("name") or path.parent.name)
+    return str(stored) if path.parent.parts[-len(stored.parts) :] == stored.parts else path.parent.name
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
+        raise DamagedRun(f"{path} is damaged ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise DamagedRun(f"{path} is damaged (it holds no configuration)")
+    return content
+
+
+def _evaluation(folder: Path) -> Results:
+    path = folder / "evaluation.json"
+    try:
+        content = json.loads(path.read_text())
+        values = {name.removeprefix("test/"): float(value) for name, value in content["metrics"].items()}
+        if "parameters" in content:
+            values["parameters"] = float(content["parameters"])
+        layers = _layer_errors(content["equivariance"])
+        return Results("test", folder, int(content["epoch"]), values | _by_transformation(layers), layers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRun(f"{path} is damaged ({_said(error)}); evaluate the run again") from error
+
+
+def _validation(folder: RunFolder) -> Results:
+    """The epoch that ``best.ckpt`` is of. Where an epoch appears twice, the later row counts."""
+    try:
+        rows = read_rows(folder.metrics) if folder.metrics.is_file() else []
+        validated = {int(float(row["epoch"])): row for row in rows if row.get(MONITOR)}
+        if not validated:
+            raise NoResults(f"{folder.path} has been neither evaluated nor validated")
+        epoch = max(validated, key=lambda epoch: float(validated[epoch][MONITOR]))
+        values = {
+            name.removeprefix("val/"): float(value)
+            for name, value in validated[epoch].items()
+            if name.startswith("val/") and value
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedRun(f"{folder.metrics} is damaged ({_said(error)})") from error
+    table = folder.path / "equivariance" / "fit.csv"
+    try:
+        rows = read_rows(table) if table.is_file() else []
+        latest = {
+            tuple(row[key] for key in ("layer", "transformation", "parameter")): row
+            for row in rows
+            if int(row["epoch"]) == epoch
+        }
+        layers = _layer_errors(latest.values())
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedRun(f"{table} is damaged ({_said(error)})") from error
+    return Results("validation", folder.path, epoch, values | _by_transformation(layers), layers)
+
+
+def _resources(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    try:
+        resources = Resources.load(path)
+    except ValueError as error:
+        raise DamagedRun(str(error)) from error
+    values = {"parameters": float(resources.parameters), "peak_memory": float(resources.peak_bytes)}
+    if resources.seconds_per_epoch is not None:
+        values["epoch_seconds"] = resources.seconds_per_epoch
+    return values
+
+
+def _layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:
+    return tuple(
+        LayerError(str(row["layer"]), str(row["transformation"]), float(row["mean"]), int(row["count"]))
+        for row in rows
+    )
+
+
+def _by_transformation(layers: Iterable[LayerError]) -> dict[str, float]:
+    """The mean over all layers, parameters and samples, as the callback logs it."""
+    sums: dict[str, tuple[float, int]] = {}
+    for row in layers:
+        total, count = sums.get(row.transformation, (0.0, 0))
+        sums[row.transformation] = (total + row.mean * row.count, count + row.count)
+    return {f"equivariance/{name}": total / count for name, (total, count) in sums.items()}
+
+
+def _said(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -1,0 +1,186 @@
+"""Tables of a section: for the terminal, as Markdown, as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from sefl.reporting.experiments import Experiment, Summary
+from sefl.reporting.published import number
+from sefl.reporting.sections import Section
+
+ABSENT = "-"
+EQUIVARIANCE = "equivariance/"
+LEAST_DECIMAL = 1e-3
+"""Errors below are shown by their power of ten."""
+
+HEADINGS = {
+    "accuracy": "accuracy",
+    "orbit_accuracy": "orbit accuracy",
+    "orbit_accuracy_all": "orbit accuracy, every copy right",
+    "loc_accuracy": "loc accuracy",
+    "scale_consistency": "scale consistency",
+    "orbit_error": "orbit error",
+    EQUIVARIANCE: "equivariance error, {}",
+    "parameters": "parameters",
+    "epoch_seconds": "time per epoch",
+    "peak_memory": "peak memory",
+}
+"""What the tables show, in this order; the CSV file has everything."""
+
+CSV_COLUMNS = ("section", "experiment", "from", "runs", "measure", "mean", "spread", "n")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; the first column is named, the others are numbers."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str | None = None
+
+    def rich(self) -> Table:
+        table = Table(title=self.title, caption=self.caption, box=SIMPLE_HEAD)
+        for index, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+    def markdown(self) -> str:
+        rule = ["---", *["---:"] * (len(self.headings) - 1)]
+        lines = [self.headings, rule, *self.rows]
+        return "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+
+
+def results(section: Section) -> Grid:
+    """One row per experiment, then the published ones; a column for each measure that any of them has."""
+    published = section.published.rows if section.published else {}
+    measured = [experiment.summaries for experiment in section.experiments]
+    measures = _ordered(name for row in [*measured, *published.values()] for name in row)
+    rows = [
+        (
+            experiment.label,
+            experiment.origin,
+            str(len(experiment.runs)),
+            *(_cell(name, experiment) for name in measures),
+        )
+        for experiment in section.experiments
+    ]
+    for model, numbers in published.items():
+        rows.append((model, "published", ABSENT, *(_printed(numbers.get(name)) for name in measures)))
+    return Grid(
+        title=section.title,
+        headings=("experiment", "from", "seeds", *map(_heading, measures)),
+        rows=tuple(rows),
+        caption=_caption(section),
+    )
+
+
+def accuracies(section: Section) -> Grid | None:
+    """Accuracy by resolution, a column for each experiment; ``None`` if none has any."""
+    shown = [experiment for experiment in section.experiments if experiment.accuracy_by_resolution]
+    if not shown:
+        return None
+    resolutions = sorted(
+        {resolution for experiment in shown for resolution in experiment.accuracy_by_resolution}
+    )
+    return Grid(
+        title=f"{section.title}: accuracy per resolution",
+        headings=("pixels per side", *(described(experiment) for experiment in shown)),
+        rows=tuple(
+            (
+                str(resolution),
+                *(_summary("accuracy", each.accuracy_by_resolution.get(resolution)) for each in shown),
+            )
+            for resolution in resolutions
+        ),
+    )
+
+
+def described(experiment: Experiment) -> str:
+    """An experiment's label, with the part of the data where that is not the test split."""
+    return experiment.label if experiment.origin == "test" else f"{experiment.label} (validation)"
+
+
+def csv_text(all_sections: Sequence[Section]) -> str:
+    """Every number of every section, one line each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for section in all_sections:
+        for each in section.experiments:
+            for name, summary in each.summaries.items():
+                spread = "" if summary.spread is None else summary.spread
+                head = (section.title, each.label, each.origin, len(each.runs))
+                writer.writerow((*head, name, summary.mean, spread, summary.n))
+        if section.published:
+            for model, numbers in section.published.rows.items():
+                for name, printed in numbers.items():
+                    head = (section.published.title, model, "published", "")
+                    writer.writerow((*head, name, number(printed), "", ""))
+    return text.getvalue()
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(names))
+    return [
+        name
+        for shown in HEADINGS
+        for name in found
+        if name == shown or (shown == EQUIVARIANCE and name.startswith(EQUIVARIANCE))
+    ]
+
+
+def _heading(name: str) -> str:
+    kind, slash, transformation = name.partition("/")
+    return HEADINGS[kind + slash].format(transformation.replace("_", " "))
+
+
+def _cell(name: str, experiment: Experiment) -> str:
+    summary = experiment.summaries.get(name)
+    text = _summary(name, summary)
+    if summary is not None and summary.n < len(experiment.runs):
+        return f"{text} (of {summary.n})"
+    return text
+
+
+def _summary(name: str, summary: Summary | None) -> str:
+    if summary is None:
+        return ABSENT
+    if summary.spread is None:
+        return _formatted(name, summary.mean)
+    return f"{_formatted(name, summary.mean)} ± {_formatted(name, summary.spread)}"
+
+
+def _formatted(name: str, value: float) -> str:
+    if name == "parameters":
+        return f"{value:,.0f}"
+    if name == "epoch_seconds":
+        return f"{value:.1f} s"
+    if name == "peak_memory":
+        return f"{value / 2**20:,.0f} MiB"
+    if "accuracy" in name or "consistency" in name:
+        return f"{value:.4f}"
+    return f"{value:.1e}" if 0 < abs(value) < LEAST_DECIMAL else f"{value:.3f}"
+
+
+def _printed(number: str | None) -> str:
+    if number is None:
+        return ABSENT
+    return f"0{number}" if number.startswith(".") else number
+
+
+def _caption(section: Section) -> str | None:
+    if section.published is None:
+        return None
+    if section.comparable:
+        return f"published: {section.published.source}"
+    return f"published under another protocol ({section.published.title}): {section.published.source}"
