@@ -24,6 +24,7 @@ from sefl.groups.group import (
 from sefl.groups.normalization import (
     FieldNorm,
 )
+from sefl.groups.sampling import SubgroupDownsample
 from sefl.groups.spatial import (
     act_on_fibre,
     act_on_field,
@@ -47,6 +48,7 @@ __all__ = [
     "FiniteGroup",
     "GroupConv",
     "Subgroup",
+    "SubgroupDownsample",
     "act_on_fibre",
     "act_on_field",
     "act_on_grid",

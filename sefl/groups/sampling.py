@@ -1,0 +1,106 @@
+"""Regular features from a group to a subgroup and back (ICLR 2025, sections 3.2 and 3.3)."""
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from sefl.groups.bandlimit import Bandlimit
+from sefl.groups.group import FiniteGroup, FloatArray
+from sefl.groups.spatial import check_field
+
+
+class SubgroupDownsample(nn.Module):
+    """Bandlimit a regular field of ``G`` and restrict it to ``H``.
+
+    On each fibre, with the projector ``P`` and the restriction ``S`` of the bandlimit,
+
+        ``y = S P x``,  and back  ``x' = U y``,  where ``x' = P x``: bandlimited features come back exactly.
+
+    ``y`` is a regular field of ``H`` in escnn's order: ``H`` acts on it as it acts on ``x``. Without ``anti_aliasing``
+    it is ``S x``. Each direction is one product with a constant matrix, in the precision of the features (under
+    autocast in that of autocast); nothing is stored in the ``state_dict``.
+
+    Args:
+        bandlimit: ``H`` in ``G`` and the matrices, see :func:`sefl.groups.bandlimit`.
+        anti_aliasing: whether to filter before restricting. :meth:`upsample` does not depend on it: after naive
+            subsampling it interpolates what aliased, so that the filter is the only difference. (To insert zeros
+            instead, multiply by the transpose of ``bandlimit.restriction``.)
+
+    Source:
+        M. A. Rahman, R. A. Yeh: Group Downsampling with Equivariant Anti-aliasing, ICLR 2025. The published code
+        applies the inverse transform transposed on feature maps, which breaks equivariance; here it holds.
+
+    >>> from sefl.groups import bandlimit, dihedral
+    >>> downsample = SubgroupDownsample(bandlimit(dihedral(12), "D6"))
+    >>> downsample(torch.rand(2, 10 * 24, 32, 32)).shape
+    torch.Size([2, 120, 32, 32])
+    """
+
+    down: Tensor
+    up: Tensor
+
+    def __init__(self, bandlimit: Bandlimit, anti_aliasing: bool = True) -> None:
+        super().__init__()
+        self.bandlimit = bandlimit
+        self.anti_aliasing = anti_aliasing
+        self._place(torch.empty(0).device)
+
+    def extra_repr(self) -> str:
+        return f"{self.bandlimit}, anti_aliasing={self.anti_aliasing}"
+
+    @property
+    def group(self) -> FiniteGroup:
+        """``G``."""
+        return self.bandlimit.subgroup.parent
+
+    @property
+    def subgroup(self) -> FiniteGroup:
+        """``H``."""
+        return self.bandlimit.subgroup.group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, fields * |G|, *space)`` to ``(batch, fields * |H|, *space)``, any number of spatial axes.
+
+        Raises:
+            ValueError: if the channels are no multiple of ``|G|``.
+        """
+        check_field(x, self.group)
+        return multiply_fibres(x, self.down)
+
+    def upsample(self, y: Tensor) -> Tensor:
+        """``(batch, fields * |H|, *space)`` to the bandlimited ``(batch, fields * |G|, *space)`` through these values.
+
+        Raises:
+            ValueError: if the channels are no multiple of ``|H|``.
+        """
+        check_field(y, self.subgroup)
+        return multiply_fibres(y, self.up)
+
+    def _place(self, device: torch.device) -> None:
+        down: FloatArray = self.bandlimit.restriction
+        if self.anti_aliasing:
+            down = down @ self.bandlimit.projector
+        # Apple's GPUs have no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        for name, matrix in (("down", down), ("up", self.bandlimit.reconstruction)):
+            self.register_buffer(name, torch.tensor(matrix, dtype=dtype, device=device), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What moves a module also rounds it, to half precision say. The constants move and stay exact.
+        self._place(fn(torch.empty(0, device=self.down.device)).device)
+        return self
+
+
+def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:
+    """``matrix``, ``(n, m)``, times every fibre of ``(batch, fields * m, *space)``: ``(batch, fields * n, *space)``."""
+    matrix = matrix.to(x.dtype)
+    count, size = matrix.shape
+    if x.dim() == 2:
+        return (x.reshape(len(x), -1, size) @ matrix.T).flatten(1)
+    fields = x.shape[1] // size
+    fibres = x.reshape(len(x) * fields, size, -1)
+    # The same matrix for each, by a stride of zero: on CPUs several times faster than a 1 x 1 convolution.
+    product = torch.bmm(matrix.expand(len(fibres), count, size), fibres)
+    return product.reshape(len(x), fields * count, *x.shape[2:])
