@@ -7,23 +7,26 @@ from itertools import cycle
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from callbacks.equivariance_table import EquivarianceRow
-from callbacks.transformations import parameter_order
+from callbacks.depth_figures import propagation, propagation_of_runs
+from callbacks.equivariance_table import EquivarianceRow, floor_of, interpolated, is_floor
+from callbacks.figure_style import (
+    DOTTED,
+    FLOOR_NOTE,
+    clipped,
+    exponents,
+    new_figure,
+    spoken,
+    style_log_errors,
+)
+from callbacks.transformations import Parameter, parameter_order
 
-# Squared relative rounding of float32; the scale reaches down to it at least, so that pictures of different
-# epochs and models compare.
-FLOAT32_ROUNDING = -14
+__all__ = ["curves", "heat_map", "propagation", "propagation_of_runs"]
+
 COLORS = "viridis"
-SPOKEN = {
-    "downsample": "downsampled to resolution",
-    "rotate": "rotated by degrees",
-    "shift": "shifted by pixels",
-}
 MISSING = "#e8e8e8"
 
 
@@ -31,10 +34,13 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     """Mean error of each layer (rows) under each transformation and parameter (columns), log colours.
 
     Every cell is annotated with its log10; exact zeros say "0" and take the lowest colour, NaN is grey and
-    says so, what was not measured is grey and blank.
+    says so, what was not measured is grey and blank. The floor of a transformation follows it.
     """
     layers = list(dict.fromkeys(row.layer for row in rows))
-    transformations = list(dict.fromkeys(row.transformation for row in rows))
+    found = dict.fromkeys(row.transformation for row in rows)
+    transformations = [
+        name for each in found if not is_floor(each) for name in (each, floor_of(each)) if name in found
+    ]
     columns = [
         (name, parameter)
         for name in transformations
@@ -47,14 +53,13 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     for row in rows:
         cell = layers.index(row.layer), columns.index((row.transformation, row.parameter))
         values[cell], measured[cell] = row.mean, True
-    lowest, highest = _exponents([row.mean for row in rows])
+    lowest, highest = exponents([row.mean for row in rows])
     with np.errstate(divide="ignore"):
-        exponents = np.log10(values)
-    shown = np.clip(exponents, lowest, highest)
+        shown = np.clip(np.log10(values), lowest, highest)
 
     longest_name = max(map(len, layers))
     width = 1.6 + 0.085 * longest_name + 0.46 * len(columns)
-    figure = _figure(max(width, 5.0), 1.5 + 0.36 * len(layers))
+    figure = new_figure(max(width, 5.0), 1.5 + 0.36 * len(layers))
     axes = figure.subplots()
     norm = Normalize(lowest, highest)
     colormap = colormaps[COLORS].with_extremes(bad=MISSING)
@@ -90,51 +95,55 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
 
 
 def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
-    """Mean (solid) and maximum (dashed) error of each layer over a numeric parameter.
+    """Mean (solid) and maximum (dashed) error of each layer over a numeric parameter, and its floor (dotted).
 
     One panel per transformation that has at least two numeric parameters; ``None`` if there is none. Exact
     zeros, which a log axis cannot show, are drawn at its lower edge, and a note says so; infinite errors at
-    its upper edge.
+    its upper edge. Where some parameters interpolate and others do not, the latter are markers without a line.
     """
-    numeric: dict[str, list[EquivarianceRow]] = {}
-    for row in rows:
-        if isinstance(row.parameter, int):
-            numeric.setdefault(row.transformation, []).append(row)
-    panels = {name: here for name, here in numeric.items() if len({row.parameter for row in here}) > 1}
+    numeric = [row for row in rows if not isinstance(row.parameter, str)]
+    panels: dict[str, list[EquivarianceRow]] = {}
+    for row in numeric:
+        if not is_floor(row.transformation):
+            panels.setdefault(row.transformation, []).append(row)
+    panels = {name: here for name, here in panels.items() if len({row.parameter for row in here}) > 1}
     if not panels:
         return None
-    layers = list(dict.fromkeys(row.layer for here in panels.values() for row in here))
-    plotted = [row for here in panels.values() for row in here]
-    lowest, highest = _exponents([value for row in plotted for value in (row.mean, row.max)])
-    figure = _figure(2.2 + 5.2 * len(panels), max(4.0, 1.2 + 0.24 * len(layers)))
+    floors = {name: [row for row in numeric if row.transformation == floor_of(name)] for name in panels}
+    plotted = [row for here in (*panels.values(), *floors.values()) for row in here]
+    layers = list(dict.fromkeys(row.layer for row in plotted))
+    lowest, highest = exponents([value for row in plotted for value in (row.mean, row.max)])
+    figure = new_figure(2.2 + 5.2 * len(panels), max(4.0, 1.2 + 0.24 * len(layers)))
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     colors = list(colormaps["tab10"](range(10)))
     if len(layers) > len(colors):
         colors = list(colormaps["turbo"](np.linspace(0.05, 0.95, len(layers))))
     for axes, (name, here) in zip(all_axes, panels.items(), strict=True):
+        at = sorted({float(row.parameter) for row in here})
+        between = interpolated(rows, name)
         for layer, color, marker in zip(layers, colors, cycle("osD^vPX"), strict=False):
-            of_layer = sorted((row for row in here if row.layer == layer), key=lambda row: int(row.parameter))
-            at = [int(row.parameter) for row in of_layer]
-            mean, largest = (
-                np.clip([getattr(row, which) for row in of_layer], 10.0**lowest, 10.0**highest)
-                for which in ("mean", "max")
-            )
+            of_layer = sorted((row for row in here if row.layer == layer), key=_number)
+            style = {"color": color, "marker": marker, "markersize": 3.5, "clip_on": False}
+            # Lines join the parameters that interpolate, where some do, and pass by those that are exact.
+            joined = [row for row in of_layer if row.parameter in between] if between else of_layer
+            apart = [row for row in of_layer if row not in joined]
+            for shown, linewidth, label in ((joined, 1.4, layer), (apart, 0.0, None)):
+                means = clipped([row.mean for row in shown], lowest, highest)
+                axes.plot([_number(row) for row in shown], means, linewidth=linewidth, label=label, **style)
+            largest = clipped([row.max for row in joined], lowest, highest)
             axes.plot(
-                at,
-                mean,
-                color=color,
-                marker=marker,
-                markersize=3.5,
-                linewidth=1.4,
-                clip_on=False,
-                label=layer,
+                [_number(row) for row in joined], largest, color=color, linestyle=(0, (4, 2)), linewidth=0.8
             )
-            axes.plot(at, largest, color=color, linestyle=(0, (4, 2)), linewidth=0.8)
-        _style_curves(axes, name, sorted({int(row.parameter) for row in here}), lowest, highest)
+            floor = sorted((row for row in floors[name] if row.layer == layer), key=_number)
+            alone = clipped([row.mean for row in floor], lowest, highest)
+            axes.plot([_number(row) for row in floor], alone, color=color, linestyle=DOTTED, linewidth=1.0)
+        _style_curves(axes, name, at, lowest, highest)
     exact = any(row.mean == 0 or row.max == 0 for row in plotted)
     all_axes[0].set_ylabel("relative squared error", fontsize=9)
     figure.supxlabel(
-        "solid: mean, dashed: maximum over samples" + "; exact zeros are drawn at the lower edge" * exact,
+        "solid: mean, dashed: maximum over samples"
+        + FLOOR_NOTE * any(floors.values())
+        + "; exact zeros are drawn at the lower edge" * exact,
         fontsize=8,
         color="0.35",
     )
@@ -150,36 +159,21 @@ def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _exponents(values: Sequence[float]) -> tuple[int, int]:
-    """The decades that a scale covers: from float32 rounding, or below, to 1, or above."""
-    positive = [math.log10(value) for value in values if 0 < value < math.inf]
-    return min([FLOAT32_ROUNDING, *map(math.floor, positive)]), max([0, *map(math.ceil, positive)])
-
-
 def _annotation(value: float) -> str:
     return f"{math.log10(value):.1f}" if 0 < value < math.inf else f"{value:g}"
 
 
-def _spoken(transformation: str) -> str:
-    return SPOKEN.get(transformation, transformation.replace("_", " "))
-
-
-def _label_columns(axes: Axes, columns: Sequence[tuple[str, object]]) -> None:
+def _label_columns(axes: Axes, columns: Sequence[tuple[str, Parameter]]) -> None:
     """Parameters under the columns, and under these the transformation they belong to, over its columns."""
     names = [name for name, _ in columns]
     groups = list(dict.fromkeys(names))
     widths = {name: names.count(name) for name in groups}
-    ticks = ["" if name.endswith(f"_{parameter}") else str(parameter) for name, parameter in columns]
-    axes.set_xticks(range(len(columns)), ticks, fontsize=9)
+    ticks = ["" if name.endswith(f"_{parameter}") else _short(parameter) for name, parameter in columns]
+    crowded = max(map(len, ticks)) > 4
+    axes.set_xticks(range(len(columns)), ticks, fontsize=7.5 if crowded else 9, rotation=90 if crowded else 0)
     below = axes.secondary_xaxis("bottom")
     centers = [names.index(name) + (widths[name] - 1) / 2 for name in groups]
-    labels = [_spoken(name) if widths[name] > 6 else _spoken(name).replace(" ", "\n") for name in groups]
+    labels = [spoken(name) if widths[name] > 6 else spoken(name).replace(" ", "\n") for name in groups]
     below.set_xticks(centers, labels, fontsize=9)
     below.tick_params(length=0, pad=20)
     below.spines[:].set_visible(False)
@@ -187,15 +181,16 @@ def _label_columns(axes: Axes, columns: Sequence[tuple[str, object]]) -> None:
         axes.axvline(names.index(name) - 0.5, color="w", linewidth=5)
 
 
-def _style_curves(axes: Axes, name: str, parameters: list[int], lowest: int, highest: int) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
-    axes.yaxis.set_major_locator(LogLocator(numticks=9))
-    axes.yaxis.set_minor_locator(NullLocator())
+def _number(row: EquivarianceRow) -> float:
+    return float(row.parameter)
+
+
+def _short(parameter: Parameter) -> str:
+    return parameter if isinstance(parameter, str) else f"{parameter:g}"
+
+
+def _style_curves(axes: Axes, name: str, parameters: list[float], lowest: int, highest: int) -> None:
+    style_log_errors(axes, lowest, highest)
     step = math.ceil(len(parameters) / 12)
     axes.xaxis.set_major_locator(FixedLocator(parameters[::step]))
-    axes.set_xlabel(_spoken(name), fontsize=9)
-    axes.tick_params(labelsize=8.5, length=2)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(spoken(name), fontsize=9)

@@ -11,9 +11,15 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from callbacks.equivariance_figures import curves, heat_map
-from callbacks.equivariance_table import EquivarianceRow, append_csv, combined, scalars
-from callbacks.layer_outputs import default_layers, layer_outputs, select_layers, undisturbed
+from callbacks.equivariance_figures import curves, heat_map, propagation
+from callbacks.equivariance_table import EquivarianceRow, append_csv, combined, floor_of, is_floor, scalars
+from callbacks.layer_outputs import (
+    LayerOutput,
+    default_layers,
+    layer_outputs,
+    select_layers,
+    undisturbed,
+)
 from callbacks.transformations import (
     IdealDownsampling,
     NotMeasurable,
@@ -42,10 +48,14 @@ class EquivarianceMonitor(pl.Callback):
     precision, so that 32-bit networks show about 1e-13 where they are exact. Training goes on bit for bit as
     without the callback.
 
-    It works on any LightningModule whose ``forward`` takes images alone. Where features transform in another
-    way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or invariant vectors do, a
-    module declares ``output_signal`` (see ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be
+    It works on any LightningModule whose ``forward`` takes images alone, or volumes. Where features transform in
+    another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or invariant vectors do, such
+    as regular fields of a group, a module declares ``output_signal`` (see
+    ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be
     measured is reported once, with the reason, and the others are measured.
+
+    Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,
+    ``<T>_floor``: the relative squared error of ``T^-1 T f(x)`` for ``f(x)``, what interpolation alone costs.
 
     After each epoch :attr:`results` holds the rows of the table, and rank zero
 
@@ -61,7 +71,7 @@ class EquivarianceMonitor(pl.Callback):
         transformations: by default ideal downsampling to every resolution from the model's ``base_resolution``.
         samples_per_step: at most how many images of each batch are measured.
         every_n_steps: measure every n-th batch of an epoch.
-        figures: whether to draw heat map and curves.
+        figures: whether to draw heat map, curves, and the errors over depth of three layers and more.
 
     Raises:
         ValueError: for counts below one or transformations of one name; when the Trainer starts, before any
@@ -83,7 +93,7 @@ class EquivarianceMonitor(pl.Callback):
         self.layers = layers
         self.transformations = [IdealDownsampling()] if transformations is None else transformations
         names = [transformation.name for transformation in self.transformations]
-        if not names or len(set(names)) < len(names):
+        if not names or len(set(self._names())) < 2 * len(names):
             raise ValueError(f"transformations must be at least one, of different names, got {names}")
         self.samples_per_step = samples_per_step
         self.every_n_steps = every_n_steps
@@ -101,19 +111,21 @@ class EquivarianceMonitor(pl.Callback):
         """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
 
         Raises:
-            TypeError: if that is no floating-point tensor ``(batch, channels, height, width)``.
+            TypeError: if that is no floating-point tensor ``(batch, channels, height, width)``, or ``(batch,
+                channels, depth, height, width)``.
         """
         if isinstance(batch, Mapping):
             batch = batch.get("image")
         elif isinstance(batch, Sequence):
             batch = batch[0]
-        if not isinstance(batch, Tensor) or batch.dim() != 4 or not batch.is_floating_point():
+        if not isinstance(batch, Tensor) or batch.dim() not in (4, 5) or not batch.is_floating_point():
             found = (
                 f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
             )
             raise TypeError(
-                "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width) as "
-                f"its first item or item 'image', got {found}; override the method images(batch)"
+                "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width), or volumes "
+                "(batch, channels, depth, height, width), as its first item or item 'image', "
+                f"got {found}; override the method images(batch)"
             )
         return batch
 
@@ -179,12 +191,18 @@ class EquivarianceMonitor(pl.Callback):
             self._measure(trainer, pl_module, images[: self.samples_per_step].detach())
 
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> None:
-        image_size = (images.shape[-2], images.shape[-1])
-        applicable = [
-            (transformation, parameter)
-            for transformation in self.transformations
-            for parameter in transformation.parameters(image_size)
-        ]
+        image_size = tuple(images.shape[2:])
+        applicable: list[tuple[Transformation, Parameter]] = []
+        for transformation in self.transformations:
+            if transformation.spatial_axes == len(image_size):
+                applicable += [(transformation, p) for p in transformation.parameters(image_size)]
+            else:
+                reason = (
+                    f"{transformation.name} transforms images of {transformation.spatial_axes} spatial axes, "
+                    f"these have {len(image_size)}"
+                )
+                for layer in self._selected:
+                    self.unmeasured.setdefault((layer, transformation.name), reason)
         if not applicable or not self._selected:
             return
         precision = trainer.precision_plugin.forward_context
@@ -200,7 +218,7 @@ class EquivarianceMonitor(pl.Callback):
                     if isinstance(output, NotMeasurable):
                         raise output
                     if isinstance(other, NotMeasurable) and failure is not None:
-                        shape = " x ".join(map(str, moved.shape[-2:]))
+                        shape = " x ".join(map(str, moved.shape[2:]))
                         raise NotMeasurable(
                             f"the model fails on images of {shape} pixels before or in it: {failure}"
                         )
@@ -210,14 +228,17 @@ class EquivarianceMonitor(pl.Callback):
                 except NotMeasurable as reason:
                     self.unmeasured.setdefault((layer, transformation.name), str(reason))
                     continue
-                error = self._error((layer, transformation.name, parameter), images)
-                error.update(expected.batch_first(), other.batch_first())
+                self._add((layer, transformation.name, parameter), expected, other, transformation)
+                back = output.there_and_back(transformation, parameter)
+                if back is not None:
+                    self._add((layer, floor_of(transformation.name), parameter), output, back, transformation)
 
-    def _error(self, key: Key, images: Tensor) -> EquivarianceError:
+    def _add(self, key: Key, expected: LayerOutput, actual: LayerOutput, by: Transformation) -> None:
         if key not in self._errors:
-            device = float64_device(images.device)
+            device = float64_device(expected.values.device)
             self._errors[key] = EquivarianceError(sync_on_compute=False).to(device)
-        return self._errors[key]
+        parameter = key[2]
+        self._errors[key].update(expected.compared(by, parameter), actual.compared(by, parameter))
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, prefix: str) -> None:
         if trainer.sanity_checking:
@@ -263,10 +284,14 @@ class EquivarianceMonitor(pl.Callback):
         ]
         self._errors = {}
 
-    def _order(self, key: Key) -> tuple[int, int, tuple[bool, int, str]]:
+    def _order(self, key: Key) -> tuple[int, int, tuple[bool, float, str]]:
         layer, transformation, parameter = key
-        names = [transformation.name for transformation in self.transformations]
+        names = self._names()
         return self._selected.index(layer), names.index(transformation), parameter_order(parameter)
+
+    def _names(self) -> list[str]:
+        """Of all transformations, each followed by its floor."""
+        return [name for each in self.transformations for name in (each.name, floor_of(each.name))]
 
     def _report(self) -> None:
         """Say once what could not be measured, and why."""
@@ -286,6 +311,14 @@ class EquivarianceMonitor(pl.Callback):
             )
         self._reported |= set(self.unmeasured)
 
+    def _depth(self, title: str) -> Figure | None:
+        """Errors over depth, where there is a depth and more to show than the curves over the resolution do."""
+        layers = {row.layer for row in self.results}
+        names = {row.transformation for row in self.results if not is_floor(row.transformation)}
+        if len(layers) < 3 or names <= {IdealDownsampling.name}:
+            return None
+        return propagation(self.results, title)
+
     def _write(self, trainer: pl.Trainer, folder: Path, prefix: str) -> None:
         stage = str(trainer.state.fn.value) if trainer.state.fn else "fit"
         append_csv(folder / f"{stage}.csv", self.results, trainer.current_epoch, trainer.global_step)
@@ -298,6 +331,7 @@ class EquivarianceMonitor(pl.Callback):
         drawn: dict[str, Figure | None] = {
             "heatmap": heat_map(self.results, title),
             "curves": curves(self.results, title),
+            "depth": self._depth(title),
         }
         for kind, figure in drawn.items():
             if figure is None:

@@ -10,6 +10,8 @@ import torch
 
 from callbacks.transformations import Parameter
 
+FLOOR = "_floor"
+
 
 @dataclass(frozen=True)
 class EquivarianceRow:
@@ -21,6 +23,25 @@ class EquivarianceRow:
     mean: float
     max: float
     count: int
+
+
+def floor_of(transformation: str) -> str:
+    """The name under which the table has what a transformation's interpolation alone costs."""
+    return transformation + FLOOR
+
+
+def is_floor(transformation: str) -> bool:
+    """Whether a name is that of a floor.
+
+    >>> is_floor("rotate"), is_floor(floor_of("rotate"))
+    (False, True)
+    """
+    return transformation.endswith(FLOOR)
+
+
+def interpolated(rows: Iterable[EquivarianceRow], transformation: str) -> set[Parameter]:
+    """The parameters under which the transformation has a floor."""
+    return {row.parameter for row in rows if row.transformation == floor_of(transformation)}
 
 
 def combined(rows: Iterable[EquivarianceRow]) -> tuple[float, float]:

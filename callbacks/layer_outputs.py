@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, get_args
@@ -14,13 +14,13 @@ from torch.func import functional_call
 from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
+from callbacks.regular_fields import Cosets, Field, transformed_field
 from callbacks.transformations import NotMeasurable, Parameter, Size, Transformation
 from sefl.fourier import CoefficientModule
 from sefl.metrics.functional import in_float64
 
-Signal = Literal["grid", "coefficients", "features", "bands"]
-SIGNAL_BY_AXES: dict[int, Signal] = {4: "grid", 2: "features"}
-LEAST_AXES: dict[Signal, int] = {"grid": 4, "coefficients": 4, "features": 1, "bands": 2}
+Signal = Literal["grid", "regular", "coefficients", "features", "bands"]
+LEAST_AXES: dict[Signal, int] = {"grid": 4, "regular": 2, "coefficients": 4, "features": 1, "bands": 2}
 MOST_NAMES_IN_AN_ERROR = 40
 
 
@@ -30,7 +30,11 @@ class LayerOutput:
 
     ``signal`` is one of
 
-    * ``"grid"``: pixels ``(batch, channels, h, w)``;
+    * ``"grid"``: pixels ``(batch, channels, h, w)``, or voxels ``(batch, channels, d, h, w)``;
+    * ``"regular"``: a regular field ``(batch, fields * |H|, *space)`` on a grid of 2 or 3 axes, or of none, which
+      an orthogonal transformation moves and whose fibres it permutes: the module has an attribute
+      ``output_field`` (a ``sefl.groups.RegularField``) and, if it moved each sample by a coset first, which is
+      then read after its forward pass, ``output_cosets`` ``(batch,)``;
     * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``;
     * ``"features"``: ``(batch, ...)``, on which every transformation acts trivially;
     * ``"bands"``: ``(batch, bands, ...)`` from coarse to fine, of which downsampling keeps the leading ones.
@@ -38,6 +42,8 @@ class LayerOutput:
 
     signal: Signal
     values: Tensor
+    field: Field | None = None
+    cosets: Tensor | None = None
 
     def transformed(
         self, transformation: Transformation, parameter: Parameter, image_size: Size, like: "LayerOutput"
@@ -48,8 +54,16 @@ class LayerOutput:
             NotMeasurable: if the two cannot be compared.
         """
         values, other = self.values, like.values
-        if self.signal == "grid":
-            values = transformation.grid(values, parameter, image_size, (other.shape[-2], other.shape[-1]))
+        if self.field is not None:
+            size = tuple(other.shape[2:])
+            cosets = self._cosets(like)
+            values = transformed_field(
+                self.field, values, cosets, transformation, parameter, image_size, size
+            )
+        elif self.signal == "grid":
+            values = transformation.grid(
+                values, parameter, image_size, tuple(other.shape[-len(image_size) :])
+            )
         elif self.signal == "coefficients":
             values = transformation.coefficients(
                 values, parameter, image_size, (other.shape[0], other.shape[1])
@@ -61,19 +75,37 @@ class LayerOutput:
                 f"its output for the transformed image has shape {tuple(other.shape)}, "
                 f"its transformed output {tuple(values.shape)}"
             )
-        return LayerOutput(self.signal, values)
+        return replace(self, values=values)
+
+    def there_and_back(self, transformation: Transformation, parameter: Parameter) -> "LayerOutput | None":
+        """``T^-1 T f(x)`` where the transformation interpolates this ``f(x)``; ``None`` where nothing is lost."""
+        if self.signal not in ("grid", "regular") or self.values.dim() == 2:
+            return None
+        values = transformation.there_and_back(self.values, parameter)
+        return None if values is None else replace(self, values=values)
+
+    def compared(self, transformation: Transformation, parameter: Parameter) -> Tensor:
+        """The values with the batch axis in front, zero where the transformation asks for no agreement."""
+        if self.signal in ("grid", "regular") and self.values.dim() > 2:
+            return transformation.compared(self.values, parameter)
+        return self.batch_first()
+
+    def _cosets(self, like: "LayerOutput") -> Cosets | None:
+        if self.cosets is None or like.cosets is None:
+            return None
+        return self.cosets, like.cosets
 
     def batch_first(self) -> Tensor:
         """The values with the batch axis in front."""
         return self.values.permute(2, 3, 0, 1) if self.signal == "coefficients" else self.values
 
 
-def read_output(module: nn.Module, output: Any) -> LayerOutput:
+def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerOutput:
     """Tell what kind of signal a module's output is.
 
     A module says so itself by an attribute ``output_signal``, one of the kinds of :class:`LayerOutput`.
-    Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid and two are
-    features.
+    Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid (five, where the
+    images are volumes, of three spatial axes) and two are features.
 
     Raises:
         NotMeasurable: if it is none of these.
@@ -82,12 +114,13 @@ def read_output(module: nn.Module, output: Any) -> LayerOutput:
         raise NotMeasurable(f"its output is a {type(output).__name__}, not a tensor")
     if not output.is_floating_point():
         raise NotMeasurable(f"its output is {output.dtype}, not floating point")
-    by_shape = "coefficients" if isinstance(module, CoefficientModule) else SIGNAL_BY_AXES.get(output.dim())
+    by_axes: dict[int, Signal] = {2 + spatial_axes: "grid", 2: "features"}
+    by_shape = "coefficients" if isinstance(module, CoefficientModule) else by_axes.get(output.dim())
     signal: Signal | None = getattr(module, "output_signal", by_shape)
     if signal is None:
         raise NotMeasurable(
-            f"its output has {output.dim()} axes: neither a grid (batch, channels, h, w) nor features "
-            f"(batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
+            f"its output has {output.dim()} axes: neither a grid (batch, channels, {'d, ' * (spatial_axes - 2)}h, w) "
+            f"nor features (batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
         )
     if signal not in get_args(Signal):
         raise NotMeasurable(f"its output_signal is {signal!r}, not one of {get_args(Signal)}")
@@ -98,8 +131,19 @@ def read_output(module: nn.Module, output: Any) -> LayerOutput:
             "nested coefficients are (K1, K2, batch, channels) with K1 and K2 odd, "
             f"its output has shape {tuple(output.shape)}"
         )
-    # A copy: a layer behind may overwrite the output in place.
-    return LayerOutput(signal, in_float64(output.detach().clone()))
+    # Copies: a layer behind may overwrite the output in place.
+    values = in_float64(output.detach().clone())
+    if signal != "regular":
+        return LayerOutput(signal, values)
+    field: Field | None = getattr(module, "output_field", None)
+    if field is None:
+        raise NotMeasurable(
+            "its output_signal is 'regular', but it has no output_field that says of which group"
+        )
+    cosets: Tensor | None = getattr(module, "output_cosets", None)
+    return LayerOutput(
+        signal, values, field, None if cosets is None else cosets.detach().to(values.device, copy=True)
+    )
 
 
 def layer_outputs(
@@ -116,7 +160,7 @@ def layer_outputs(
     Args:
         model: called as ``model(images)``.
         layers: names as in ``model.named_modules()``.
-        images: ``(batch, channels, height, width)``.
+        images: ``(batch, channels, height, width)``, or volumes with a depth before the height.
         forward_context: the precision to run in, such as autocast.
     """
     outputs: dict[str, LayerOutput | NotMeasurable] = {}
@@ -128,7 +172,7 @@ def layer_outputs(
             )
             return
         try:
-            outputs[name] = read_output(module, output)
+            outputs[name] = read_output(module, output, images.dim() - 2)
         except NotMeasurable as reason:
             outputs[name] = reason
 

@@ -1,33 +1,43 @@
 """Transformations of images and what each does to a layer's features, for ``callbacks.EquivarianceMonitor``.
 
 A layer ``f`` is equivariant to ``T`` when ``f(T x) = T f(x)``. A transformation says what ``T`` is on images
-and on the two kinds of features that have spatial axes: pixel grids and nested Fourier coefficients.
+and on the kinds of features that have spatial axes: pixel grids, nested Fourier coefficients and, through the
+orthogonal matrix by which it moves points, regular fields of a group.
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sefl.fourier import downsample, to_coefficients, to_grid
 
-Parameter = int | str
-Size = tuple[int, int]
+Parameter = int | float | str
+Size = tuple[int, ...]
 Center = Literal["image", "pixel"]
 
 DEFAULT_BASE_RESOLUTION = 8
 
 
-def parameter_order(parameter: Parameter) -> tuple[bool, int, str]:
-    """Sorts parameters: numbers by size, then words.
+def parameter_order(parameter: Parameter) -> tuple[bool, float, str]:
+    """Sorts parameters: numbers by size, then words, the powers of one letter together and by their exponents.
 
-    >>> sorted(["vertical", 90, 8], key=parameter_order)
-    [8, 90, 'vertical']
+    >>> sorted(["vertical", 90, 8, 22.5], key=parameter_order)
+    [8, 22.5, 90, 'vertical']
+    >>> sorted(["s", "r^10", "r^2s", "r", "rs", "r^9"], key=parameter_order)
+    ['r', 'r^9', 'r^10', 'rs', 'r^2s', 's']
     """
-    return (False, parameter, "") if isinstance(parameter, int) else (True, 0, parameter)
+    if isinstance(parameter, str):
+        letters = re.sub(r"[\d^]", "", parameter)
+        padded = re.sub(r"\d+", lambda digits: digits[0].zfill(6), parameter)
+        return True, 0, f"{letters} {len(padded):3} {padded}"
+    return False, parameter, ""
 
 
 class NotMeasurable(ValueError):
@@ -38,13 +48,20 @@ class Transformation(ABC):
     """A family of transformations ``T_p``, one for each parameter ``p``: a resolution, an angle, a shift.
 
     To add one, implement :meth:`parameters` and :meth:`grid`; :meth:`image` and :meth:`coefficients` follow
-    from :meth:`grid` where they are not overridden. Tensors are float64.
+    from :meth:`grid` where they are not overridden. One that moves points by a rotation or a reflection, so that
+    it acts on the fibres of regular fields, implements :meth:`orthogonal` too; one that interpolates,
+    :meth:`there_and_back`. Tensors are float64.
 
     Attributes:
         name: in logged names and tables, unique among the transformations of one monitor.
+        spatial_axes: how many the images that it transforms have: 2, or 3 for volumes.
+        center: what stays where it is under :meth:`orthogonal`: the middle of the ``"image"`` or the first
+            ``"pixel"``.
     """
 
     name: str
+    spatial_axes: int = 2
+    center: Center = "image"
 
     def setup(self, model: nn.Module) -> None:
         """Look at the model before the first measurement; nothing by default."""
@@ -54,9 +71,16 @@ class Transformation(ABC):
     def parameters(self, image_size: Size) -> list[Parameter]:
         """The parameters that apply to images of this ``(height, width)``; none is fine."""
 
+    def orthogonal(self, parameter: Parameter) -> NDArray[np.float64] | None:
+        """The orthogonal matrix by which ``T`` moves points ``(x, y)`` or ``(x, y, z)`` about its center.
+
+        ``None``, by default, says that it acts on no fibre of a regular field, as shifts and downsampling.
+        """
+        return None
+
     def image(self, images: Tensor, parameter: Parameter) -> Tensor:
         """``T x`` for images ``(batch, channels, height, width)``."""
-        size = (images.shape[-2], images.shape[-1])
+        size = tuple(images.shape[-self.spatial_axes :])
         return self.grid(images, parameter, image_size=size, output_size=size)
 
     @abstractmethod
@@ -82,6 +106,17 @@ class Transformation(ABC):
         """
         on_grid = to_grid(features, (features.shape[0], features.shape[1]))
         return to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
+
+    def there_and_back(self, features: Tensor, parameter: Parameter) -> Tensor | None:
+        """``T^-1 T f(x)`` on a pixel grid where ``T`` interpolates, ``None`` where it does not, as by default.
+
+        Its distance from ``f(x)`` is the floor of the equivariance error: what the interpolation alone costs.
+        """
+        return None
+
+    def compared(self, features: Tensor, parameter: Parameter) -> Tensor:
+        """``T f(x)`` or ``f(T x)`` on a pixel grid, with zeros where they need not agree; by default as they are."""
+        return features
 
 
 class IdealDownsampling(Transformation):
@@ -124,7 +159,7 @@ class IdealDownsampling(Transformation):
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
         _require_no_larger(output_size, (features.shape[-2], features.shape[-1]))
-        return downsample(features, output_size)
+        return downsample(features, (output_size[0], output_size[1]))
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
@@ -153,14 +188,17 @@ class Flip(Transformation):
     def __init__(
         self, axis: Literal["horizontal", "vertical"] = "horizontal", center: Center = "image"
     ) -> None:
-        _require_one_of("axis", axis, ("horizontal", "vertical"))
-        _require_one_of("center", center, ("image", "pixel"))
+        require_one_of("axis", axis, ("horizontal", "vertical"))
+        require_one_of("center", center, ("image", "pixel"))
         self.axis = axis
         self.center = center
         self.name = f"flip_{axis}" if center == "image" else f"flip_{axis}_about_{center}"
 
     def parameters(self, image_size: Size) -> list[Parameter]:
         return [self.axis]
+
+    def orthogonal(self, parameter: Parameter) -> NDArray[np.float64]:
+        return np.diag([-1.0, 1.0] if self.axis == "horizontal" else [1.0, -1.0])
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
         dimension = -1 if self.axis == "horizontal" else -2
@@ -185,7 +223,7 @@ class Rotation90(Transformation):
     """
 
     def __init__(self, turns: Sequence[int] = (1, 2, 3), center: Center = "image") -> None:
-        _require_one_of("center", center, ("image", "pixel"))
+        require_one_of("center", center, ("image", "pixel"))
         if not turns or not set(turns) <= {1, 2, 3}:
             raise ValueError(f"turns must be among 1, 2, 3, at least one, got {list(turns)}")
         self.turns = sorted(set(turns))
@@ -194,6 +232,9 @@ class Rotation90(Transformation):
 
     def parameters(self, image_size: Size) -> list[Parameter]:
         return [90 * turns for turns in self.turns]
+
+    def orthogonal(self, parameter: Parameter) -> NDArray[np.float64]:
+        return rotation_matrix(float(parameter))
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
         for _ in range(int(parameter) // 90):
@@ -247,6 +288,27 @@ class CircularShift(Transformation):
         return torch.einsum("ik,jl,klbc->ijbc", rows, columns, features)
 
 
+def border_median(features: Tensor) -> Tensor:
+    """The median over the outermost pixels of each sample and channel: ``(batch, channels, 1, ...)``."""
+    border = torch.ones(features.shape[2:], dtype=torch.bool, device=features.device)
+    border[tuple(slice(1, -1) for _ in border.shape)] = False
+    median = features[:, :, border].median(dim=2).values
+    return median[(..., *[None] * border.dim())]
+
+
+def rotation_matrix(degrees: float) -> NDArray[np.float64]:
+    """Rotates points ``(x, y)`` counter-clockwise; exact at multiples of 90 degrees.
+
+    >>> rotation_matrix(90).tolist()
+    [[0.0, -1.0], [1.0, 0.0]]
+    """
+    quarters, rest = divmod(degrees, 90)
+    cosine, sine = math.cos(math.radians(rest)), math.sin(math.radians(rest))
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    turned = np.linalg.matrix_power(quarter, int(quarters) % 4) @ np.array([[cosine, -sine], [sine, cosine]])
+    return np.asarray(turned + 0.0, dtype=np.float64)  # without negative zeros
+
+
 def _shift_matrix(count: int, fraction: float, like: Tensor) -> Tensor:
     """Shift ``count`` nested coefficients of one axis by this fraction of the period: plane rotations."""
     matrix = torch.zeros(count, count, dtype=torch.float64)
@@ -267,6 +329,6 @@ def _require_no_larger(output_size: Size, size: Size) -> None:
         )
 
 
-def _require_one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
+def require_one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{argument} must be one of {choices}, got {value!r}")
