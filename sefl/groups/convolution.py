@@ -161,9 +161,9 @@ class GroupConv(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "GroupConv":
         before = self.filters
         super()._apply(fn, recurse)
-        self._quotients = self._quotients.to(self.filters.device)
-        if before.is_meta or before.dtype != self.filters.dtype:
-            self._set_constants(self.filters.dtype, self.filters.device)
+        after = self.filters
+        if before.is_meta or before.dtype != after.dtype or before.device != after.device:
+            self._set_constants(after.dtype, after.device)
         return self
 
     def extra_repr(self) -> str:
@@ -258,6 +258,8 @@ def _parts(wave: NDArray[np.complex128], power: int) -> list[FloatArray]:
 
 def _highest_frequency(ring: int, outer: int, dimension: int) -> int:
     """Of a ring, as in escnn: ``_manual_fco1`` of its ``r2convolution`` and of its ``r3convolution``."""
+    if ring == 0:
+        return 0
     if dimension == 3:
         return min(2 * ring, outer - ring + 2)
     return min(2 * ring, 2 if ring == outer else 2 * ring - (ring + 1) % 2)
