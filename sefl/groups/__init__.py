@@ -24,6 +24,7 @@ from sefl.groups.group import (
 from sefl.groups.normalization import (
     FieldNorm,
 )
+from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
 from sefl.groups.spatial import (
     act_on_fibre,
@@ -47,6 +48,7 @@ __all__ = [
     "FieldNorm",
     "FiniteGroup",
     "GroupConv",
+    "OptimizedDesign",
     "Subgroup",
     "SubgroupDownsample",
     "act_on_fibre",

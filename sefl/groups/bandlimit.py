@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from sefl.groups.blocks import Block, right_convolution
 from sefl.groups.group import FiniteGroup, FloatArray
 from sefl.groups.lowpass import Equivariance, Fill, lowpass_blocks
+from sefl.groups.optimized import OptimizedDesign, optimized_basis
 from sefl.groups.subgroup import Subgroup, automatic_subgroup
 from sefl.groups.subgroup import subgroup as subgroup_of_name
+
+Design = Literal["closed_form", "optimized"]
+_DEFAULT_DESIGN = OptimizedDesign()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,12 +74,14 @@ def bandlimit(
     *,
     equivariance: Equivariance = "group",
     fill: Fill = "lowpass",
+    design: Design = "closed_form",
+    optimized: OptimizedDesign = _DEFAULT_DESIGN,
 ) -> Bandlimit:
     """The smooth signals on ``G`` that their values on ``H`` determine.
 
     Signals on ``G`` are a sum of blocks, from smooth to rough (:func:`sefl.groups.blocks.blocks`). A block is kept
-    unless it aliases on ``H``, with itself or with a block kept before. On the cyclic group this is the ideal low-pass
-    filter.
+    unless it aliases on ``H``, with itself or with a block kept before. One that aliases with itself is first mixed
+    with the next of its irrep, where there is one. On the cyclic group this is the ideal low-pass filter.
 
     Args:
         group: ``G``.
@@ -84,9 +90,13 @@ def bandlimit(
         equivariance: the projector commutes with the left translations of the whole ``"group"``, or of the
             ``"subgroup"`` alone: then of a block that aliases with itself the part that does not is kept (on the
             cyclic group the cosine at the Nyquist frequency of ``H``), and ``complete`` always holds.
-        fill: ``"lowpass"`` lets nothing rough take the place of something smooth that had to be dropped;
-            ``"maximal"`` goes on to the largest dimension that an invariant space can have, at times in exchange for
-            smooth blocks. It makes no difference to ``equivariance="subgroup"``.
+        fill: ``"lowpass"`` lets nothing rough take the place of something smooth that had to be dropped, nor keeps
+            what is nearly an alias; ``"maximal"`` goes on to the largest dimension that an invariant space can have
+            (:func:`sefl.groups.capacity.dimension_bound`), which may cost smooth blocks, even the constant signals.
+            Only the closed form with ``equivariance="group"`` has this choice, the others have dimension ``|H|``.
+        design: ``"closed_form"``, exact; or ``"optimized"``, as in the paper, which commutes with translations
+            approximately.
+        optimized: the weights and iterations of the optimised design.
 
     Returns:
         The bandlimit, the same object for the same arguments.
@@ -94,7 +104,8 @@ def bandlimit(
     Raises:
         ValueError: if ``subgroup`` does not exist or is one of another group; if an option is unknown.
 
-    See "Group Downsampling with Equivariant Anti-aliasing" (ICLR 2025), whose optimisation this replaces.
+    See "Group Downsampling with Equivariant Anti-aliasing" (ICLR 2025), the subgroup sampling theorem, whose
+    optimised operator the closed form replaces.
 
     >>> from sefl.groups import cyclic
     >>> limit = bandlimit(cyclic(24), "C8")
@@ -103,6 +114,7 @@ def bandlimit(
     """
     _require_one_of("equivariance", equivariance, get_args(Equivariance))
     _require_one_of("fill", fill, get_args(Fill))
+    _require_one_of("design", design, get_args(Design))
     if isinstance(subgroup, Subgroup):
         if subgroup.parent is not group:
             raise ValueError(f"subgroup must be one of {group.name}, got {subgroup.name} of another group")
@@ -110,6 +122,8 @@ def bandlimit(
         subgroup = subgroup_of_name(group, subgroup)
     else:
         subgroup = automatic_subgroup(group, subgroup)
+    if design == "optimized":
+        return _optimized(subgroup, equivariance, optimized)
     return _closed_form(subgroup, equivariance, fill)
 
 
@@ -123,11 +137,23 @@ def _closed_form(subgroup: Subgroup, equivariance: Equivariance, fill: Fill) -> 
         # Averaged over G, the projector commutes with G to the last bit.
         kernel = projector[np.arange(len(group))[:, None], group.table].mean(axis=0)
         projector = right_convolution(group, (kernel + kernel[group.inverse]) / 2)
+    return _bandlimit(subgroup, projector, basis, tuple(kept))
+
+
+@lru_cache(maxsize=64)
+def _optimized(subgroup: Subgroup, equivariance: Equivariance, design: OptimizedDesign) -> Bandlimit:
+    basis = optimized_basis(subgroup, equivariance, design)
+    return _bandlimit(subgroup, basis @ basis.T, basis, ())
+
+
+def _bandlimit(
+    subgroup: Subgroup, projector: FloatArray, basis: FloatArray, kept: tuple[Block, ...]
+) -> Bandlimit:
     samples: FloatArray = basis[subgroup.elements]
     reconstruction = basis @ np.linalg.pinv(samples)
     for matrix in (projector, reconstruction):
         matrix.flags.writeable = False
-    return Bandlimit(subgroup, projector, reconstruction, tuple(kept))
+    return Bandlimit(subgroup, projector, reconstruction, kept)
 
 
 def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ def cayley_laplacian(group: FiniteGroup) -> FloatArray:
     return right_convolution(group, kernel)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def blocks(group: FiniteGroup) -> tuple[Block, ...]:
     """All blocks of ``R[G]``, mutually orthogonal, the smoothest first; together they are a basis of all signals.
 
@@ -98,6 +98,18 @@ def blocks(group: FiniteGroup) -> tuple[Block, ...]:
             ordered.append(Block(basis, smoothness, len(first)))
             first.append(transfer @ basis)
     return tuple(ordered)
+
+
+@lru_cache(maxsize=256)
+def characters(group: FiniteGroup) -> FloatArray:
+    """``chi_rho(g)``, the trace of ``g`` in each real irrep: ``(irreps, |G|)``, numbered as in :func:`blocks`."""
+    dimension: dict[int, int] = {}
+    kernels: dict[int, FloatArray] = {}  # of the isotypic projectors, proportional to the characters
+    for block in blocks(group):
+        dimension[block.irrep] = block.dimension
+        kernel = block.basis @ block.basis[group.identity]
+        kernels[block.irrep] = kernels.get(block.irrep, 0) + kernel
+    return np.stack([dimension[irrep] * kernel / kernel[group.identity] for irrep, kernel in kernels.items()])
 
 
 def _eigenspaces(symmetric: FloatArray) -> list[tuple[float, FloatArray]]:
