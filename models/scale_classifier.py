@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from models.schedules import OneCycle
+from models.schedules import scheduled
 from sefl.fourier import downsample
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 
@@ -160,15 +160,7 @@ class ScaleClassifier(LightningModule):
             metric.reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.parameters())
-        if self.lr_scheduler is None:
-            return optimizer
-        scheduler = self.lr_scheduler(optimizer)
-        interval = "epoch"
-        if isinstance(scheduler, OneCycle):
-            scheduler.span(int(self.trainer.estimated_stepping_batches))
-            interval = "step"
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+        return scheduled(self, self.optimizer, self.lr_scheduler)
 
     @staticmethod
     def band_losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -52,3 +54,18 @@ class OneCycle(LambdaLR):
             return self.start + (1 - self.start) * progress / self.warmup
         descent = (progress - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * descent))
+
+
+def scheduled(
+    module: LightningModule, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
+) -> Any:
+    """What ``configure_optimizers`` returns: :class:`OneCycle` steps with the optimiser, any other once per epoch."""
+    chosen = optimizer(module.parameters())
+    if lr_scheduler is None:
+        return chosen
+    scheduler = lr_scheduler(chosen)
+    interval = "epoch"
+    if isinstance(scheduler, OneCycle):
+        scheduler.span(int(module.trainer.estimated_stepping_batches))
+        interval = "step"
+    return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}

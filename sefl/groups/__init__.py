@@ -8,6 +8,7 @@ from sefl.groups.canonicalization import (
 from sefl.groups.convolution import (
     GroupConv,
 )
+from sefl.groups.field import RegularField
 from sefl.groups.group import (
     FiniteGroup,
     cyclic,
@@ -21,6 +22,7 @@ from sefl.groups.group import (
     tetrahedral,
     trivial,
 )
+from sefl.groups.network import GroupSampledNetwork
 from sefl.groups.normalization import (
     FieldNorm,
 )
@@ -48,7 +50,9 @@ __all__ = [
     "FieldNorm",
     "FiniteGroup",
     "GroupConv",
+    "GroupSampledNetwork",
     "OptimizedDesign",
+    "RegularField",
     "Subgroup",
     "SubgroupDownsample",
     "act_on_fibre",

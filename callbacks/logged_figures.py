@@ -1,0 +1,16 @@
+"""Figures go to a file in the run's folder and to W&B where that is a logger."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import WandbLogger
+
+
+def save_figure(figure: Figure, path: Path, trainer: pl.Trainer, name: str) -> None:
+    """Write a figure to ``path``, replacing what was there, and log it as ``name``; on one process only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [str(path)], step=trainer.global_step)

@@ -1,0 +1,117 @@
+"""Accuracy of a classifier over the transformed copies of the test images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from callbacks.layer_outputs import undisturbed
+from callbacks.logged_figures import save_figure
+from sefl.metrics import OrbitAccuracy, OrbitError
+from sefl.orbit import Orbit, OrbitElement, black
+from sefl.orbit_figures import accuracy_over_angle
+
+FOLDER = "orbit"
+
+
+class OrbitEvaluation(pl.Callback):
+    """Evaluates any classifier of images on rotated (and mirrored) copies of every test image.
+
+    Logged in ``trainer.test`` over all processes (Rahman & Yeh, ICLR 2025, section 5):
+
+    * ``test/orbit_accuracy``: correct on average over all copies; ``test/orbit_accuracy_all``: on every copy;
+    * ``test/loc_accuracy``: on average over rotations below 60 degrees either way;
+    * ``test/orbit_error``, ``test/orbit_error_max``: ``||f(g x) - f(x)||^2 / ||f(x)||^2`` of the logits, mean and
+      maximum over copies and samples;
+    * ``test/orbit/<element>``: accuracy at each element; and the figure ``orbit/accuracy.png`` in the run's folder.
+
+    The model is called with images alone; of logits ``(batch, bands, classes)`` the last band counts. Of several test
+    loaders the first counts.
+
+    Args:
+        angles: how many rotations, evenly spaced over the circle, or the angles in degrees; 0 is among them.
+        reflections: whether mirrored copies count too.
+        background: what lies outside of an image, for each channel or for all; by default black as the datamodule's
+            ``mean`` and ``std`` normalise it, or 0 if it has none.
+
+    Raises:
+        ValueError: if there are no angles, two are the same, or 0 is not among them.
+    """
+
+    def __init__(
+        self,
+        angles: int | list[float] = 24,
+        reflections: bool = False,
+        background: float | list[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.orbit = Orbit(angles, reflections)
+        self.background = background
+        self._start(torch.device("cpu"))
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.orbit.background = self._background(trainer)
+        self._start(pl_module.device)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if dataloader_idx > 0:
+            return
+        images, labels = batch
+        with undisturbed(pl_module):
+            logits = torch.stack(
+                [self._logits(trainer, pl_module, copy) for copy in self.orbit.copies(images)]
+            )
+        self.accuracy.update(logits, labels)
+        self.error.update(logits)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        accuracy, error = self.accuracy.compute(), self.error.compute()
+        measured = {
+            "test/orbit_accuracy": accuracy["orbit"],
+            "test/orbit_accuracy_all": accuracy["orbit_all"],
+            "test/loc_accuracy": accuracy["loc"],
+            "test/orbit_error": error["mean"],
+            "test/orbit_error_max": error["max"],
+        }
+        of_elements = dict(zip(self.orbit.elements, accuracy["per_element"].tolist(), strict=True))
+        measured |= {f"test/orbit/{_name(element)}": value for element, value in of_elements.items()}
+        for name, value in measured.items():
+            # Every process has the same value; the reduction only keeps Lightning from asking for one.
+            pl_module.log(name, torch.as_tensor(value).float(), sync_dist=True)
+        folder = (
+            Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
+        )  # asked on all ranks: it is broadcast
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            figure = accuracy_over_angle({type(pl_module).__name__: of_elements})
+            save_figure(figure, folder / "accuracy.png", trainer, "orbit/accuracy")
+
+    def _start(self, device: torch.device) -> None:
+        self.accuracy = OrbitAccuracy(self.orbit.angles, self.orbit.mirrored).to(device)
+        self.error = OrbitError(self.orbit.angles, self.orbit.mirrored).to(device)
+
+    def _logits(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
+        with trainer.precision_plugin.forward_context():
+            logits = pl_module(images)
+        return (logits[:, -1] if logits.dim() == 3 else logits).float()
+
+    def _background(self, trainer: pl.Trainer) -> float | Sequence[float]:
+        if self.background is not None:
+            return self.background
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning attaches it
+        mean, std = getattr(data, "mean", None), getattr(data, "std", None)
+        return 0.0 if mean is None or std is None else black(mean, std)
+
+
+def _name(element: OrbitElement) -> str:
+    return f"{element.angle:g}{'_mirrored' * element.mirrored}"
