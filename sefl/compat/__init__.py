@@ -3,10 +3,13 @@
 * :mod:`sefl.compat.fourier`: ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023). Of ``from
   scale_eq.layers.spectral_conv import SpectralConv2dLocalized`` and ``from scale_eq.layers.scalq_eq_nonlin import
   scaleEqNonlin, scaleEqNonlinMaxp`` only the module changes, to ``sefl.compat``.
+* :mod:`sefl.compat.groups`: ashiq24/Group_Sampling (ICLR 2025). Likewise of ``from gsampling.layers.downsampling import
+  SubgroupDownsample``.
 
 What each does otherwise than its model is in its docstring.
 """
 
 from sefl.compat.fourier import SpectralConv2dLocalized, scaleEqNonlin, scaleEqNonlinMaxp
+from sefl.compat.groups import SubgroupDownsample
 
-__all__ = ["SpectralConv2dLocalized", "scaleEqNonlin", "scaleEqNonlinMaxp"]
+__all__ = ["SpectralConv2dLocalized", "SubgroupDownsample", "scaleEqNonlin", "scaleEqNonlinMaxp"]
