@@ -2,12 +2,8 @@
 
 from sefl.groups.bandlimit import Bandlimit, bandlimit
 from sefl.groups.blur import BlurPool, blur_pool
-from sefl.groups.canonicalization import (
-    Canonicalize,
-)
-from sefl.groups.convolution import (
-    GroupConv,
-)
+from sefl.groups.canonicalization import Canonicalize
+from sefl.groups.convolution import GroupConv
 from sefl.groups.field import RegularField
 from sefl.groups.group import (
     FiniteGroup,
@@ -23,17 +19,10 @@ from sefl.groups.group import (
     trivial,
 )
 from sefl.groups.network import GroupSampledNetwork
-from sefl.groups.normalization import (
-    FieldNorm,
-)
+from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
-from sefl.groups.spatial import (
-    act_on_fibre,
-    act_on_field,
-    act_on_grid,
-    act_on_samples,
-)
+from sefl.groups.spatial import act_on_fibre, act_on_field, act_on_grid, act_on_samples
 from sefl.groups.subgroup import (
     Subgroup,
     automatic_subgroup,

@@ -88,15 +88,13 @@ def _weights(points: int, rate: int, device: torch.device, dtype: torch.dtype) -
     order = math.ceil(2 * (rate**2 - 1) / 3)
     if (order + twice_offset) % 2:  # a branch, so that a compiled graph for any size has a number here
         order += 1
-    taps = torch.tensor(
-        [math.comb(order, tap) for tap in range(order + 1)], device=device, dtype=torch.float32
-    )
+    exact = torch.promote_types(dtype, torch.float32)
+    binomial = [math.comb(order, tap) / 2**order for tap in range(order + 1)]
+    taps = torch.tensor(binomial, device=device, dtype=exact)
     first = rate * torch.arange(kept, device=device) + (twice_offset - order) // 2
     tap = torch.arange(points, device=device) - first[:, None]
     inside = (tap >= 0) & (tap <= order)
-    weights = torch.where(inside, taps[tap.clamp(0, order)], 0.0).to(
-        torch.promote_types(dtype, torch.float32)
-    )
+    weights = torch.where(inside, taps[tap.clamp(0, order)], 0.0)
     return (weights / weights.sum(dim=1, keepdim=True)).to(dtype)
 
 

@@ -40,6 +40,7 @@ class Canonicalize(nn.Module):
 
     representatives: Tensor
     members: Tensor
+    inverse: Tensor
 
     def __init__(self, subgroup: Subgroup, background: float = 0.0) -> None:
         super().__init__()
@@ -49,6 +50,7 @@ class Canonicalize(nn.Module):
         members = subgroup.parent.table[representatives[:, None], subgroup.elements]
         self.register_buffer("representatives", torch.as_tensor(representatives), persistent=False)
         self.register_buffer("members", torch.as_tensor(members), persistent=False)
+        self.register_buffer("inverse", torch.as_tensor(subgroup.parent.inverse), persistent=False)
 
     def extra_repr(self) -> str:
         return self.subgroup.name
@@ -68,9 +70,8 @@ class Canonicalize(nn.Module):
         """
         coset = self.coset(x)
         group = self.subgroup.parent
-        inverses = torch.as_tensor(group.inverse, device=x.device)[coset]
         candidates = group.inverse[self.subgroup.coset_representatives].tolist()
-        return act_on_samples(x, group, inverses, candidates, self.background), coset
+        return act_on_samples(x, group, self.inverse[coset], candidates, self.background), coset
 
     def coset(self, x: Tensor) -> Tensor:
         """``c(x)``: ``(batch,)``, the representative of the coset of the strongest response, an element of ``G``."""

@@ -78,6 +78,7 @@ def act_on_field(
     return act_on_grid(moved, moves_of(group)[group.element(element)], background)
 
 
+@torch.compiler.disable  # group tables are numpy's, which would become tensors in a graph
 def act_on_samples(
     features: Tensor,
     group: FiniteGroup,

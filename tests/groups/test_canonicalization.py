@@ -127,3 +127,11 @@ def test_gradients_dtype_and_errors() -> None:
         Canonicalize(subgroup(cyclic(4), "C2")).invert(
             torch.rand(2, 8, 4, 5), torch.ones(2, dtype=torch.int64)
         )
+
+
+@pytest.mark.parametrize(("group", "below"), [("D4", "C2"), ("C8", "C4")])
+def test_compiled_networks_canonicalise_the_same(group: str, below: str) -> None:
+    canonicalize = Canonicalize(subgroup(finite_group(group), below))
+    x = random_field(finite_group(group), space=2)
+    compiled = torch.compile(lambda field: canonicalize(field.relu())[0] + 1, backend="aot_eager")
+    assert torch.equal(compiled(x), canonicalize(x.relu())[0] + 1)
