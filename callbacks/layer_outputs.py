@@ -14,9 +14,10 @@ from torch.func import functional_call
 from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
-from callbacks.regular_fields import Cosets, Field, transformed_field
+from callbacks.regular_fields import Cosets, transformed_field
 from callbacks.transformations import NotMeasurable, Parameter, Size, Transformation
 from sefl.fourier import CoefficientModule
+from sefl.groups.field import RegularField
 from sefl.metrics.functional import in_float64
 
 Signal = Literal["grid", "regular", "coefficients", "features", "bands"]
@@ -42,7 +43,7 @@ class LayerOutput:
 
     signal: Signal
     values: Tensor
-    field: Field | None = None
+    field: RegularField | None = None
     cosets: Tensor | None = None
 
     def transformed(
@@ -135,7 +136,7 @@ def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerO
     values = in_float64(output.detach().clone())
     if signal != "regular":
         return LayerOutput(signal, values)
-    field: Field | None = getattr(module, "output_field", None)
+    field: RegularField | None = getattr(module, "output_field", None)
     if field is None:
         raise NotMeasurable(
             "its output_signal is 'regular', but it has no output_field that says of which group"

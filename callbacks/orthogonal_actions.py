@@ -100,6 +100,8 @@ class OrthogonalAction(Transformation):
 
     @staticmethod
     def _move(features: Tensor, matrix: NDArray[np.float64], background: Tensor) -> Tensor:
+        if is_lattice_symmetry(matrix):
+            return act_on_grid(features, matrix)  # to the last bit
         return act_on_grid(features - background, matrix) + background
 
 

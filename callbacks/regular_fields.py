@@ -1,34 +1,17 @@
 """How a transformation moves a regular field of a group, for ``callbacks.EquivarianceMonitor``."""
 
-from typing import Any, Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from callbacks.transformations import NotMeasurable, Parameter, Size, Transformation, border_median
+from sefl.groups.field import RegularField
 
 Cosets = tuple[Tensor, Tensor]
 
 
-class Field(Protocol):
-    """What the monitor needs of a ``sefl.groups.RegularField``: features ``(batch, fields * |H|, *space)``."""
-
-    @property
-    def group(self) -> Any:
-        """``G``, of which ``H`` is a subgroup."""
-
-    def element(self, matrix: NDArray[np.float64]) -> int | None:
-        """The element of ``G`` that moves points as ``matrix`` does."""
-
-    def act(
-        self, features: Tensor, element: int, background: float = 0.0, cosets: Cosets | None = None
-    ) -> Tensor:
-        """The element on fibres and, where there are spatial axes, on these."""
-
-
 def transformed_field(
-    field: Field,
+    field: RegularField,
     features: Tensor,
     cosets: Cosets | None,
     transformation: Transformation,
@@ -73,14 +56,14 @@ def transformed_field(
         raise NotMeasurable(str(error)) from error
 
 
-def _element(field: Field, matrix: NDArray[np.float64] | None) -> int:
+def _element(field: RegularField, matrix: NDArray[np.float64] | None) -> int:
     element = field.group.identity if matrix is None else field.element(matrix)
     if element is None:
         raise NotMeasurable(f"it is a regular field of {field.group.name}, which has no such element")
     return int(element)
 
 
-def _act_on_fibre(field: Field, features: Tensor, element: int) -> Tensor:
+def _act_on_fibre(field: RegularField, features: Tensor, element: int) -> Tensor:
     """``rho(g) F(x)`` at every point: points are taken for samples, which have no space to move in."""
     batch, channels = features.shape[:2]
     samples = features.reshape(batch, channels, -1).movedim(2, 1).reshape(-1, channels)
@@ -88,7 +71,7 @@ def _act_on_fibre(field: Field, features: Tensor, element: int) -> Tensor:
     return moved.movedim(1, 2).reshape(features.shape)
 
 
-def _move_canonical(field: Field, features: Tensor, element: int, cosets: Cosets) -> Tensor:
+def _move_canonical(field: RegularField, features: Tensor, element: int, cosets: Cosets) -> Tensor:
     if features.dim() == 2:
         return field.act(features, element, cosets=cosets)
     background = border_median(features)

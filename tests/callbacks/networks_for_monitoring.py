@@ -1,5 +1,7 @@
 """Small LightningModules for the tests of the EquivarianceMonitor, and data of several resolutions."""
 
+import json
+from dataclasses import astuple
 from typing import Any
 
 import pytorch_lightning as pl
@@ -143,6 +145,40 @@ def trainer(folder: Any, *callbacks: pl.Callback, **settings: Any) -> pl.Trainer
         "max_epochs": 1,
     }
     return pl.Trainer(default_root_dir=str(folder), callbacks=list(callbacks), **(defaults | settings))
+
+
+class Sharded(Classifier):
+    """Deals batches of different resolutions to the processes, unevenly; its weights never change."""
+
+    SIZES, RESOLUTIONS = (4, 2, 5, 1, 3), (13, 9, 12, 11, 13)
+
+    def __init__(self, network: nn.Module, folder: Any, monitor: EquivarianceMonitor) -> None:
+        super().__init__(network)
+        self.folder, self.monitor = folder, monitor
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    def train_dataloader(self) -> Any:
+        return batches([2, 2], [8, 8])
+
+    def val_dataloader(self) -> Any:
+        loader = batches(list(self.SIZES), list(self.RESOLUTIONS))
+        indices = list(range(len(self.SIZES)))
+        mine = indices[3:] if self.trainer.global_rank else indices[:3]
+        return torch.utils.data.DataLoader(
+            loader.dataset, batch_size=None, sampler=indices if self.trainer.world_size == 1 else mine
+        )
+
+    test_dataloader = val_dataloader
+
+    def on_validation_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            rows = [astuple(row) for row in self.monitor.results]
+            metrics = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
+            counts = {"unmeasured": [list(key) for key in self.monitor.unmeasured], "metrics": metrics}
+            path = self.folder / f"{self.trainer.world_size}-{self.trainer.global_rank}.json"
+            path.write_text(json.dumps({"rows": rows, **counts}))
 
 
 def measure(

@@ -5,7 +5,6 @@ import json
 import math
 import random
 import warnings
-from dataclasses import astuple
 from typing import Any
 from unittest.mock import Mock
 
@@ -20,6 +19,7 @@ from networks_for_monitoring import (
     Classifier,
     MeanPerBand,
     PerFrequency,
+    Sharded,
     ToCoefficients,
     batches,
     control,
@@ -447,40 +447,6 @@ def test_configured_as_in_yaml(tmp_path):
     names = [transformation.name for transformation in monitor.transformations]
     assert names == ["downsample", "flip_vertical_about_pixel", "rotate", "shift"]
     assert monitor.samples_per_step == 4
-
-
-class Sharded(Classifier):
-    """Deals batches of different resolutions to the processes, unevenly; its weights never change."""
-
-    SIZES, RESOLUTIONS = (4, 2, 5, 1, 3), (13, 9, 12, 11, 13)
-
-    def __init__(self, network: nn.Module, folder: Any, monitor: EquivarianceMonitor) -> None:
-        super().__init__(network)
-        self.folder, self.monitor = folder, monitor
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-    def train_dataloader(self) -> Any:
-        return batches([2, 2], [8, 8])
-
-    def val_dataloader(self) -> Any:
-        loader = batches(list(self.SIZES), list(self.RESOLUTIONS))
-        indices = list(range(len(self.SIZES)))
-        mine = indices[3:] if self.trainer.global_rank else indices[:3]
-        return torch.utils.data.DataLoader(
-            loader.dataset, batch_size=None, sampler=indices if self.trainer.world_size == 1 else mine
-        )
-
-    test_dataloader = val_dataloader
-
-    def on_validation_end(self) -> None:
-        if not self.trainer.sanity_checking:
-            rows = [astuple(row) for row in self.monitor.results]
-            metrics = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
-            counts = {"unmeasured": [list(key) for key in self.monitor.unmeasured], "metrics": metrics}
-            path = self.folder / f"{self.trainer.world_size}-{self.trainer.global_rank}.json"
-            path.write_text(json.dumps({"rows": rows, **counts}))
 
 
 @pytest.mark.parametrize("make", [exact, control])
