@@ -13,18 +13,19 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
+from rich.text import Text
 
 from sefl.commands import command_line
 from sefl.reporting.document import Document
 from sefl.reporting.experiments import group_runs
 from sefl.reporting.runs import DamagedRun, NoResults, Run, find_runs, read_run
 from sefl.reporting.sections import sections
-from sefl.reporting.tables import accuracies, results
+from sefl.reporting.tables import grids
 from sefl.run_folder import make_next_version
 
 PROGRAM = "python -m sefl.report"
 DEFAULT_OUTPUT = Path("reports")
-PIPED_WIDTH = 160
+PIPED_WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,10 @@ class Report:
         """
         document = self.gather(command)
         for section in document.sections:
-            for grid in (results(section), accuracies(section)):
-                if grid is not None:
-                    console.print(grid.rich())
+            for grid in grids(section):
+                console.print(grid.rich())
         for note in document.notes:
-            console.print(f"[bold yellow]note[/bold yellow] {note}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble(("note ", "bold yellow"), note), soft_wrap=True)
         folder = make_next_version(self.output)
         document.write(folder)
         console.print(f"Written to [bold]{folder}[/bold]", soft_wrap=True)

@@ -102,8 +102,6 @@ class ResourceMonitor(Callback):
         resources.processes = trainer.world_size
         resources.threads = torch.get_num_threads()
         resources.parameters = count_parameters(pl_module)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._batches = 0

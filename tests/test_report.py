@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,6 +14,8 @@ from sefl.commands import recorded_commands
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
 from sefl.report import main
+from sefl.reporting import document
+from sefl.reporting.document import FIGURES
 from sefl.reporting.published import PUBLISHED, number
 from sefl.resources import Resources
 
@@ -116,10 +117,19 @@ def markdown(version: int = 0) -> str:
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test runs, and without figures, which take most of the time."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(document, "FIGURES", {})
 
 
-def test_seeds_are_one_row_beside_the_published_ones(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def figures(empty_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "FIGURES", FIGURES)
+
+
+def test_seeds_are_one_row_beside_the_published_ones(
+    figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     accuracies = [0.98, 0.99, 0.97]
     for seed, accuracy in enumerate(accuracies):
         make_run("mnist_scale/fourier", seed, accuracy)
@@ -152,7 +162,7 @@ def test_seeds_are_one_row_beside_the_published_ones(capsys: pytest.CaptureFixtu
     assert all(Path("reports/0", name).stat().st_size > 10_000 for name in pictures)
 
 
-def test_a_network_on_groups(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_on_groups(figures: None, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(2):
         make_run("rotated_mnist/c8", seed, 0.97 + 0.01 * seed, UPRIGHT, orbit=True)
     main(["runs/rotated_mnist", "--output", "reports"])
@@ -161,7 +171,7 @@ def test_a_network_on_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert "## MNIST, 5,000 upright training images" in text
     assert "C24, no subsampling | published | - | 0.9767 | 0.8346 | - | 0.8234" in text
     names = {path.name for path in Path("reports/0").iterdir() if path.suffix == ".png"}
-    beginning = "mnist-5000-upright-training-images-"
+    beginning = "1-mnist-5000-upright-training-images-"
     assert names == {f"{beginning}accuracy-over-angle.png", f"{beginning}equivariance-error-per-layer.png"}
 
 
@@ -202,6 +212,29 @@ def test_the_stored_split_of_a_resumed_run_is_no_difference() -> None:
     (run / "config_1.yaml").write_text(yaml.safe_dump(config))
     main(["runs"])
     assert written()["fourier", "test", "accuracy"]["n"] == "2"
+
+
+def test_runs_that_recorded_no_command() -> None:
+    run = make_run("fourier", 0)
+    (run / "command.txt").unlink()
+    (run / "resources.json").unlink()
+    (run / "config_1.yaml").write_text((run / "config.yaml").read_text())
+    main(["runs"])
+    for expected in (
+        "python -m sefl.fit --config runs/fourier/0/config.yaml\n",
+        "python -m sefl.fit --config runs/fourier/0/config_1.yaml --ckpt_path last --run_dir runs/fourier/0\n",
+        "python -m sefl.evaluate --ckpt_path runs/fourier/0/checkpoints/best.ckpt\n",
+    ):
+        assert expected in markdown()
+
+
+def test_infinite_and_undefined_errors(figures: None) -> None:
+    for seed, error in enumerate((float("inf"), 0.1, float("nan"))):
+        make_run("fourier", seed, error=error)
+    make_run("exact", 0, error=0.0)
+    main(["runs"])
+    assert written()["fourier", "test", "equivariance/downsample"]["mean"] == "nan"
+    assert "| 0 | 1,234 |" in markdown()
 
 
 def test_validation_where_there_is_no_evaluation() -> None:
@@ -287,7 +320,13 @@ def test_a_real_run(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parameters == resources.parameters
     assert float(rows["tiny", "test", "equivariance/downsample"]["mean"]) < 1e-8
     assert "python -m sefl.evaluate --ckpt_path best --name tiny" in markdown(1)
-    shutil.rmtree(run / "evaluation")
+
+
+def test_epochs_that_end_early_have_no_time(tiny: Path) -> None:
+    fit(["--config", str(tiny), "--trainer.max_steps", "3"])
+    resources = Resources.load(Path("runs/tiny/0/resources.json"))
+    assert resources.seconds_per_epoch is None
+    assert resources.parameters > 0
 
 
 def test_a_damaged_record_stops_before_training(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from sefl.reporting.experiments import Experiment
 from sefl.reporting.figures import accuracy_over_angle, accuracy_over_resolution, error_over_depth
 from sefl.reporting.sections import Section
-from sefl.reporting.tables import accuracies, csv_text, described, results
+from sefl.reporting.tables import csv_text, described, grids
 from sefl.run_folder import write_atomically
 
 FIGURES: Mapping[str, Callable[[Sequence[Experiment]], Figure | None]] = {
@@ -46,41 +46,36 @@ class Document:
         """Write all files; report.md, which refers to the others, last."""
         text = [f"# Report\n\nWritten by `{self.command}`.\n\n{LEGEND}"]
         if self.notes:
-            text.append("\n".join(f"- {note}" for note in self.notes) + "\n")
-        for section in self.sections:
-            text += [
-                f"## {section.title}\n",
-                *_tables(section),
-                *_figures(section, folder),
-                _origins(section),
-            ]
+            text.append("## Notes\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n")
+        for count, section in enumerate(self.sections, 1):
+            figures = _figures(section, folder, f"{count}-{section.slug}")
+            text += [f"## {section.title}\n", *_tables(section), *figures, _origins(section)]
         _write(folder / "results.csv", csv_text(self.sections))
         _write(folder / "report.md", "\n".join(text))
 
 
 def _tables(section: Section) -> list[str]:
-    grids = [results(section), accuracies(section)]
     text = []
-    for grid in grids:
-        if grid is not None:
-            title = "" if grid.title == section.title else "Accuracy per resolution:\n\n"
-            text.append(f"{title}{grid.markdown()}\n" + (f"\n{grid.caption}\n" if grid.caption else ""))
+    for grid in grids(section):
+        _, _, subject = grid.title.removeprefix(section.title).partition(": ")
+        heading = f"### {subject.capitalize()}\n\n" if subject else ""
+        text.append(f"{heading}{grid.markdown()}\n" + (f"\n{grid.caption}\n" if grid.caption else ""))
     return text
 
 
-def _figures(section: Section, folder: Path) -> list[str]:
+def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
     text = []
     for title, draw in FIGURES.items():
         figure = draw(section.experiments)
         if figure is not None:
-            name = f"{section.slug}-{title.lower().replace(' ', '-')}.png"
+            name = f"{beginning}-{title.lower().replace(' ', '-')}.png"
             figure.savefig(folder / name)
             text.append(f"![{title}]({name})\n")
     return text
 
 
 def _origins(section: Section) -> str:
-    lines = ["Made by:\n"]
+    lines = ["### Commands\n"]
     for experiment in section.experiments:
         for run in experiment.runs:
             epoch = f"{run.results.origin} of epoch {run.results.epoch}"

@@ -1,10 +1,11 @@
 """Runs that differ in their seed alone, as one experiment: means and spreads."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from statistics import mean, stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from sefl.reporting.runs import Origin, Run
@@ -36,7 +37,10 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
-        return cls(mean(values), stdev(values) if len(values) > 1 else None, len(values))
+        if len(values) == 1:
+            return cls(values[0], None, 1)
+        finite = all(map(math.isfinite, values))
+        return cls(fmean(values), stdev(values) if finite else math.nan, len(values))
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,9 @@ class Experiment:
     @cached_property
     def summaries(self) -> dict[str, Summary]:
         """Every measure that any of the runs has."""
-        names = dict.fromkeys(name for run in self.runs for name in run.results.values)
-        return {
-            name: Summary.of([run.results.values[name] for run in self.runs if name in run.results.values])
-            for name in names
-        }
+        values = [run.values for run in self.runs]
+        names = dict.fromkeys(name for of_run in values for name in of_run)
+        return {name: Summary.of([of_run[name] for of_run in values if name in of_run]) for name in names}
 
     @cached_property
     def accuracy_by_resolution(self) -> dict[int, Summary]:
@@ -129,7 +131,11 @@ def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
     if key in NOT_OF_THE_EXPERIMENT or key.rpartition(".")[2] in SEEDS:
         return
     children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        value.items()
+        if isinstance(value, dict)
+        else list(enumerate(value))
+        if isinstance(value, list)
+        else ()
     )
     if not children:
         yield key, value

@@ -19,11 +19,14 @@ LOC_LIMIT = 60
 """Degrees: rotations below count for the loc accuracy."""
 
 FLOAT32_ROUNDING = -14
-"""The power of ten of squared relative rounding: the scale of errors reaches down to it at least."""
+"""The power of ten of squared relative rounding: where exact zeros are drawn, which have none."""
 
 COLORS = colormaps["tab10"](range(10))
 MARKERS = "osD^vPX"
 BAND = 0.18
+MOST_TICKS = 14
+CROWDED = 45
+"""Characters of layers' names that fit beside each other under a panel."""
 
 
 def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:
@@ -39,7 +42,8 @@ def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None
         spread = np.array([summary.spread or 0.0 for summary in found.values()])
         _line(axes, index, list(found), mean, mean - spread, mean + spread, described(experiment))
     axes.set(xlabel="resolution (pixels per side)", ylabel="accuracy")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    resolutions = sorted({at for each in experiments for at in each.accuracy_by_resolution})
+    axes.set_xticks(resolutions[:: math.ceil(len(resolutions) / MOST_TICKS)])
     _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
     return figure
 
@@ -57,8 +61,10 @@ def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
             angles = sorted(points)
             mean = np.array([points[angle][0] for angle in angles])
             spread = np.array([points[angle][1] for angle in angles])
-            label = described(experiment) + ", mirrored" * mirrored
+            label = None if mirrored and False in orbit else described(experiment)
             _line(axes, index, angles, mean, mean - spread, mean + spread, label, dashed=mirrored)
+    if any(True in orbit for orbit in orbits):
+        axes.plot([], [], color="0.4", linestyle="--", label="of mirrored images")
     axes.set(xlabel="rotation of the test images (degrees, counter-clockwise)", ylabel="accuracy")
     axes.set_xlim(-184, 184)
     axes.xaxis.set_major_locator(MultipleLocator(45))
@@ -83,9 +89,11 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
         for error in errors
     ]
     exponents = [math.log10(value) for value in values if 0 < value < math.inf]
-    lowest = min([FLOAT32_ROUNDING, *map(math.floor, exponents)])
+    floor = FLOAT32_ROUNDING if 0.0 in values else -1
+    lowest = min([floor, *map(math.floor, exponents)])
     highest = max([0, *map(math.ceil, exponents)])
-    figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.0, len(transformations))
+    longest = max(len(layer) for each in experiments for of in each.errors_by_layer.values() for layer in of)
+    figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.2 + 0.03 * longest, len(transformations))
     for axes, transformation in zip(panels, transformations, strict=True):
         shown = [each for each in experiments if transformation in each.errors_by_layer]
         names = {tuple(each.errors_by_layer[transformation]) for each in shown}
@@ -100,20 +108,19 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
             _line(axes, index, range(1, len(layers) + 1), mean, low, high, described(experiment))
         if len(names) == 1:
             (layer_names,) = names
-            crowded = sum(map(len, layer_names)) > 45
-            axes.set_xticks(range(1, len(layer_names) + 1), layer_names, rotation=40 * crowded)
-            if crowded:
+            axes.set_xticks(range(1, len(layer_names) + 1), layer_names)
+            if sum(map(len, layer_names)) > CROWDED:
                 for label in axes.get_xticklabels():
-                    label.set(ha="right", rotation_mode="anchor")
+                    label.set(rotation=40, ha="right", rotation_mode="anchor")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel("measured layer, from the input on")
-        axes.set_title(transformation.replace("_", " "), fontsize=10)
+        axes.set_title(transformation.replace("_", " "), fontsize=10, loc="left")
         axes.set_yscale("log")
         axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
         axes.yaxis.set_major_locator(LogLocator(numticks=9))
         axes.yaxis.set_minor_locator(NullLocator())
-    panels[0].set_ylabel("equivariance error (relative, squared)")
+    panels[0].set_ylabel("relative squared error")
     notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
     notes += ["exact zeros are drawn at the lower edge"] * (0.0 in values)
     _finish(figure, panels, "; ".join(notes))
@@ -133,7 +140,7 @@ def _line(
     mean: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    label: str,
+    label: str | None,
     dashed: bool = False,
 ) -> None:
     """The line of the experiment with this index: its colour and marker are the same in every figure."""
@@ -147,6 +154,7 @@ def _line(
         linewidth=1.4,
         linestyle="--" if dashed else "-",
         label=label,
+        clip_on=False,
     )
     if (low < high).any():
         axes.fill_between(at, low, high, color=color, alpha=BAND, linewidth=0)
@@ -158,6 +166,8 @@ def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8.5, length=2)
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
     entries = {
         label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -168,18 +178,10 @@ def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
         ncols=max(1, min(len(entries), int(figure.get_figwidth() * 12 / (6 + max(map(len, entries)))))),
         frameon=False,
         fontsize=8.5,
+        title=note,
+        title_fontsize=8,
+        alignment="left",
     )
-    if note:
-        panels[-1].annotate(
-            note,
-            (1, 1),
-            xytext=(0, 3),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            fontsize=7.5,
-            color="0.4",
-        )
 
 
 def _has_seeds(experiments: Sequence[Experiment]) -> bool:

@@ -10,13 +10,15 @@ from typing import Any, Literal
 import yaml
 
 from sefl.checkpoints import MONITOR
-from sefl.commands import recorded_commands
+from sefl.commands import command_line, recorded_commands
 from sefl.loggers import read_rows
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import Resources
 from sefl.run_folder import RunFolder, versions
 
 Origin = Literal["test", "validation"]
+
+FIT, EVALUATE = "python -m sefl.fit", "python -m sefl.evaluate"
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Results:
         origin: on which part of the data.
         folder: the evaluation's folder, or the run's.
         epoch: of the weights that were measured, counted from 0.
-        values: by measure: ``accuracy``, ``accuracy_28``, ``orbit/...``, ``equivariance/downsample``, ``parameters``,
-            ``epoch_seconds``, ``peak_memory`` and whatever else was logged.
+        values: by measure: ``accuracy``, ``accuracy_28``, ``orbit/...``, ``equivariance/downsample``, ``parameters``
+            and whatever else was logged.
         layers: the equivariance error of every layer, in the network's order.
+        commands: what measured it, beside training.
     """
 
     origin: Origin
@@ -47,6 +50,7 @@ class Results:
     epoch: int
     values: Mapping[str, float]
     layers: tuple[LayerError, ...]
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Run:
         name: what runs that differ in their seed alone have in common.
         configs: the stored configurations, of the first start and of each resumption.
         commands: what started it, oldest first.
+        resources: what training took, if that was recorded.
         results: what was measured.
     """
 
@@ -65,7 +70,17 @@ class Run:
     name: str
     configs: tuple[dict[str, Any], ...]
     commands: tuple[str, ...]
+    resources: Resources | None
     results: Results
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All numbers: the results, with ``parameters``, ``epoch_seconds`` and ``peak_memory`` where known."""
+        if self.resources is None:
+            return dict(self.results.values)
+        taken = {"parameters": self.resources.parameters, "peak_memory": self.resources.peak_bytes}
+        seconds = self.resources.seconds_per_epoch
+        return {**taken, **({} if seconds is None else {"epoch_seconds": seconds}), **self.results.values}
 
 
 class NoResults(Exception):
@@ -108,17 +123,15 @@ def read_run(path: Path) -> Run:
     evaluated = [
         version for version in versions(folder.evaluation) if (version / "evaluation.json").is_file()
     ]
-    results = _evaluation(evaluated[-1]) if evaluated else _validation(folder)
-    values = {**_resources(path / RESOURCES), **results.values}
-    commands = [*recorded_commands(path)] or [f"python -m sefl.fit --config {folder.configs[-1]}"]
-    if evaluated:
-        commands += recorded_commands(evaluated[-1])
+    results = _evaluation(folder, evaluated[-1]) if evaluated else _validation(folder)
+    trained = recorded_commands(path) or _stand_ins(folder)
     return Run(
         path=path,
         name=_name(path, configs[-1]),
         configs=configs,
-        commands=tuple(commands),
-        results=Results(results.origin, results.folder, results.epoch, values, results.layers),
+        commands=(*trained, *results.commands),
+        resources=_resources(path / RESOURCES),
+        results=results,
     )
 
 
@@ -152,7 +165,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def _evaluation(folder: Path) -> Results:
+def _stand_ins(folder: RunFolder) -> list[str]:
+    """Commands that do what a run did which did not record them."""
+    first, *resumed = folder.configs
+    go_on = ["--ckpt_path", "last", "--run_dir", str(folder.path)]
+    starts = [["--config", str(first)], *(["--config", str(config), *go_on] for config in resumed)]
+    return [command_line(FIT, arguments) for arguments in starts]
+
+
+def _evaluation(run: RunFolder, folder: Path) -> Results:
     path = folder / "evaluation.json"
     try:
         content = json.loads(path.read_text())
@@ -160,8 +181,17 @@ def _evaluation(folder: Path) -> Results:
         if "parameters" in content:
             values["parameters"] = float(content["parameters"])
         layers = _layer_errors(content["equivariance"])
-        return Results("test", folder, int(content["epoch"]), values | _by_transformation(layers), layers)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        checkpoint = run.checkpoints / Path(content["checkpoint"]).name
+        commands = recorded_commands(folder) or [command_line(EVALUATE, ["--ckpt_path", str(checkpoint)])]
+        return Results(
+            origin="test",
+            folder=folder,
+            epoch=int(content["epoch"]),
+            values=values | _by_transformation(layers),
+            layers=layers,
+            commands=tuple(commands),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedRun(f"{path} is damaged ({_said(error)}); evaluate the run again") from error
 
 
@@ -178,7 +208,7 @@ def _validation(folder: RunFolder) -> Results:
             for name, value in validated[epoch].items()
             if name.startswith("val/") and value
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise DamagedRun(f"{folder.metrics} is damaged ({_said(error)})") from error
     table = folder.path / "equivariance" / "fit.csv"
     try:
@@ -189,22 +219,17 @@ def _validation(folder: RunFolder) -> Results:
             if int(row["epoch"]) == epoch
         }
         layers = _layer_errors(latest.values())
-    except (ValueError, TypeError, KeyError) as error:
+        values |= _by_transformation(layers)
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise DamagedRun(f"{table} is damaged ({_said(error)})") from error
-    return Results("validation", folder.path, epoch, values | _by_transformation(layers), layers)
+    return Results("validation", folder.path, epoch, values, layers)
 
 
-def _resources(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
+def _resources(path: Path) -> Resources | None:
     try:
-        resources = Resources.load(path)
+        return Resources.load(path) if path.is_file() else None
     except ValueError as error:
         raise DamagedRun(str(error)) from error
-    values = {"parameters": float(resources.parameters), "peak_memory": float(resources.peak_bytes)}
-    if resources.seconds_per_epoch is not None:
-        values["epoch_seconds"] = resources.seconds_per_epoch
-    return values
 
 
 def _layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:

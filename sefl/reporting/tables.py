@@ -21,16 +21,14 @@ LEAST_DECIMAL = 1e-3
 HEADINGS = {
     "accuracy": "accuracy",
     "orbit_accuracy": "orbit accuracy",
-    "orbit_accuracy_all": "orbit accuracy, every copy right",
+    "orbit_accuracy_all": "all copies right",
     "loc_accuracy": "loc accuracy",
     "scale_consistency": "scale consistency",
     "orbit_error": "orbit error",
     EQUIVARIANCE: "equivariance error, {}",
     "parameters": "parameters",
-    "epoch_seconds": "time per epoch",
-    "peak_memory": "peak memory",
 }
-"""What the tables show, in this order; the CSV file has everything."""
+"""What the table of results shows, in this order; the CSV file has everything."""
 
 CSV_COLUMNS = ("section", "experiment", "from", "runs", "measure", "mean", "spread", "n")
 
@@ -45,9 +43,11 @@ class Grid:
     caption: str | None = None
 
     def rich(self) -> Table:
-        table = Table(title=self.title, caption=self.caption, box=SIMPLE_HEAD)
+        table = Table(title=Text(self.title), caption=self.caption, box=SIMPLE_HEAD)
         for index, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if index else "left")
+            table.add_column(
+                Text(heading), justify="right" if index else "left", no_wrap=not index, overflow="fold"
+            )
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table
@@ -105,6 +105,32 @@ def accuracies(section: Section) -> Grid | None:
     )
 
 
+def costs(section: Section) -> Grid | None:
+    """What training took and on what; ``None`` if no run recorded it."""
+    rows = []
+    for experiment in section.experiments:
+        recorded = [run.resources for run in experiment.runs if run.resources is not None]
+        machines = dict.fromkeys(
+            f"{taken.device}, {taken.processes} x {taken.threads} threads" for taken in recorded
+        )
+        if recorded:
+            cells = (_cell(name, experiment) for name in ("epoch_seconds", "peak_memory"))
+            rows.append((described(experiment), *cells, "; ".join(machines)))
+    if not rows:
+        return None
+    return Grid(
+        title=f"{section.title}: training",
+        headings=("experiment", "time per epoch", "peak memory", "on"),
+        rows=tuple(rows),
+    )
+
+
+def grids(section: Section) -> list[Grid]:
+    """All tables of a section."""
+    made = (results(section), accuracies(section), costs(section))
+    return [grid for grid in made if grid is not None]
+
+
 def described(experiment: Experiment) -> str:
     """An experiment's label, with the part of the data where that is not the test split."""
     return experiment.label if experiment.origin == "test" else f"{experiment.label} (validation)"
@@ -119,13 +145,13 @@ def csv_text(all_sections: Sequence[Section]) -> str:
         for each in section.experiments:
             for name, summary in each.summaries.items():
                 spread = "" if summary.spread is None else summary.spread
-                head = (section.title, each.label, each.origin, len(each.runs))
-                writer.writerow((*head, name, summary.mean, spread, summary.n))
+                ours = (section.title, each.label, each.origin, len(each.runs))
+                writer.writerow((*ours, name, summary.mean, spread, summary.n))
         if section.published:
             for model, numbers in section.published.rows.items():
                 for name, printed in numbers.items():
-                    head = (section.published.title, model, "published", "")
-                    writer.writerow((*head, name, number(printed), "", ""))
+                    theirs = (section.published.title, model, "published", "")
+                    writer.writerow((*theirs, name, number(printed), "", ""))
     return text.getvalue()
 
 
@@ -155,7 +181,7 @@ def _cell(name: str, experiment: Experiment) -> str:
 def _summary(name: str, summary: Summary | None) -> str:
     if summary is None:
         return ABSENT
-    if summary.spread is None:
+    if summary.spread is None or (name == "parameters" and summary.spread == 0):
         return _formatted(name, summary.mean)
     return f"{_formatted(name, summary.mean)} ± {_formatted(name, summary.spread)}"
 
@@ -169,7 +195,9 @@ def _formatted(name: str, value: float) -> str:
         return f"{value / 2**20:,.0f} MiB"
     if "accuracy" in name or "consistency" in name:
         return f"{value:.4f}"
-    return f"{value:.1e}" if 0 < abs(value) < LEAST_DECIMAL else f"{value:.3f}"
+    if value == 0:
+        return "0"
+    return f"{value:.1e}" if abs(value) < LEAST_DECIMAL else f"{value:.3f}"
 
 
 def _printed(number: str | None) -> str:
