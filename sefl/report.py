@@ -35,10 +35,17 @@ class Report:
     Args:
         run_dirs: run folders, or folders above them.
         output: the folder whose next number becomes the report's folder.
+
+    Raises:
+        ValueError: if the output is no folder.
     """
 
     run_dirs: Sequence[Path]
     output: Path
+
+    def __post_init__(self) -> None:
+        if self.output.exists() and not self.output.is_dir():
+            raise ValueError(f"--output {self.output}: is no folder; name one, it is made if need be")
 
     def gather(self, command: str) -> Document:
         """Read all runs. One that is damaged or has no results becomes a note; the others go on.
@@ -82,8 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=DEFAULT_OUTPUT, help="The report is written to OUTPUT/0, 1, ..."
     )
     options = parser.parse_args(arguments)
-    report = Report(options.run_dirs, options.output)
     try:
+        report = Report(options.run_dirs, options.output)
         report.run(
             command_line(PROGRAM, arguments), Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
         )

@@ -280,10 +280,14 @@ def test_another_protocol_is_marked() -> None:
     assert "| CNN | published | - | 0.8577 |" in markdown()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["absent"], "no such folder"), (["."], "no run in it")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["absent"], "no such folder"), (["."], "no run in it"), ([".", "--output", "file"], "is no folder")],
+)
 def test_a_mistake_is_one_message(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("file").touch()
     with pytest.raises(SystemExit) as exit_status:
         main(arguments)
     assert exit_status.value.code == 2
