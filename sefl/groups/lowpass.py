@@ -13,8 +13,10 @@ from sefl.groups.subgroup import Subgroup
 Equivariance = Literal["group", "subgroup"]
 Fill = Literal["lowpass", "maximal"]
 
-# Singular values of restriction, one in a tight frame: rounding leaves 1e-12 of a zero.
-_ZERO = 1e-6
+# Singular values of restriction, one in a tight frame, are compared to these digits: rounding leaves 1e-12 of a zero,
+# and no bound must fall between the equal values of an irrep.
+_DIGITS = 6
+_ZERO = 10.0**-_DIGITS
 # Below this, a block that almost aliases with itself is mixed with the next of its irrep, as one that does.
 _WELL_CONDITIONED = 0.5
 _SEED = 20250402
@@ -44,25 +46,25 @@ class _Samples:
         samples = self.scale * basis[self.elements]
         for _ in range(2):  # the second removes what rounding left
             samples = samples - self.taken @ (self.taken.T @ samples)
-        return np.linalg.svd(samples, full_matrices=False)
+        left, values, right = np.linalg.svd(samples, full_matrices=False)
+        return left, np.round(values, _DIGITS), right
 
     def margin(self, basis: FloatArray) -> float:
         """How far signals are from aliasing: one in a tight frame, zero if samples do not determine them."""
         if basis.shape[1] > len(self.elements) - self.taken.shape[1]:
             return 0.0
-        least = float(self.free_part(basis)[1].min())
-        return least if least > _ZERO else 0.0
+        return float(self.free_part(basis)[1].min())
 
     def own_margin(self, basis: FloatArray) -> float:
         """The same as if nothing were taken: zero if signals alias among themselves."""
         if basis.shape[1] > len(self.elements):
             return 0.0
-        least = float(np.linalg.svd(self.scale * basis[self.elements], compute_uv=False).min())
-        return least if least > _ZERO else 0.0
+        values = np.linalg.svd(self.scale * basis[self.elements], compute_uv=False)
+        return round(float(values.min()), _DIGITS)
 
     def take(self, basis: FloatArray) -> None:
         left, values, _ = self.free_part(basis)
-        self.taken = np.concatenate([self.taken, left[:, values > _ZERO]], axis=1)
+        self.taken = np.concatenate([self.taken, left[:, values > 0]], axis=1)
 
 
 def _whole_blocks(subgroup: Subgroup) -> tuple[list[Block], list[Block]]:
@@ -73,7 +75,7 @@ def _whole_blocks(subgroup: Subgroup) -> tuple[list[Block], list[Block]]:
     dropped: list[Block] = []
     while waiting:
         pool, line, margin = _best_mix(samples, waiting)
-        if margin > _WELL_CONDITIONED:
+        if margin >= _WELL_CONDITIONED:
             kept.append(_combine(pool, line))
             samples.take(kept[-1].basis)
             waiting = [block for block in waiting if block not in pool] + _complement(pool, line)
@@ -121,7 +123,7 @@ def _partial_blocks(subgroup: Subgroup) -> list[Block]:
         rest: list[Block] = []
         for block in waiting:
             left, values, right = samples.free_part(block.basis)
-            free = values > least
+            free = values >= least
             if free.any():
                 kept.append(Block(block.basis @ right[free].T, block.smoothness, block.irrep))
                 samples.taken = np.concatenate([samples.taken, left[:, free]], axis=1)
@@ -144,7 +146,7 @@ def _best_mix(samples: _Samples, waiting: list[Block]) -> tuple[list[Block], Flo
         while rougher:
             partners = _level(rougher)
             mixed_line, mixed_margin = _best_line(samples, pool + partners)
-            if mixed_margin > _WELL_CONDITIONED:
+            if mixed_margin >= _WELL_CONDITIONED:
                 return pool + partners, mixed_line, mixed_margin
             rougher = [block for block in rougher if block not in partners]
     return pool, line, margin
@@ -162,9 +164,9 @@ def _level(waiting: list[Block]) -> list[Block]:
 def _best_line(samples: _Samples, pool: list[Block]) -> tuple[FloatArray, float]:
     """The line in the multiplicity space that ``pool`` spans of the largest margin, the first of equals."""
     lines = _lines(len(pool))
-    margins = np.array([samples.margin(_combine(pool, line).basis) for line in lines])
-    best = int(np.argmax(margins > margins.max() * (1 - _ZERO)))
-    return lines[best], float(margins[best])
+    margins = [samples.margin(_combine(pool, line).basis) for line in lines]
+    best = int(np.argmax(margins))
+    return lines[best], margins[best]
 
 
 def _lines(count: int) -> list[FloatArray]:
