@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,6 +22,8 @@ from callbacks.figure_style import (
     style_log_errors,
 )
 
+MARKERS = "osD^vPX"
+WIDEST, NARROWEST = 3.0, 1.3  # of lines: the first are wider, so that they are seen under those that coincide
 LEGEND = "line: mean, band: up to the maximum over samples"
 
 
@@ -38,8 +42,8 @@ def propagation(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     lowest, highest = _decades(rows)
     figure = new_figure(_width(len(layers)) + 1.8, 4.4)
     axes = figure.subplots()
-    for (label, (of_series, floor)), color in zip(shown.items(), _colors(len(shown)), strict=True):
-        _draw(axes, _over_depth(of_series, layers), _over_depth(floor, layers), color, label, lowest, highest)
+    for (label, (of_series, floor)), style in zip(shown.items(), _styles(len(shown)), strict=True):
+        _draw(axes, _over_depth(of_series, layers), _over_depth(floor, layers), style, label, lowest, highest)
     _style(axes, layers, lowest, highest)
     _finish(figure, [axes], rows, title)
     return figure
@@ -63,10 +67,10 @@ def propagation_of_runs(runs: Mapping[str, Sequence[EquivarianceRow]], title: st
     figure = new_figure(_width(len(layers)) * len(panels) + 1.8, 4.4)
     all_axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
     for axes, panel in zip(all_axes, panels, strict=True):
-        for (run, series), color in zip(shown.items(), _colors(len(runs)), strict=True):
+        for (run, series), style in zip(shown.items(), _styles(len(runs)), strict=True):
             of_series, floor = series.get(panel, ([], []))
             _draw(
-                axes, _over_depth(of_series, layers), _over_depth(floor, layers), color, run, lowest, highest
+                axes, _over_depth(of_series, layers), _over_depth(floor, layers), style, run, lowest, highest
             )
         _style(axes, layers, lowest, highest)
         axes.set_title(panel, fontsize=9)
@@ -76,6 +80,7 @@ def propagation_of_runs(runs: Mapping[str, Sequence[EquivarianceRow]], title: st
 
 Series = tuple[list[EquivarianceRow], list[EquivarianceRow]]
 Values = tuple[list[float], list[float]]
+Style = dict[str, Any]
 
 
 def _series(rows: Sequence[EquivarianceRow]) -> dict[str, Series]:
@@ -108,15 +113,16 @@ def _draw(
     axes: Axes,
     errors: Values,
     floor: Values,
-    color: NDArray[np.float64],
+    style: Style,
     label: str,
     lowest: int,
     highest: int,
 ) -> None:
     mean, largest, alone = (clipped(values, lowest, highest) for values in (*errors, floor[0]))
     depth = np.arange(len(mean))
+    color = style["color"]
     axes.fill_between(depth, mean, largest, color=color, alpha=0.15, linewidth=0)
-    axes.plot(depth, mean, color=color, marker="o", markersize=4, linewidth=1.6, clip_on=False, label=label)
+    axes.plot(depth, mean, **style, clip_on=False, label=label)
     axes.plot(depth, alone, color=color, marker=".", markersize=3, linewidth=1.1, linestyle=DOTTED)
 
 
@@ -162,6 +168,14 @@ def _colors(count: int) -> NDArray[np.float64]:
     if count <= 10:
         return np.asarray(colormaps["tab10"](range(count)))
     return np.asarray(colormaps["turbo"](np.linspace(0.05, 0.95, count)))
+
+
+def _styles(count: int) -> list[Style]:
+    widths = np.linspace(WIDEST, NARROWEST, max(count, 2))[-count:]
+    return [
+        {"color": color, "marker": marker, "markersize": 3 + width, "linewidth": width}
+        for color, marker, width in zip(_colors(count), cycle(MARKERS), widths.tolist(), strict=False)
+    ]
 
 
 def _width(layers: int) -> float:

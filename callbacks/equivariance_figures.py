@@ -136,7 +136,15 @@ def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
             )
             floor = sorted((row for row in floors[name] if row.layer == layer), key=_number)
             alone = clipped([row.mean for row in floor], lowest, highest)
-            axes.plot([_number(row) for row in floor], alone, color=color, linestyle=DOTTED, linewidth=1.0)
+            axes.plot(
+                [_number(row) for row in floor],
+                alone,
+                color=color,
+                linestyle=DOTTED,
+                linewidth=1.0,
+                marker=".",
+                markersize=3,
+            )
         _style_curves(axes, name, at, lowest, highest)
     exact = any(row.mean == 0 or row.max == 0 for row in plotted)
     all_axes[0].set_ylabel("relative squared error", fontsize=9)

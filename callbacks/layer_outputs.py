@@ -151,7 +151,7 @@ def layer_outputs(
     model: nn.Module,
     layers: Sequence[str],
     images: Tensor,
-    forward_context: Callable[[], AbstractContextManager] = nullcontext,
+    forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[dict[str, LayerOutput | NotMeasurable], Exception | None]:
     """The outputs of the named modules in ``model(images)``, and the error that stopped it, if one did.
 

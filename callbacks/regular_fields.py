@@ -46,9 +46,9 @@ def transformed_field(
                     "it is canonicalised: its samples are moved in space, each by its own element, which "
                     "symmetries about the middle of the image respect alone"
                 )
-            return _move_canonical(field, features, _element(field, matrix), cosets)
+            return _move_canonical(field, features, _element(field, matrix, parameter), cosets)
         if matrix is not None:
-            features = _act_on_fibre(field, features, _element(field, matrix))
+            features = _act_on_fibre(field, features, _element(field, matrix, parameter))
         return transformation.grid(features, parameter, image_size, output_size) if spatial else features
     except NotMeasurable:
         raise
@@ -56,10 +56,12 @@ def transformed_field(
         raise NotMeasurable(str(error)) from error
 
 
-def _element(field: RegularField, matrix: NDArray[np.float64] | None) -> int:
+def _element(field: RegularField, matrix: NDArray[np.float64] | None, parameter: Parameter) -> int:
     element = field.group.identity if matrix is None else field.element(matrix)
     if element is None:
-        raise NotMeasurable(f"it is a regular field of {field.group.name}, which has no such element")
+        raise NotMeasurable(
+            f"it is a regular field of {field.group.name}, which has no element for {parameter}"
+        )
     return int(element)
 
 

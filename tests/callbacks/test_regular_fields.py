@@ -25,7 +25,14 @@ from callbacks import (
     Rotation,
     Rotation90,
 )
-from sefl.groups import RegularField, SubgroupDownsample, bandlimit, finite_group, subgroup
+from sefl.groups import (
+    GroupSampledNetwork,
+    RegularField,
+    SubgroupDownsample,
+    bandlimit,
+    finite_group,
+    subgroup,
+)
 
 ROUNDING = 1e-27  # squared relative rounding of float64, times the terms of a sum
 FLOAT32_ROUNDING = 1e-12
@@ -214,9 +221,36 @@ class TestSampled:
         assert (max(outside) < ROUNDING) if anti_aliasing else (min(outside) > 0.01)
 
 
+class TestGroupSampledNetwork:
+    """The library's network: on ``D4``, then on a subgroup of half the size, on grids of 9, 5 and 5 pixels."""
+
+    def measured(self, folder, **settings):
+        torch.manual_seed(6)
+        defaults = {"kernel_sizes": [3] * 3, "subgroups": [None] * 3, "spatial_rates": [2, 1, 1]}
+        network = GroupSampledNetwork("D4", 2, 2, [2] * 3, group_rates=[1, 2, 1], **defaults, **settings)
+        layers = [f"network.{name}" for name in network.measured_layers()]
+        loader = batches([4], [9])
+        return measure(
+            Classifier(network), folder, loader, layers=layers, transformations=[GroupAction("D4")]
+        )
+
+    def test_is_exact_where_canonicalised(self, tmp_path):
+        monitor = self.measured(tmp_path, canonicalize=True)
+        assert not monitor.unmeasured
+        assert len({row.layer for row in monitor.results}) == 5
+        assert max(row.max for row in monitor.results) < 100 * ROUNDING
+
+    @pytest.mark.parametrize(("anti_aliasing", "exact"), [("closed_form", 3), ("none", 2)])
+    def test_without_is_exact_up_to_the_subsampling(self, tmp_path, anti_aliasing, exact):
+        monitor = self.measured(tmp_path, anti_aliasing=anti_aliasing)
+        layers = list(dict.fromkeys(row.layer for row in monitor.results))
+        worst = [max(row.max for row in monitor.results if row.layer == layer) for layer in layers]
+        assert [error < 100 * ROUNDING for error in worst] == [True] * exact + [False] * (5 - exact)
+
+
 class TestWhatCannotBeMeasured:
     def test_elements_outside_of_the_group(self, tmp_path):
-        with pytest.warns(UserWarning, match="regular field of C4, which has no such element"):
+        with pytest.warns(UserWarning, match="regular field of C4, which has no element for 45"):
             monitor = measure(
                 regular_network("C4"), tmp_path, squares(), transformations=[Rotation([45, 90]), Flip()]
             )
