@@ -155,10 +155,11 @@ class FiniteGroup:
         reached = np.zeros(len(self), dtype=bool)
         reached[self.identity] = True
         frontier = np.array([self.identity])
-        steps = np.unique(np.asarray(elements, dtype=np.int64))
-        while len(frontier) and len(steps):
-            following = np.unique(self.table[frontier[:, None], steps])
-            frontier = following[~reached[following]]
+        steps = np.asarray(elements, dtype=np.int64)
+        while len(frontier):
+            following = np.zeros(len(self), dtype=bool)
+            following[self.table[frontier[:, None], steps]] = True
+            frontier = np.flatnonzero(following & ~reached)
             reached[frontier] = True
         return np.flatnonzero(reached)
 

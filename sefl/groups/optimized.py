@@ -69,10 +69,10 @@ def optimized_basis(
     Anti-aliasing" (ICLR 2025) this designs the anti-aliasing operator of the subgroup sampling theorem.
     """
     group = subgroup.parent
-    # Tensors that can be differentiated, on the CPU, whatever mode or default device the caller is in.
-    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+    # Gradients and the CPU, whatever mode or default device the caller is in.
+    with torch.inference_mode(False), torch.enable_grad():
         fourier = _fourier_basis(group)
-        sampled = fourier[torch.as_tensor(subgroup.elements)]
+        sampled = fourier[torch.from_numpy(subgroup.elements)]
         target = _fourier_basis(subgroup.group) / subgroup.rate**0.5  # a unit function restricts to this norm
         roughness = fourier.T @ _roughness(group, design.operator) @ fourier
         elements = np.arange(len(group)) if equivariance == "group" else subgroup.elements
@@ -81,8 +81,8 @@ def optimized_basis(
         # The minimum without the penalty is a linear system's; noise, as there the penalty's gradient may vanish.
         normal = subgroup.rate * sampled.T @ sampled + design.smoothness_weight * roughness
         mapping = torch.linalg.pinv(normal, hermitian=True) @ (subgroup.rate * sampled.T @ target)
-        random = torch.Generator().manual_seed(design.seed)
-        noise = torch.randn(mapping.shape, generator=random, dtype=torch.float64)
+        random = torch.Generator("cpu").manual_seed(design.seed)
+        noise = torch.randn(mapping.shape, generator=random, dtype=torch.float64, device="cpu")
         mapping = (mapping + _NOISE / len(group) ** 0.5 * noise).requires_grad_()
 
         def objective() -> Tensor:
@@ -133,7 +133,7 @@ def _roughness(group: FiniteGroup, operator: Operator) -> Tensor:
 
 def _reynolds_operator(group: FiniteGroup, elements: IntArray) -> Callable[[Tensor], Tensor]:
     """The mean of ``L_g P L_g^-1`` over the ``elements`` of a subgroup, as a function of ``P``."""
-    moved = torch.as_tensor(group.table[elements])  # row g: x -> g x
+    moved = torch.from_numpy(group.table[elements])  # row g: x -> g x
 
     def mean(matrix: Tensor) -> Tensor:
         return matrix[moved[:, :, None], moved[:, None, :]].mean(dim=0)

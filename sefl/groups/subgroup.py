@@ -209,16 +209,22 @@ def automatic_subgroup(group: FiniteGroup, rate: int) -> Subgroup:
 @lru_cache(maxsize=64)
 def _all_subgroups(group: FiniteGroup) -> tuple[tuple[int, ...], ...]:
     """The members of every subgroup: closed under joining one more cyclic subgroup."""
-    cyclic = {tuple(group.generated_by([element]).tolist()) for element in range(len(group))}
-    found: set[tuple[int, ...]] = {(group.identity,)}
+    cyclic: dict[tuple[int, ...], int] = {}
+    for element in range(len(group)):
+        cyclic.setdefault(tuple(group.generated_by([element]).tolist()), element)
+    found: dict[tuple[int, ...], tuple[int, ...]] = {
+        (group.identity,): ()
+    }  # members: elements that generate them
     frontier = list(found)
     while frontier:
         members = frontier.pop()
-        for more in cyclic:
-            if not set(more) <= set(members):
-                joined = tuple(group.generated_by([*members, *more]).tolist())
+        inside = set(members)
+        for element in cyclic.values():
+            if element not in inside:
+                generating = (*found[members], element)
+                joined = tuple(group.generated_by(generating).tolist())
                 if joined not in found:
-                    found.add(joined)
+                    found[joined] = generating
                     frontier.append(joined)
     return tuple(sorted(found, key=lambda members: (-len(members), members)))
 

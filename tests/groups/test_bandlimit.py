@@ -408,8 +408,8 @@ def test_the_optimised_design_is_seeded() -> None:
     design = OptimizedDesign(iterations=3)
     first = bandlimit(group, "D2", design="optimized", optimized=design)
     torch.manual_seed(1)
-    # Another group object, so that nothing is remembered; without gradients, as in a module built for inference.
-    with torch.inference_mode():
+    # Another group object, so that nothing is remembered; without gradients or storage, as where a module is built.
+    with torch.inference_mode(), torch.device("meta"):
         copy = FiniteGroup.from_table(group.table, "D4", group.labels, group.generators)
         again = bandlimit(copy, "D2", design="optimized", optimized=design)
     np.testing.assert_allclose(again.projector, first.projector, atol=EXACT)
