@@ -1,9 +1,24 @@
 """Lightning datamodules: images that each have one of several resolutions, or one orientation."""
 
 from datamodules.augmentation import CircularShift, RandomAffine
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.glyphs import Glyphs
+from datamodules.image_folder_scale import ImageFolderScale
 from datamodules.mnist_scale import MNISTScale
 from datamodules.rotated_mnist import RotatedMNIST
 from datamodules.scale import ScaleDataModule
+from datamodules.stl10_scale import STL10Scale
 
-__all__ = ["CircularShift", "Glyphs", "MNISTScale", "RandomAffine", "RotatedMNIST", "ScaleDataModule"]
+__all__ = [
+    "CircularShift",
+    "Cutout",
+    "Glyphs",
+    "ImageFolderScale",
+    "MNISTScale",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomFlip",
+    "RotatedMNIST",
+    "STL10Scale",
+    "ScaleDataModule",
+]

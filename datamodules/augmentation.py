@@ -7,10 +7,30 @@ the generator that is passed in: one row of random numbers per image, for the wh
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """What moves or changes each image of a batch at random."""
+
+    def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
+        """Transform one process' images of a batch.
+
+        Everything is drawn for the whole batch, so that a sample fares the same however many processes share it.
+
+        Args:
+            images: ``(samples, channels, height, width)``, uint8 or float32.
+            batch: how many images the whole batch has.
+            share: where ``images`` stand in it.
+            generator: the source of everything random.
+
+        Returns:
+            Images of the same shape, uint8 or float32.
+        """
 
 
 def circular_shift(images: Tensor, offsets: Tensor) -> Tensor:
@@ -132,6 +152,11 @@ class CircularShift:
             dim=1,
         )
 
+    def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
+        """See :class:`Augmentation`."""
+        height, width = images.shape[-2:]
+        return circular_shift(images, self.draw(batch, height, width, generator)[share])
+
 
 @dataclass(frozen=True)
 class RandomAffine:
@@ -182,6 +207,11 @@ class RandomAffine:
         points = self.elastic_points
         normal = torch.randn(batch, 2, points, points, generator=generator)
         return matrices, 2 * self.elastic * normal
+
+    def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
+        """See :class:`Augmentation`; the result is float32."""
+        matrices, displacement = self.draw(batch, generator)
+        return warp(images.float(), matrices[share], None if displacement is None else displacement[share])
 
 
 @lru_cache(maxsize=16)

@@ -8,22 +8,20 @@ its share.
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from datamodules.augmentation import CircularShift, RandomAffine, circular_shift, warp
-from sefl.fourier import downsample
+from datamodules.augmentation import Augmentation
+from datamodules.resampling import Downsampling, Padding, pad, resample
 
-Downsampling = Literal["ideal", "bicubic"]
 Batch = tuple[Tensor, Tensor]
 
 # Batch boundaries fall on multiples of this where they can, so that 1, 2, 4 or 8 processes with the same
@@ -198,10 +196,19 @@ class EvaluationBatches(BatchSampler):
             )
 
 
+class Images(Protocol):
+    """Images that a batch can be taken of: a tensor, or files that are read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, samples: Tensor, /) -> Tensor:
+        """The images of the given indices, ``(batch,)`` int64: ``(batch, channels, height, width)``."""
+
+
 class ResolutionImages(Dataset[Batch]):
     """Images at full resolution that answer a :class:`BatchRequest` with a batch at the resolution asked for.
 
-    A batch is augmented at full resolution, downsampled and normalised, all at once: ``(images, labels)`` with
+    A batch is augmented at full resolution, resampled, padded and normalised, all at once: ``(images, labels)`` with
     float32 images ``(batch, channels, resolution, resolution)`` and int64 labels ``(batch,)``.
 
     Args:
@@ -209,55 +216,48 @@ class ResolutionImages(Dataset[Batch]):
         labels: ``(samples,)``, int64.
         downsampling: ``ideal``, or ``bicubic`` with antialiasing.
         mean, std: normalisation of each channel.
-        shift, affine: augmentations, if any; the affine map comes first.
+        augmentations: what is done to the images at full resolution, in this order.
+        pad_to: bring every image to this size after all, if any.
+        padding: how; ``resize`` resamples as ``downsampling`` does, the others are those of
+            :func:`datamodules.resampling.pad`.
     """
 
     def __init__(
         self,
-        images: Tensor,
+        images: Images,
         labels: Tensor,
         downsampling: Downsampling,
         mean: list[float],
         std: list[float],
-        shift: CircularShift | None = None,
-        affine: RandomAffine | None = None,
+        augmentations: Sequence[Augmentation] = (),
+        pad_to: int | None = None,
+        padding: Padding = "zero",
     ) -> None:
         self.images = images
         self.labels = labels
         self.downsampling = downsampling
-        self.shift = shift
-        self.affine = affine
-        unit = 255.0 if images.dtype == torch.uint8 else 1.0
-        self.mean = unit * torch.tensor(mean).view(-1, 1, 1)
-        self.std = unit * torch.tensor(std).view(-1, 1, 1)
+        self.augmentations = augmentations
+        self.pad_to = pad_to
+        self.padding = padding
+        self.mean = torch.tensor(mean).view(-1, 1, 1)
+        self.std = torch.tensor(std).view(-1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, request: BatchRequest) -> Batch:
-        images = self._augmented(self.images[request.samples].float(), request)
-        if self.downsampling == "ideal":
-            images = downsample(images, request.resolution)
-        else:
-            size = (request.resolution, request.resolution)
-            images = F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False)
-        return (images - self.mean) / self.std, self.labels[request.samples]
-
-    def _augmented(self, images: Tensor, request: BatchRequest) -> Tensor:
-        if self.shift is None and self.affine is None:
-            return images
-        generator = seeded_generator(*request.entropy)
-        # Drawn for the global batch, so that a sample fares the same however many processes share the batch.
-        if self.affine is not None:
-            matrices, displacement = self.affine.draw(request.global_size, generator)
-            if displacement is not None:
-                displacement = displacement[request.share]
-            images = warp(images, matrices[request.share], displacement)
-        if self.shift is not None:
-            height, width = images.shape[-2:]
-            offsets = self.shift.draw(request.global_size, height, width, generator)
-            images = circular_shift(images, offsets[request.share])
-        return images
+        images = self.images[request.samples]
+        unit = 255.0 if images.dtype == torch.uint8 else 1.0
+        if self.augmentations:
+            generator = seeded_generator(*request.entropy)
+            for augmentation in self.augmentations:
+                images = augmentation.augment(images, request.global_size, request.share, generator)
+        images = resample(images.float(), request.resolution, self.downsampling)
+        if self.pad_to is not None and self.padding == "resize":
+            images = resample(images, self.pad_to, self.downsampling)
+        elif self.pad_to is not None:
+            images = pad(images, self.pad_to, self.padding)
+        return (images - unit * self.mean) / (unit * self.std), self.labels[request.samples]
 
 
 class BatchLoader(DataLoader[Batch]):

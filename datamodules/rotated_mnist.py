@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules import mnist
-from datamodules.augmentation import CircularShift, RandomAffine
+from datamodules.augmentation import Augmentation, RandomAffine
 from datamodules.batches import BatchLoader, ResolutionImages
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
 from datamodules.split import Split
@@ -224,13 +224,12 @@ class RotatedMNIST(ScaleDataModule):
         mirrored = (generator.random(len(labels)) < 0.5) & self.reflections
         return RotatedSplit(**vars(split), angles=angles, mirrored=mirrored)
 
-    def _prepared_images(
-        self, shift: CircularShift | None = None, affine: RandomAffine | None = None
-    ) -> ResolutionImages:
-        prepared = super()._prepared_images(shift, affine)
+    def _prepared_images(self, augmentations: tuple[Augmentation, ...] = ()) -> ResolutionImages:
+        prepared = super()._prepared_images(augmentations)
         split = self.split
         if isinstance(split, RotatedSplit):
             if self._turned is None:
+                assert isinstance(prepared.images, Tensor)
                 used = np.concatenate([split.train[: self.train_size], split.val, split.test])
                 self._turned = prepared.images.clone()
                 self._turned[used] = turn(prepared.images[used], split.angles[used], split.mirrored[used])

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.augmentation import CircularShift, RandomAffine
+from datamodules.augmentation import Augmentation, CircularShift, RandomAffine
 from datamodules.batches import (
     BatchLoader,
-    Downsampling,
     EvaluationBatches,
+    Images,
     ResolutionImages,
     TrainingBatches,
     make_loader,
 )
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
+from datamodules.resampling import PADDINGS, Downsampling, Padding
 from datamodules.split import PARTS, Part, Split, deal_resolutions, fingerprint, stratified_order
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
@@ -32,7 +34,8 @@ class ScaleDataModule(LightningDataModule):
 
     A batch is ``(images, labels)``: float32 ``(batch, channels, r, r)``, with ``r`` the resolution of the
     batch, and int64 ``(batch,)``. A sample keeps its resolution throughout the run; resolutions are dealt
-    evenly over classes.
+    evenly over classes. Training images are cropped, flipped, deformed, shifted and cut out of, in this order and
+    each if asked for, at full resolution; validation and test images never.
 
     Split, resolutions, order and augmentation follow from ``seed`` alone, whatever the number of processes
     and of workers. In training all processes get the same number of batches, at each step of the same
@@ -42,7 +45,7 @@ class ScaleDataModule(LightningDataModule):
     A subclass gives the images (:meth:`load_images`) and the parts (:meth:`draw_parts`).
 
     Args:
-        image_size: pixels per side of the images at full resolution.
+        image_size: the finest resolution that there may be: pixels per side of the images at full resolution.
         channels: channels of the images.
         num_classes: classes of the labels.
         dataset: the name of the data set and protocol, checked when a stored split is loaded.
@@ -58,6 +61,13 @@ class ScaleDataModule(LightningDataModule):
             training set is part of every larger one. By default all.
         shift_augmentation: random circular shifts of training images at full resolution.
         affine_augmentation: random affine and elastic deformation of training images at full resolution.
+        crop_augmentation: random crops of training images, padded with black, at full resolution.
+        flip_augmentation: mirror images of training images.
+        cutout_augmentation: black squares in training images at full resolution.
+        pad_to: for networks that need one size: bring the images of every resolution to this one. ``r`` above is then
+            ``pad_to`` for all, and a batch does not tell its resolution.
+        padding: how, after downsampling: with black (``zero``), by ``reflect``, ``replicate`` or ``circular``
+            continuation on all sides, or with ``resize``, by upsampling of the kind of ``downsampling``.
         split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
         seed: the source of everything random.
         num_workers: loader processes; batches are vectorised, so that 0 is usually best.
@@ -82,6 +92,11 @@ class ScaleDataModule(LightningDataModule):
         train_size: int | None = None,
         shift_augmentation: CircularShift | None = None,
         affine_augmentation: RandomAffine | None = None,
+        crop_augmentation: RandomCrop | None = None,
+        flip_augmentation: RandomFlip | None = None,
+        cutout_augmentation: Cutout | None = None,
+        pad_to: int | None = None,
+        padding: Padding = "zero",
         split_file: str | None = None,
         seed: int = 0,
         num_workers: int = 0,
@@ -99,6 +114,10 @@ class ScaleDataModule(LightningDataModule):
         _require_at_least("num_workers", num_workers, 0)
         if downsampling not in ("ideal", "bicubic"):
             raise ValueError(f"downsampling must be 'ideal' or 'bicubic', got {downsampling!r}")
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
+        if pad_to is not None:
+            _require_at_least("pad_to", pad_to, max(resolutions))
         for name, values in [("mean", mean), ("std", std)]:
             if len(values) != channels:
                 raise ValueError(f"{name} must have one number for each of {channels} channels, got {values}")
@@ -119,16 +138,21 @@ class ScaleDataModule(LightningDataModule):
         self.train_size = train_size
         self.shift_augmentation = shift_augmentation
         self.affine_augmentation = affine_augmentation
+        self.crop_augmentation = crop_augmentation
+        self.flip_augmentation = flip_augmentation
+        self.cutout_augmentation = cutout_augmentation
+        self.pad_to = pad_to
+        self.padding: Padding = padding
         self.split_file = split_file
         self.seed = seed
         self.num_workers = num_workers
         self._split: Split | None = None
-        self._images: Tensor | None = None
+        self._images: Images | None = None
         self._labels: Tensor | None = None
 
     @abstractmethod
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """Images, ``(samples, channels, image_size, image_size)`` uint8, and labels, ``(samples,)`` int64."""
+    def load_images(self) -> tuple[Images, Tensor]:
+        """Images, ``(samples, channels, height, width)`` uint8, and labels, ``(samples,)`` int64."""
 
     @abstractmethod
     def draw_parts(
@@ -152,14 +176,14 @@ class ScaleDataModule(LightningDataModule):
 
         Raises:
             FileNotFoundError: if the data or ``split_file`` is missing.
-            ValueError: if ``split_file`` is damaged or of another data set or other resolutions, or if there
-                are fewer training samples than ``train_size``.
+            ValueError: if the data is damaged or lacks a class, if ``split_file`` is damaged or of another data set
+                or other resolutions, or if there are fewer training samples than ``train_size``.
         """
         if self._split is not None:
             return
-        self._images, self._labels = self.load_images()
+        labels = self._read_labels()
         if self.split_file is None:
-            self._split = self._draw_split(self._labels.numpy())
+            self._split = self._draw_split(labels)
         else:
             self.load_split(self.split_file)
         available = len(self.split.train)
@@ -179,13 +203,12 @@ class ScaleDataModule(LightningDataModule):
             FileNotFoundError: if there is no such file.
             ValueError: if it is damaged or of another data set or other resolutions.
         """
-        if self._labels is None:
-            self._images, self._labels = self.load_images()
+        labels = self._read_labels()
         split = Split.load(Path(path))
         mismatch = f"split_file {path} does not fit: "
         if split.dataset != self.dataset:
             raise ValueError(f"{mismatch}it splits {split.dataset!r}, the data set is {self.dataset!r}")
-        expected = fingerprint(self._labels.numpy())
+        expected = fingerprint(labels)
         if split.fingerprint != expected:
             raise ValueError(
                 f"{mismatch}it splits {split.fingerprint[0]} samples with label checksum "
@@ -222,8 +245,7 @@ class ScaleDataModule(LightningDataModule):
             self.seed,
             *self._process(),
         )
-        images = self._prepared_images(self.shift_augmentation, self.affine_augmentation)
-        return make_loader(images, sampler, self.num_workers)
+        return make_loader(self._prepared_images(self.augmentations), sampler, self.num_workers)
 
     def val_dataloader(self) -> BatchLoader:
         """The validation samples, each at its own resolution."""
@@ -246,13 +268,30 @@ class ScaleDataModule(LightningDataModule):
         )
         return make_loader(self._prepared_images(), sampler, self.num_workers)
 
-    def _prepared_images(
-        self, shift: CircularShift | None = None, affine: RandomAffine | None = None
-    ) -> ResolutionImages:
+    @property
+    def augmentations(self) -> tuple[Augmentation, ...]:
+        """What is done to training images, in this order."""
+        possible: tuple[Augmentation | None, ...] = (
+            self.crop_augmentation,
+            self.flip_augmentation,
+            self.affine_augmentation,
+            self.shift_augmentation,
+            self.cutout_augmentation,
+        )
+        return tuple(augmentation for augmentation in possible if augmentation is not None)
+
+    def _prepared_images(self, augmentations: tuple[Augmentation, ...] = ()) -> ResolutionImages:
         assert self._images is not None
         assert self._labels is not None
         return ResolutionImages(
-            self._images, self._labels, self.downsampling, self.mean, self.std, shift, affine
+            self._images,
+            self._labels,
+            self.downsampling,
+            self.mean,
+            self.std,
+            augmentations,
+            self.pad_to,
+            self.padding,
         )
 
     def _process(self) -> tuple[int, int]:
@@ -260,6 +299,19 @@ class ScaleDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
+
+    def _read_labels(self) -> NDArray[np.int64]:
+        """The labels, ``(samples,)``; reads them, and the images, if that was not done before."""
+        if self._labels is None:
+            images, read = self.load_images()
+            found, classes = np.unique(read.numpy()).tolist(), list(range(self.num_classes))
+            if len(images) != len(read) or found != classes:
+                raise ValueError(
+                    f"{self.dataset} must have one label for each image and every label from 0 to "
+                    f"{self.num_classes - 1}, got {len(images)} images and {len(read)} labels: {found}"
+                )
+            self._images, self._labels = images, read
+        return self._labels.numpy()
 
     def _draw_split(self, labels: NDArray[np.int64]) -> Split:
         train, val, test = self.draw_parts(labels, np.random.default_rng([self.seed, _PARTS_STREAM]))

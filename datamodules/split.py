@@ -161,6 +161,8 @@ class Split:
             samples, resolutions = self.samples(part), self.resolutions(part)
             if samples.ndim != 1 or samples.shape != resolutions.shape:
                 raise ValueError(f"{part} has {samples.shape} samples but {resolutions.shape} resolutions")
+            if len(samples) == 0:
+                raise ValueError(f"{part} has no samples")
         everything = np.concatenate([self.samples(part) for part in PARTS])
         if len(np.unique(everything)) != len(everything):
             raise ValueError("a sample occurs twice")

@@ -15,6 +15,7 @@ from datamodules.batches import (
     TrainingBatches,
     make_loader,
 )
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from sefl.fourier import downsample
 
 SAMPLES = np.arange(500, 1_200)
@@ -172,7 +173,15 @@ def test_ideal_downsampling_at_full_resolution_removes_the_nyquist_term() -> Non
     torch.testing.assert_close(images[request][0], torch.full((1, 1, 28, 28), 0.5))
 
 
-AUGMENTED = {"shift": CircularShift(), "affine": RandomAffine(20, 1.2, 10, 0.1, 0.05)}
+AUGMENTED = {
+    "augmentations": (
+        RandomCrop(4),
+        RandomFlip(),
+        RandomAffine(20, 1.2, 10, 0.1, 0.05),
+        CircularShift(),
+        Cutout(8),
+    )
+}
 
 
 def test_augmentation_does_not_depend_on_the_number_of_processes() -> None:
@@ -189,7 +198,7 @@ def test_augmentation_does_not_depend_on_the_number_of_processes() -> None:
 
 
 def test_augmentation_differs_between_batches_and_epochs_and_repeats_itself() -> None:
-    images = dataset(shift=CircularShift(probability=1))
+    images = dataset(augmentations=[CircularShift(probability=1)])
     first, again, later = training(epoch=0)[0], training(epoch=0)[0], training(epoch=1)[0]
     assert torch.equal(images[first][0], images[again][0])
     same_samples = [
@@ -202,7 +211,7 @@ def test_augmentation_differs_between_batches_and_epochs_and_repeats_itself() ->
 
 
 def test_a_shift_is_a_shift_of_the_full_image_before_downsampling() -> None:
-    images = dataset(shift=CircularShift(probability=1), mean=[0.0, 0.0], std=[1.0, 1.0])
+    images = dataset(augmentations=[CircularShift(probability=1)], mean=[0.0, 0.0], std=[1.0, 1.0])
     request = BatchRequest(13, torch.tensor([5]), (0, 2, 0, 0), 1, slice(None))
     whole = IMAGES[5].float() / 255
     candidates = [

@@ -8,7 +8,7 @@ import torch
 from numbered_images import IMAGE_SIZE, NumberedImages, Witness, numbers, trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from datamodules import CircularShift, RandomAffine
+from datamodules import CircularShift, Cutout, RandomAffine, RandomCrop, RandomFlip
 
 # 26 training samples at each of five resolutions, in batches of at most 8.
 EPOCH_STEPS = 20
@@ -97,12 +97,30 @@ def test_the_seed_decides_the_split() -> None:
 
 
 def test_augmentation_is_for_training_alone() -> None:
-    data = ready(shift_augmentation=CircularShift(), affine_augmentation=RandomAffine(rotation=10))
-    assert data.train_dataloader().dataset.shift is not None
-    assert data.train_dataloader().dataset.affine is not None
+    every = {
+        "crop_augmentation": RandomCrop(2),
+        "flip_augmentation": RandomFlip(),
+        "affine_augmentation": RandomAffine(rotation=10),
+        "shift_augmentation": CircularShift(),
+        "cutout_augmentation": Cutout(4),
+    }
+    data = ready(**every)
+    assert data.train_dataloader().dataset.augmentations == tuple(every.values())
     for loader in [data.val_dataloader(), *data.test_dataloader(), data.finest_dataloader("val")]:
-        assert loader.dataset.shift is None
-        assert loader.dataset.affine is None
+        assert loader.dataset.augmentations == ()
+
+
+def test_images_of_every_resolution_are_brought_to_one_size() -> None:
+    for padding in ("zero", "reflect", "replicate", "circular", "resize"):
+        data = ready(pad_to=11, padding=padding)
+        for loader in [data.train_dataloader(), data.val_dataloader(), *data.test_dataloader()]:
+            for images, labels in loader:
+                assert images.shape == (len(labels), 1, 11, 11)
+                # Constant images stay constant, but for a rim of zeros; their sum still tells their number.
+                assert (images.amax(dim=(1, 2, 3)).round().long() % 7).clamp(
+                    max=3
+                ).tolist() == labels.tolist()
+                assert (images[:, 0, 0, 0] < 0.5).all() if padding == "zero" else images.amin() >= -0.001
 
 
 def test_a_stored_split_replaces_the_drawn_one(tmp_path: Path) -> None:
@@ -148,6 +166,11 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"num_workers": -1}, "num_workers must be an integer of at least 0, got -1"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"downsampling": "naive"}, "downsampling must be 'ideal' or 'bicubic', got 'naive'"),
+        ({"pad_to": 8}, "pad_to must be an integer of at least 9, got 8"),
+        (
+            {"padding": "mirror"},
+            "padding must be one of zero, reflect, replicate, circular, resize, got 'mirror'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(settings, message: str) -> None:
@@ -160,6 +183,19 @@ def test_what_only_the_data_can_tell_is_refused_at_setup() -> None:
         ready(train_size=131)
     with pytest.raises(ValueError, match="val_size must leave at least one sample"):
         ready(sizes=(130, 0, 47))
+
+
+def test_labels_that_do_not_fit_the_images_or_the_classes_are_refused() -> None:
+    images, labels = NumberedImages().load_images()
+    for wrong, found in [
+        (labels[:-1], "229 labels"),
+        (labels + 1, r"\[1, 2, 3, 4\]"),
+        (labels * 0, r"\[0\]"),
+    ]:
+        data = NumberedImages()
+        data.load_images = lambda wrong=wrong: (images, wrong)
+        with pytest.raises(ValueError, match=rf"every label from 0 to 3, got 230 images and .*{found}"):
+            data.setup()
 
 
 def test_a_split_asked_for_before_setup_is_refused() -> None:

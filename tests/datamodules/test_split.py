@@ -117,6 +117,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path) -> None:
         ({"val": np.arange(10)}, "a sample occurs twice"),
         ({"val": np.arange(100, 110)}, "outside the 30 of the data set"),
         ({"val": np.arange(10, 15)}, "resolutions"),
+        ({"val": np.arange(0), "val_resolutions": np.arange(0)}, "val has no samples"),
     ],
 )
 def test_a_contradictory_split_is_refused(split: Split, tmp_path, changed, message) -> None:

@@ -1,0 +1,158 @@
+"""Any images in folders, each at one of several resolutions."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.batches import Images
+from datamodules.image_files import ImageFiles, class_names, find_images
+from datamodules.scale import ScaleDataModule, draw_stratified_parts
+from datamodules.split import PARTS
+
+# Of ImageNet's training images; the published ones of torchvision's models.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_GREY, STD_GREY = (0.458,), (0.225,)
+
+_DECODING_BATCH = 256
+_GIB = 2**30
+
+
+class ImageFolderScale(ScaleDataModule):
+    """Your own images, each at one resolution; see :class:`ScaleDataModule` for what a batch is.
+
+    Images are found as torchvision's ``ImageFolder`` finds them, in ``root/CLASS/``, or, where ``root`` has a folder
+    ``train``, in ``root/train/CLASS/``, ``root/val/CLASS/`` and ``root/test/CLASS/``. Validation or test images that
+    have no folder are held out of the training images, stratified and drawn from ``seed``. The protocol ``pool`` puts
+    the images of all folders together first.
+
+    Each image is resized and cropped to a square. If all of them fit into ``memory_limit`` they are decoded once, by
+    :meth:`setup`; otherwise each time that they are asked for, by ``num_workers`` processes.
+
+    Args:
+        root: the folder of the images.
+        image_size: pixels per side at full resolution.
+        channels: 3 for colours or 1 for grey; whatever the files have is converted.
+        protocol: ``standard`` (the parts that the folders make) or ``pool`` (all images, split anew).
+        val_fraction: the fraction of the images to hold out for validation, where there is no folder of them.
+        test_fraction: the fraction of the images to hold out for test, where there is no folder of them.
+        resolutions: the resolutions, each at most ``image_size``; by default every one from half of it on.
+        memory_limit: keep the decoded images in memory if they take at most so many GiB, on each process of a run;
+            0 decodes them each time.
+        mean: what is taken from each channel, on a scale from 0 to 1; by default that of ImageNet.
+        std: what each channel is divided by.
+        **common: the other arguments of :class:`ScaleDataModule`.
+
+    Raises:
+        FileNotFoundError: if ``root`` has no class folders, or a folder ``val`` or ``test`` but none called ``train``.
+        ValueError: if an argument is outside its range or contradicts another.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int = 224,
+        channels: Literal[1, 3] = 3,
+        protocol: Literal["standard", "pool"] = "standard",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        resolutions: list[int] | None = None,
+        memory_limit: float = 2.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        **common: Any,
+    ) -> None:
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {channels!r}")
+        if protocol not in ("standard", "pool"):
+            raise ValueError(f"protocol must be 'standard' or 'pool', got {protocol!r}")
+        for name, value in [("val_fraction", val_fraction), ("test_fraction", test_fraction)]:
+            if not 0 < value < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+        if val_fraction + test_fraction >= 1:
+            raise ValueError(
+                "val_fraction and test_fraction must leave something to train on, "
+                f"got {val_fraction} and {test_fraction}"
+            )
+        if memory_limit < 0:
+            raise ValueError(f"memory_limit must be at least 0 GiB, got {memory_limit}")
+        self.root = Path(root).absolute()
+        self.folders = {part: self.root / part for part in PARTS if (self.root / part).is_dir()}
+        if self.folders and "train" not in self.folders:
+            raise FileNotFoundError(
+                f"root {root!r} has the folder {', '.join(self.folders)} but no folder train"
+            )
+        self.folders = self.folders or {"train": self.root}
+        self.classes = class_names(self.folders["train"])
+        if resolutions is None:
+            resolutions = list(range(max(image_size // 2, 1), image_size + 1))
+        grey = channels == 1
+        super().__init__(
+            image_size=image_size,
+            channels=channels,
+            num_classes=len(self.classes),
+            dataset=f"ImageFolderScale/{protocol}",
+            mean=list(mean or (MEAN_GREY if grey else MEAN)),
+            std=list(std or (STD_GREY if grey else STD)),
+            resolutions=resolutions,
+            **common,
+        )
+        self.protocol = protocol
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.memory_limit = memory_limit
+        self._sizes: dict[str, int] = {}
+
+    def load_images(self) -> tuple[Images, Tensor]:
+        """The images of all folders, training images first, and their labels.
+
+        Raises:
+            FileNotFoundError: if a class has no image in a folder.
+            ValueError: if a file is no image, or folders differ in classes.
+        """
+        files: list[Path] = []
+        labels: list[int] = []
+        for part, folder in self.folders.items():
+            of_part, labels_of_part = find_images(folder, self.classes)
+            self._sizes[part] = len(of_part)
+            files += of_part
+            labels += labels_of_part
+        # A stored split holds indices into the sorted files: it fits those of the same names only.
+        names = "\n".join(file.relative_to(self.root).as_posix() for file in files)
+        self.dataset = f"ImageFolderScale/{self.protocol}/{zlib.crc32(names.encode(errors='replace')):08x}"
+        images = ImageFiles(files, self.channels, self.image_size)
+        size = len(files) * self.channels * self.image_size**2
+        if size > self.memory_limit * _GIB:
+            return images, torch.tensor(labels)
+        decoded = torch.empty(len(files), self.channels, self.image_size, self.image_size, dtype=torch.uint8)
+        for batch in torch.arange(len(files)).split(_DECODING_BATCH):
+            decoded[batch] = images[batch]
+        return decoded, torch.tensor(labels)
+
+    def draw_parts(
+        self, labels: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
+        fixed: dict[str, NDArray[np.int64]] = {}
+        drawn_from = len(labels)
+        if self.protocol == "standard":
+            ends = np.cumsum(list(self._sizes.values()))
+            for (part, size), end in zip(self._sizes.items(), ends, strict=True):
+                fixed[part] = np.arange(end - size, end)
+            drawn_from = len(fixed.pop("train"))
+        fractions = {"val": self.val_fraction, "test": self.test_fraction}
+        sizes = [0 if part in fixed else round(share * drawn_from) for part, share in fractions.items()]
+        for (part, fraction), size in zip(fractions.items(), sizes, strict=True):
+            if part not in fixed and size == 0:
+                raise ValueError(
+                    f"{part}_fraction must leave at least one of {drawn_from} images to the {part} part, got {fraction}"
+                )
+        train, val, test = draw_stratified_parts(
+            labels[:drawn_from], [drawn_from - sum(sizes), *sizes], generator
+        )
+        return train, fixed.get("val", val), fixed.get("test", test)
