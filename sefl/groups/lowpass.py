@@ -190,7 +190,13 @@ def _combine(pool: list[Block], line: FloatArray) -> Block:
 
 def _complement(pool: list[Block], line: FloatArray) -> list[Block]:
     """The blocks that ``line`` leaves of ``pool``, from smooth to rough."""
-    others = np.linalg.svd(line[None])[2][1:]
+    # A reflection, and a fixed choice among equals: rounding, in which machines differ, must not turn the lines.
+    axis = np.eye(len(line))[0]
+    normal = line + (axis if line[0] >= 0 else -axis)
+    others = (np.eye(len(line)) - 2 * np.outer(normal, normal) / (normal @ normal))[1:]
     smoothness = np.array([block.smoothness for block in pool])
-    _, turn = np.linalg.eigh((others * smoothness) @ others.T)
-    return [_combine(pool, other) for other in turn.T @ others]
+    _, turn = np.linalg.eigh(np.round((others * smoothness) @ others.T, _DIGITS))
+    lines = turn.T @ others
+    leading = np.argmax(np.abs(np.round(lines, _DIGITS)), axis=1)
+    lines *= np.sign(lines[np.arange(len(lines)), leading])[:, None]
+    return [_combine(pool, other) for other in lines]

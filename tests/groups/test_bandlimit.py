@@ -121,7 +121,7 @@ def test_every_bandlimit_of_a_cyclic_group(order: int) -> None:
         assert_all_choices_are_bandlimits(inside)
 
 
-@pytest.mark.parametrize("order", range(1, 31))
+@pytest.mark.parametrize("order", [*range(1, 17), 18, 20, 24, 30])
 def test_every_bandlimit_of_a_dihedral_group(order: int) -> None:
     for inside in one_per_class(dihedral(order)):
         assert_all_choices_are_bandlimits(inside)
@@ -248,7 +248,7 @@ def test_every_subgroup_reaches_the_bound_not_one_per_class_alone(name: str) -> 
         assert bandlimit(inside.parent, inside, fill="maximal").dimension == dimension_bound(inside)
 
 
-@pytest.mark.parametrize("order", range(1, 31))
+@pytest.mark.parametrize("order", [*range(1, 17), 20, 24])
 def test_where_an_invariant_space_cannot_have_as_many_dimensions_as_there_are_samples(order: int) -> None:
     for name in ("C", "D"):
         for inside in one_per_class(finite_group(f"{name}{order}")):
