@@ -20,6 +20,7 @@ from callbacks.layer_outputs import (
     select_layers,
     undisturbed,
 )
+from callbacks.orthogonal_actions import GroupAction
 from callbacks.transformations import (
     IdealDownsampling,
     NotMeasurable,
@@ -68,7 +69,8 @@ class EquivarianceMonitor(pl.Callback):
     Args:
         layers: module names as in ``named_modules()``, or :mod:`fnmatch` patterns of them. By default those that the
             model's ``measured_layers()`` lists, or its top-level blocks if it has no such method.
-        transformations: by default ideal downsampling to every resolution from the model's ``base_resolution``.
+        transformations: by default all elements of the model's group, if it declares one as ``symmetry_group``, such as
+            ``"D4"``; else ideal downsampling to every resolution from its ``base_resolution``.
         samples_per_step: at most how many images of each batch are measured.
         every_n_steps: measure every n-th batch of an epoch.
         figures: whether to draw heat map, curves, and the errors over depth of three layers and more.
@@ -91,6 +93,7 @@ class EquivarianceMonitor(pl.Callback):
             if value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.layers = layers
+        self.choose_transformations = transformations is None
         self.transformations = [IdealDownsampling()] if transformations is None else transformations
         names = [transformation.name for transformation in self.transformations]
         if not names or len(set(self._names())) < 2 * len(names):
@@ -179,6 +182,9 @@ class EquivarianceMonitor(pl.Callback):
             )
         else:
             self._selected = default_layers(pl_module)
+        group: str | None = getattr(pl_module, "symmetry_group", None)
+        if self.choose_transformations and group is not None:
+            self.transformations = [GroupAction(group)]
         for transformation in self.transformations:
             transformation.setup(pl_module)
         self._errors = {}

@@ -20,8 +20,9 @@ class GroupSampledClassifier(LightningModule):
     """Trains a :class:`sefl.groups.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025, section 5) with the cross-entropy.
 
     ``forward`` maps images ``(batch, in_channels, h, w)``, or volumes ``(batch, in_channels, d, h, w)`` for a group
-    that acts on space, to logits ``(batch, classes)``. Logged: ``train/loss``; ``val/loss`` and ``val/accuracy``; the
-    same for ``test``.
+    that acts on space, to logits ``(batch, classes)``. ``symmetry_group`` is the name of the group, under which
+    ``callbacks.EquivarianceMonitor`` measures it by default. Logged: ``train/loss``; ``val/loss`` and
+    ``val/accuracy``; the same for ``test``.
 
     Args:
         group: the group ``G`` to begin with: ``"C8"``, ``"D12"`` (24 elements), ``"O"``, ...: see
@@ -87,6 +88,7 @@ class GroupSampledClassifier(LightningModule):
             pooling=pooling,
             dropout=dropout,
         )
+        self.symmetry_group = group
         self.classes = classes
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -115,8 +117,9 @@ class GroupSampledClassifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         self._log_measures("val", self.val_loss, self.val_accuracy)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._evaluate(batch, self.test_loss, self.test_accuracy)
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        if dataloader_idx == 0:  # a further loader has the same samples at another resolution
+            self._evaluate(batch, self.test_loss, self.test_accuracy)
 
     def on_test_epoch_end(self) -> None:
         self._log_measures("test", self.test_loss, self.test_accuracy)

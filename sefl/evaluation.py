@@ -14,9 +14,13 @@ from rich.table import Table
 from sefl.run_folder import write_atomically
 
 MEASURES = {
-    "test/accuracy": "accuracy, all resolutions",
+    "test/accuracy": "accuracy",
     "test/scale_consistency": "scale consistency (finest loss no larger than any coarser)",
     "test/scale_consistency_monotone": "scale consistency (loss never rises with resolution)",
+    "test/orbit_accuracy": "accuracy over all transformed copies",
+    "test/orbit_accuracy_all": "samples correct in every transformed copy",
+    "test/loc_accuracy": "accuracy over rotations below 60 degrees",
+    "test/orbit_error": "invariance error of the logits over the copies",
     "test/loss": "cross-entropy",
 }
 

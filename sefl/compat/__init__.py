@@ -4,12 +4,12 @@
   scale_eq.layers.spectral_conv import SpectralConv2dLocalized`` and ``from scale_eq.layers.scalq_eq_nonlin import
   scaleEqNonlin, scaleEqNonlinMaxp`` only the module changes, to ``sefl.compat``.
 * :mod:`sefl.compat.groups`: ashiq24/Group_Sampling (ICLR 2025). Likewise of ``from gsampling.layers.downsampling import
-  SubgroupDownsample``.
+  SubgroupDownsample`` and ``from models.model_handler import get_model``.
 
 What each does otherwise than its model is in its docstring.
 """
 
 from sefl.compat.fourier import SpectralConv2dLocalized, scaleEqNonlin, scaleEqNonlinMaxp
-from sefl.compat.groups import SubgroupDownsample
+from sefl.compat.groups import SubgroupDownsample, get_model
 
-__all__ = ["SpectralConv2dLocalized", "SubgroupDownsample", "scaleEqNonlin", "scaleEqNonlinMaxp"]
+__all__ = ["SpectralConv2dLocalized", "SubgroupDownsample", "get_model", "scaleEqNonlin", "scaleEqNonlinMaxp"]

@@ -1,11 +1,11 @@
 """Group subsampling under the names of the authors' repository (ICLR 2025).
 
-Of https://github.com/ashiq24/Group_Sampling the layer ``SubgroupDownsample`` with its arguments in its order, around
-:class:`sefl.groups.SubgroupDownsample`.
+Of https://github.com/ashiq24/Group_Sampling the layer ``SubgroupDownsample`` and the function ``get_model`` with their
+arguments in their order, around :class:`sefl.groups.SubgroupDownsample` and :class:`sefl.groups.GroupSampledNetwork`.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from sefl.groups import (
     Bandlimit,
     Canonicalize,
     FiniteGroup,
+    GroupSampledNetwork,
     OptimizedDesign,
     Subgroup,
     bandlimit,
@@ -140,7 +141,7 @@ def chosen_subgroup(group_type: str, order: int | None, sub_group_type: str, fac
     Raises:
         ValueError: if there is none.
     """
-    kind, below = (name.replace("cyclic", "cycle") for name in (group_type, sub_group_type))
+    kind, below = _kind(group_type), _kind(sub_group_type)
     group = _group(kind, order)
     if factor == 1 and kind == below:
         return subgroup_of(group, range(len(group)))
@@ -163,8 +164,109 @@ def chosen_subgroup(group_type: str, order: int | None, sub_group_type: str, fac
     )
 
 
+def get_model(
+    input_channel: int,
+    num_channels: Sequence[int] | None = None,
+    num_layers: int = 2,
+    kernel_sizes: Sequence[int] | None = None,
+    num_classes: int = 10,
+    dwn_group_types: Sequence[Sequence[str]] | None = None,
+    init_group_order: int = 12,
+    spatial_subsampling_factors: Sequence[int] | None = None,
+    subsampling_factors: Sequence[int] | None = None,
+    domain: int = 2,
+    pooling_type: Literal["max", "mean"] = "max",
+    apply_antialiasing: bool = True,
+    dropout_rate: float = 0.0,
+    layer_kwargs: Mapping[str, Any] | None = None,
+    antialiasing_kwargs: Mapping[str, Any] | None = None,
+    fully_convolutional: bool = False,
+) -> GroupSampledNetwork:
+    """:class:`sefl.groups.GroupSampledNetwork` for the authors' function of that name.
+
+    It maps images ``(batch, input_channel, h, w)`` to ``(batch, num_classes)``. Differences from theirs:
+
+    * The filter is as in :class:`SubgroupDownsample`.
+    * Convolutions keep the size of their input, whatever the dilation, and blur pooling has a centred grid, so that the
+      network is invariant to the quarter turns and flips of the last subgroup; theirs is not.
+    * Dropout is of the pooled features alone, not after every stage.
+
+    Args:
+        input_channel: channels of the images.
+        num_channels: regular fields of each layer, by default 32.
+        num_layers: how many layers.
+        kernel_sizes: by default 7.
+        num_classes: classes of the logits.
+        dwn_group_types: the type of the group and of the subgroup of each layer, ``"cycle"`` (or ``"cyclic"``) or
+            ``"dihedral"``; by default dihedral.
+        init_group_order: rotations of the first group.
+        spatial_subsampling_factors: blur pooling of each layer, by default 1.
+        subsampling_factors: elements of the group over those of the subgroup of each layer, by default 1.
+        domain: 2; for volumes take :class:`sefl.groups.GroupSampledNetwork` on ``"O"``.
+        pooling_type: how the last features are pooled over group and space.
+        apply_antialiasing: whether to filter before subsampling the group.
+        dropout_rate: dropout of the pooled features.
+        layer_kwargs: ``dilation`` of the convolutions, by default 2.
+        antialiasing_kwargs: as ``anti_aliasing_kwargs`` of :class:`SubgroupDownsample`.
+        fully_convolutional: return the pooled features ``(batch, num_channels[-1])`` instead of logits.
+
+    Raises:
+        ValueError: if an argument is out of its range, a list has not ``num_layers`` entries, a group type does not go
+            on where the layer before ended, or a group has no such subgroup.
+
+    >>> model = get_model(3, [4, 6], dwn_group_types=[["dihedral", "cycle"], ["cycle", "cycle"]],
+    ...                   init_group_order=4, subsampling_factors=[2, 2])
+    >>> model(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+    if domain != 2:
+        raise ValueError(
+            f"domain must be 2, got {domain}; for volumes take sefl.groups.GroupSampledNetwork on group 'O'"
+        )
+    unknown = sorted(set(layer_kwargs or {}) - {"dilation"})
+    if unknown:
+        raise ValueError(f"layer_kwargs: {', '.join(unknown)} not supported, give dilation")
+    types = [["dihedral", "dihedral"]] * num_layers if dwn_group_types is None else dwn_group_types
+    factors = [1] * num_layers if subsampling_factors is None else subsampling_factors
+    for name, given in (("dwn_group_types", types), ("subsampling_factors", factors)):
+        if len(given) != num_layers:
+            raise ValueError(f"{name} must have one entry per layer, {num_layers}, got {given}")
+    design, optimized = design_of(antialiasing_kwargs)
+    wanted: Literal["closed_form", "optimized", "none"] = "optimized" if optimized else "closed_form"
+    return GroupSampledNetwork(
+        _group(_kind(types[0][0]), init_group_order).name,
+        input_channel,
+        None if fully_convolutional else num_classes,
+        widths=[32] * num_layers if num_channels is None else num_channels,
+        kernel_sizes=[7] * num_layers if kernel_sizes is None else kernel_sizes,
+        group_rates=[1] * num_layers,
+        subgroups=_subgroup_names(types, init_group_order, factors),
+        spatial_rates=[1] * num_layers
+        if spatial_subsampling_factors is None
+        else spatial_subsampling_factors,
+        anti_aliasing=wanted if apply_antialiasing else "none",
+        optimized=design,
+        dilation=(layer_kwargs or {}).get("dilation", 2 if layer_kwargs is None else 1),
+        norm=False,
+        pooling=pooling_type,
+        dropout=dropout_rate,
+    )
+
+
 def designed_bandlimit(below: Subgroup, anti_aliasing_kwargs: Mapping[str, Any] | None) -> Bandlimit:
     """The bandlimit that the authors' ``anti_aliasing_kwargs`` ask for, see :class:`SubgroupDownsample`.
+
+    Raises:
+        ValueError: if one has another name or value.
+    """
+    design, optimized = design_of(anti_aliasing_kwargs)
+    if optimized:
+        return bandlimit(below.parent, below, design="optimized", optimized=design)
+    return bandlimit(below.parent, below)
+
+
+def design_of(anti_aliasing_kwargs: Mapping[str, Any] | None) -> tuple[OptimizedDesign, bool]:
+    """The optimised design that the authors' ``anti_aliasing_kwargs`` describe, and whether it is to be used.
 
     Raises:
         ValueError: if one has another name or value.
@@ -188,9 +290,25 @@ def designed_bandlimit(below: Subgroup, anti_aliasing_kwargs: Mapping[str, Any] 
     design = OptimizedDesign(
         equivariance_weight=weight, **{ours[name]: value for name, value in given.items()}
     )
-    if mode == "linear_optim":
-        return bandlimit(below.parent, below, design="optimized", optimized=design)
-    return bandlimit(below.parent, below)
+    return design, mode == "linear_optim"
+
+
+def _subgroup_names(types: Sequence[Sequence[str]], order: int, factors: Sequence[int]) -> list[str | None]:
+    """The name of the subgroup that each layer goes to, ``None`` where it stays."""
+    names: list[str | None] = []
+    for layer, ((kind, below), factor) in enumerate(zip(types, factors, strict=True)):
+        if layer and _kind(kind) != _kind(types[layer - 1][1]):
+            raise ValueError(
+                f"dwn_group_types: layer {layer} begins with {kind!r}, the one before ends with {types[layer - 1][1]!r}"
+            )
+        target = chosen_subgroup(kind, order, below, factor).group
+        names.append(target.name if factor > 1 else None)
+        order = len(target) // (2 if _kind(below) == "dihedral" else 1)
+    return names
+
+
+def _kind(group_type: str) -> str:
+    return "cycle" if group_type == "cyclic" else group_type
 
 
 def _group(kind: str, order: int | None) -> FiniteGroup:

@@ -48,9 +48,10 @@ class GroupConv(nn.Module):
         out_fields: regular fields of the output.
         kernel_size: pixels per axis, odd.
         lifting: take scalar images rather than regular fields.
-        padding: zeros at every border, ``kernel_size // 2`` by default, which keeps the size.
+        padding: zeros at every border, ``dilation * (kernel_size // 2)`` by default, which keeps the size.
         stride: pixels from one output to the next. It keeps the symmetry of the grid where it divides
-            ``size + 2 padding - kernel_size``.
+            ``size + 2 padding - dilation (kernel_size - 1) - 1``.
+        dilation: pixels from one tap of the kernel to the next.
         bias: add a learned constant per field.
 
     Shapes: ``(batch, in_fields |H|, *space)``, or ``(batch, in_fields, *space)`` if ``lifting``, to
@@ -74,12 +75,18 @@ class GroupConv(nn.Module):
         lifting: bool = False,
         padding: int | None = None,
         stride: int = 1,
+        dilation: int = 1,
         bias: bool = True,
     ) -> None:
         super().__init__()
         _check_matrices(group)
         _check_kernel_size(kernel_size)
-        for name, value in (("in_fields", in_fields), ("out_fields", out_fields), ("stride", stride)):
+        for name, value in (
+            ("in_fields", in_fields),
+            ("out_fields", out_fields),
+            ("stride", stride),
+            ("dilation", dilation),
+        ):
             if value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value}")
         if padding is not None and padding < 0:
@@ -89,8 +96,9 @@ class GroupConv(nn.Module):
         self.out_fields = out_fields
         self.kernel_size = kernel_size
         self.lifting = lifting
-        self.padding = kernel_size // 2 if padding is None else padding
+        self.padding = dilation * (kernel_size // 2) if padding is None else padding
         self.stride = stride
+        self.dilation = dilation
         self._set_constants(torch.get_default_dtype(), None)
         size = (out_fields, in_fields, self.filters.shape[1])
         self.weight = nn.Parameter(torch.empty(size if lifting else (*size[:2], len(group), size[2])))
@@ -137,7 +145,9 @@ class GroupConv(nn.Module):
         self._check(features)
         bias = None if self.bias is None else self.bias.repeat_interleave(len(self.group))
         convolve = F.conv2d if self.dimension == 2 else F.conv3d
-        return convolve(features, self.kernel(), bias, stride=self.stride, padding=self.padding)
+        return convolve(
+            features, self.kernel(), bias, stride=self.stride, padding=self.padding, dilation=self.dilation
+        )
 
     def _check(self, features: Tensor) -> None:
         if features.dim() != 2 + self.dimension:
@@ -169,7 +179,8 @@ class GroupConv(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.group.name}, {self.in_fields}, {self.out_fields}, kernel_size={self.kernel_size}, "
-            f"lifting={self.lifting}, padding={self.padding}, stride={self.stride}, bias={self.bias is not None}"
+            f"lifting={self.lifting}, padding={self.padding}, stride={self.stride}, "
+            f"dilation={self.dilation}, bias={self.bias is not None}"
         )
 
 

@@ -12,6 +12,7 @@ from sefl.groups.convolution import GroupConv
 from sefl.groups.field import RegularField
 from sefl.groups.group import finite_group
 from sefl.groups.normalization import FieldNorm
+from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
 
 AntiAliasing = Literal["closed_form", "optimized", "none"]
@@ -44,6 +45,8 @@ class GroupSampledNetwork(nn.Module):
             keeps one frequency more where the subgroup is even.
         canonicalize: move each image's features to the coset of the strongest response before subsampling (Xu et al.
             2021).
+        optimized: weights and iterations of the optimised filter; by default those of the paper's code.
+        dilation: of the convolutions.
         norm: batch norm per field after each convolution.
         pooling: how the last features are pooled over group and space.
         dropout: dropout of the pooled features.
@@ -66,6 +69,8 @@ class GroupSampledNetwork(nn.Module):
         anti_aliasing: AntiAliasing = "closed_form",
         equivariance: Literal["group", "subgroup"] = "group",
         canonicalize: bool = False,
+        optimized: OptimizedDesign | None = None,
+        dilation: int = 1,
         norm: bool = True,
         pooling: Pooling = "max",
         dropout: float = 0.0,
@@ -97,6 +102,7 @@ class GroupSampledNetwork(nn.Module):
                     target,
                     equivariance=equivariance,
                     design="optimized" if anti_aliasing == "optimized" else "closed_form",
+                    optimized=optimized or OptimizedDesign(),
                 )
             stage = Stage(
                 field,
@@ -104,6 +110,7 @@ class GroupSampledNetwork(nn.Module):
                 width,
                 kernel_sizes[index],
                 lifting=index == 0,
+                dilation=dilation,
                 norm=norm,
                 spatial_rate=spatial_rates[index],
                 sampling=sampling,
@@ -152,6 +159,7 @@ class Stage(nn.Module):
         out_fields: int,
         kernel_size: int,
         lifting: bool,
+        dilation: int,
         norm: bool,
         spatial_rate: int,
         sampling: Bandlimit | None,
@@ -162,7 +170,9 @@ class Stage(nn.Module):
         group = field.fibre
         dimensions = group.matrices.shape[1] if group.matrices is not None else 0
         layers: list[nn.Module] = [
-            GroupConv(group, in_fields, out_fields, kernel_size, lifting=lifting, bias=not norm)
+            GroupConv(
+                group, in_fields, out_fields, kernel_size, lifting=lifting, dilation=dilation, bias=not norm
+            )
         ]
         if norm:
             layers.append(FieldNorm(group, out_fields))

@@ -1,10 +1,12 @@
 """The authors' ``SubgroupDownsample`` by its name and arguments: the example of their README, every pair of groups."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from sefl.compat import SubgroupDownsample
+from sefl.compat import SubgroupDownsample, get_model
 from sefl.groups import FiniteGroup, act_on_fibre, act_on_field
 
 EXACT = 1e-12
@@ -127,3 +129,61 @@ def test_wrong_channels_say_what_they_should_be() -> None:
     layer = SubgroupDownsample("cycle", 8, "cycle", 2, num_features=3)
     with pytest.raises(ValueError, match="24 channels"):
         layer(torch.rand(1, 16, 4, 4))
+
+
+def test_model_of_their_readme() -> None:
+    model = get_model(
+        input_channel=3,
+        num_channels=[4, 5, 6],  # theirs are 32, 64, 128
+        num_layers=3,
+        dwn_group_types=[["dihedral", "dihedral"], ["dihedral", "dihedral"], ["dihedral", "dihedral"]],
+        subsampling_factors=[2, 1, 1],
+        spatial_subsampling_factors=[2, 1, 1],
+        num_classes=10,
+        antialiasing_kwargs={"iterations": 100, "smoothness_loss_weight": 0.5},
+    ).double()
+    assert [len(stage.output_field.fibre) for stage in model.stages] == [12, 12, 12]
+    images = torch.randn(2, 3, 40, 40, dtype=torch.float64)
+    logits = model(images)
+    assert logits.shape == (2, 10)
+    # D6 has the half turn and the two reflections of the pixel grid, but not the quarter turn.
+    for moved in (images.rot90(2, (-2, -1)), images.flip(-1), images.flip(-2)):
+        torch.testing.assert_close(model(moved), logits, rtol=1e-10, atol=1e-12)
+    assert (model(images.rot90(1, (-2, -1))) - logits).abs().max() > 1e-6
+
+
+def test_model_chains_groups() -> None:
+    model = get_model(
+        1,
+        [2, 2, 2],
+        3,
+        [3, 3, 3],
+        dwn_group_types=[["dihedral", "dihedral"], ["dihedral", "cyclic"], ["cycle", "cycle"]],
+        subsampling_factors=[2, 2, 3],
+        layer_kwargs={"dilation": 1},
+        fully_convolutional=True,
+    )
+    assert [stage.output_field.fibre.name for stage in model.stages] == ["D6", "C6", "C2"]
+    assert model(torch.randn(2, 1, 20, 20)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"domain": 3}, "domain must be 2, got 3"),
+        ({"layer_kwargs": {"groups": 2}}, "layer_kwargs: groups not supported"),
+        ({"subsampling_factors": [2]}, "subsampling_factors must have one entry per layer, 2"),
+        ({"subsampling_factors": [5, 1]}, r"rates that work are \[1, 2, 3, 4, 6, 12\]"),
+        (
+            {
+                "dwn_group_types": [["dihedral", "cycle"], ["dihedral", "cycle"]],
+                "subsampling_factors": [2, 2],
+            },
+            "layer 1 begins with 'dihedral', the one before ends with 'cycle'",
+        ),
+        ({"antialiasing_kwargs": {"mode": "gpu"}}, "mode must be 'analytical'"),
+    ],
+)
+def test_model_refuses(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        get_model(1, **arguments)
