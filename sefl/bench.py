@@ -1,8 +1,9 @@
 """Measure speed and memory: python -m sefl.bench [--only PART] [--against DIR] [--key value ...]
 
 The layers of sefl.fourier against plain layers and against memory traffic; a training step of the Fourier
-network against one of a plain network; the training loaders against the training step; and, with --against,
-the layers and the training step against the authors' implementation. Everything that is compared runs in
+network against one of a plain network; the training loaders against the training step; the filters of
+sefl.groups, in milliseconds, and its layers; and, with --against and --against_groups, the same work against the
+authors' implementations. Everything that is compared runs in
 turns, and what is reported are ratios, which a noisy machine disturbs less than times.
 """
 
@@ -31,13 +32,16 @@ from sefl.benchmarks.comparisons import (
     layers,
     steps,
 )
+from sefl.benchmarks.filters import designs, surveys
+from sefl.benchmarks.group_authors import GroupAuthorsCode, against_group_authors
+from sefl.benchmarks.group_layers import convolutions, group_layers
 from sefl.benchmarks.measurement import Row, measure
-from sefl.benchmarks.tables import table
+from sefl.benchmarks.tables import tables
 from sefl.benchmarks.timing import Effort
 
 PARTS: tuple[Part, ...] = get_args(Part)
 PIPED_WIDTH = 120
-LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "data": 20, "authors": 2}
+LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "data": 20, "groups": 5, "authors": 2}
 """Rounds: many of loaders, whose batches differ in resolution; few of the authors' half-minute steps."""
 
 
@@ -46,8 +50,11 @@ class Benchmark:
     """What to measure, and how.
 
     Args:
-        only: measure this part alone; ``authors`` needs ``against``.
+        only: measure this part alone; ``authors`` needs ``against`` or ``against_groups``, and
+            ``groups`` has sizes of its own.
         against: compare with the authors' code: a checkout of ashiq24/Scale_Equivarinat_Fourier_Layer.
+        against_groups: compare with the authors' filters, which take them half a minute: a checkout of
+            ashiq24/Group_Sampling.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: processor threads, by default as many as torch takes.
         batch: images in a batch, by default 128 as published.
@@ -56,8 +63,8 @@ class Benchmark:
         resolutions: pixels per side of the training steps' images, by default 28, 20, 14 and 8.
         widths: channels of the networks' blocks, by default the published 32, 64, 100 and 100.
         seconds: keep on measuring a comparison for this long.
-        least: rounds of a comparison, however long they take; by default 5 of layers, 3 of steps, 20 of
-            loaders, 2 against the authors' code.
+        least: rounds of a comparison, however long they take; by default 5 of layers and of groups, 3 of
+            steps, 20 of loaders, 2 against the authors' code.
         memory: measure peak memory, on a CPU in a process of its own for each contestant.
         quick: tiny sizes and few rounds by default: says whether everything runs, not how fast.
         data_dir: the folder that may have ``MNIST/raw``.
@@ -69,6 +76,7 @@ class Benchmark:
 
     only: Part | None = None
     against: Path | None = None
+    against_groups: Path | None = None
     device: str = "cpu"
     threads: int | None = None
     batch: int | None = None
@@ -106,8 +114,10 @@ class Benchmark:
             raise ValueError(
                 f"json {self.json}: there is no folder {self.json.absolute().parent}; make it first"
             )
-        if self.only == "authors" and self.against is None:
-            raise ValueError("only authors: needs --against DIR, a checkout of their repository")
+        if self.only == "authors" and self.against is None and self.against_groups is None:
+            raise ValueError(
+                "only authors: needs --against DIR or --against_groups DIR, checkouts of their repositories"
+            )
         for part in PARTS:
             self.effort(part)
         _ = self.torch_device, self.comparisons
@@ -147,13 +157,23 @@ class Benchmark:
     @cached_property
     def comparisons(self) -> dict[Part, list[Comparison]]:
         """What is compared, by part."""
+        groups = self.sizes.groups
         planned: dict[Part, list[Comparison]] = {
             "layers": layers(self.sizes),
             "steps": steps(self.sizes),
             "data": data(self.sizes, self.data_dir),
+            "groups": [
+                *surveys(groups),
+                *designs(groups),
+                *group_layers(groups, self.sizes.copy_bytes),
+                *convolutions(groups),
+            ],
+            "authors": [],
         }
         if self.against is not None:
-            planned["authors"] = against_authors(self.sizes, AuthorsCode(self.against))
+            planned["authors"] += against_authors(self.sizes, AuthorsCode(self.against))
+        if self.against_groups is not None:
+            planned["authors"] += against_group_authors(GroupAuthorsCode(self.against_groups))
         return {part: rows for part, rows in planned.items() if self.only in (None, part)}
 
     def run(self, console: Console) -> list[Row]:
@@ -186,7 +206,8 @@ class Benchmark:
                     )
                     self._write(machine, rows)
                     progress.advance(task)
-                console.print(table(part, [row for row in rows if row.part == part]))
+                for shown in tables(part, [row for row in rows if row.part == part]):
+                    console.print(shown)
         if self.json is not None:
             console.print(f"Written to [bold]{self.json}[/bold]", soft_wrap=True)
         return rows

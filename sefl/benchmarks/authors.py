@@ -40,12 +40,7 @@ class AuthorsCode:
 
     def __post_init__(self) -> None:
         for name in (_NONLINEARITY, _CONVOLUTION, _NETWORK):
-            file = Path(_PACKAGE, *name.split(".")).with_suffix(".py")
-            if not (self.directory / file).is_file():
-                raise ValueError(
-                    f"against must be a checkout of the authors' repository, got {self.directory}, "
-                    f"which has no {file}; git clone {REPOSITORY} makes one"
-                )
+            require_module("against", self.directory, f"{_PACKAGE}.{name}", REPOSITORY)
         try:
             for name in (_NONLINEARITY, _CONVOLUTION, _NETWORK):
                 self._module(name)
@@ -57,18 +52,18 @@ class AuthorsCode:
     def nonlinearity(self, base_resolution: int, resolution: int) -> nn.Module:
         """Their ReLU without norm, on ``fft2(images, norm="forward")``."""
         layer = self._module(_NONLINEARITY).scaleEqNonlin
-        return self._silently(layer, F.relu, base_resolution, None, None, resolution)
+        return silently(layer, F.relu, base_resolution, None, None, resolution)
 
     def convolution(self, inputs: int, outputs: int, kernel_size: int, resolution: int) -> nn.Module:
         """Their localised spectral convolution, on ``fft2(images, norm="forward")``."""
         layer = self._module(_CONVOLUTION).SpectralConv2dLocalized
-        return self._silently(layer, inputs, outputs, resolution, kernel_size)
+        return silently(layer, inputs, outputs, resolution, kernel_size)
 
     def network(self, widths: tuple[int, ...]) -> nn.Module:
         """Their MNIST-scale network with the published settings."""
         network = self._module(_NETWORK).FourierSeqMist
         channels = {f"C{index}": width for index, width in enumerate(widths, start=1)}
-        return self._silently(
+        return silently(
             network,
             in_channel=1,
             learning_rate=1e-2,
@@ -79,18 +74,44 @@ class AuthorsCode:
         )
 
     def _module(self, name: str) -> ModuleType:
-        with _importable(self.directory), redirect_stdout(StringIO()):
-            module = importlib.import_module(f"{_PACKAGE}.{name}")
-        file = Path(str(module.__file__)).resolve()
-        if not file.is_relative_to(self.directory.resolve()):
-            raise ValueError(f"against {self.directory}: {_PACKAGE} was already imported from {file}")
-        return module
+        return imported("against", self.directory, f"{_PACKAGE}.{name}")
 
-    @staticmethod
-    def _silently(make: Any, *args: Any, **kwargs: Any) -> nn.Module:
-        with redirect_stdout(StringIO()):
-            made: nn.Module = make(*args, **kwargs)
-        return made
+
+def require_module(argument: str, directory: Path, module: str, repository: str) -> None:
+    """Check that a checkout has a module.
+
+    Raises:
+        ValueError: if not; it names the argument and where to get a checkout.
+    """
+    file = Path(*module.split(".")).with_suffix(".py")
+    if not (directory / file).is_file():
+        raise ValueError(
+            f"{argument} must be a checkout of the authors' repository, got {directory}, "
+            f"which has no {file}; git clone {repository} makes one"
+        )
+
+
+def imported(argument: str, directory: Path, name: str) -> ModuleType:
+    """A module of a checkout.
+
+    Raises:
+        ImportError: if something that it needs is not installed.
+        ValueError: if its package was imported from elsewhere before.
+    """
+    with _importable(directory), redirect_stdout(StringIO()):
+        module = importlib.import_module(name)
+    file = Path(str(module.__file__)).resolve()
+    if not file.is_relative_to(directory.resolve()):
+        package = name.split(".")[0]
+        raise ValueError(f"{argument} {directory}: {package} was already imported from {file}")
+    return module
+
+
+def silently(make: Any, *args: Any, **kwargs: Any) -> nn.Module:
+    """What ``make`` makes, without what it prints."""
+    with redirect_stdout(StringIO()):
+        made: nn.Module = make(*args, **kwargs)
+    return made
 
 
 def network_loss(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:

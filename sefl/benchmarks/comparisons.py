@@ -30,10 +30,11 @@ from sefl.fourier import (
     SpectralConv2d,
 )
 
-Part = Literal["layers", "steps", "data", "authors"]
+Part = Literal["layers", "steps", "data", "groups", "authors"]
 
 OURS, PLAIN, AUTHORS, LOADER, COPY = "ours", "plain", "authors", "loader", "copy"
 CONVOLUTION = "convolution + ReLU"
+OPTIMIZED, GROUP_CONVOLUTION, ESCNN = "optimized", "GroupConv", "escnn"
 PASSES = {False: "forward", True: "forward + backward"}
 
 LAYER_BASE = 6
@@ -49,6 +50,62 @@ _GLYPHS, _MNIST = "datamodules.Glyphs", "datamodules.MNISTScale"
 
 
 @dataclass(frozen=True)
+class GroupSizes:
+    """How large the measured work of ``sefl.groups`` is.
+
+    Args:
+        families: the groups whose filters are made, by family.
+        designs: groups and subgroups for which the closed form is compared with the optimised design.
+        group, subgroup: of the layers.
+        fields: regular fields of the layers' input.
+        batch, resolution: of the layers' input.
+        kernel_size: of the convolutions.
+        escnn: whether to make escnn's convolutions too.
+    """
+
+    families: Mapping[str, tuple[str, ...]]
+    designs: tuple[tuple[str, str], ...]
+    group: str
+    subgroup: str
+    fields: int
+    batch: int
+    resolution: int
+    kernel_size: int = KERNEL_SIZE
+    escnn: bool = True
+
+
+UP_TO_60 = GroupSizes(
+    families={
+        "cyclic, C2 to C60": tuple(f"C{n}" for n in range(2, 61)),
+        "dihedral, D1 to D30": tuple(f"D{n}" for n in range(1, 31)),
+        "T, O, Oh, I": ("T", "O", "Oh", "I"),
+        "S3, S4, products": (
+            *("S3", "S4", "C2xC2xC2xC2", "C4xC4", "C6xC10"),
+            *("D4xC4", "D5xC6", "S4xC2", "TxC5"),
+        ),
+    },
+    designs=(("C24", "C8"), ("D12", "D6"), ("D24", "D8")),
+    group="D12",
+    subgroup="D6",
+    fields=10,
+    batch=32,
+    resolution=32,
+)
+"""Every named group of up to 60 elements, with some of the products; layers as in the README of the ICLR 2025 paper."""
+
+A_FEW = GroupSizes(
+    families={"cyclic, C2 to C6": tuple(f"C{n}" for n in range(2, 7)), "S3, products": ("S3", "C2xC2")},
+    designs=(("C6", "C3"),),
+    group="D4",
+    subgroup="D2",
+    fields=1,
+    batch=2,
+    resolution=8,
+    escnn=False,
+)
+
+
+@dataclass(frozen=True)
 class Sizes:
     """How large the measured work is."""
 
@@ -57,13 +114,28 @@ class Sizes:
     resolution: int
     resolutions: tuple[int, ...]
     widths: tuple[int, ...]
+    groups: GroupSizes
     copy_bytes: int = CopyWork.size
     glyphs: int = 4_000
 
 
-PAPER = Sizes(batch=128, channels=32, resolution=28, resolutions=(28, 20, 14, 8), widths=(32, 64, 100, 100))
+PAPER = Sizes(
+    batch=128,
+    channels=32,
+    resolution=28,
+    resolutions=(28, 20, 14, 8),
+    widths=(32, 64, 100, 100),
+    groups=UP_TO_60,
+)
 TINY = Sizes(
-    batch=2, channels=2, resolution=8, resolutions=(8,), widths=(2, 2, 2, 2), copy_bytes=2**20, glyphs=100
+    batch=2,
+    channels=2,
+    resolution=8,
+    resolutions=(8,),
+    widths=(2, 2, 2, 2),
+    groups=A_FEW,
+    copy_bytes=2**20,
+    glyphs=100,
 )
 
 
@@ -78,6 +150,8 @@ class Comparison:
         contestants: who does it; the first is the one that the others are compared with.
         items: images that it handles at a time.
         counted: contestants whose arithmetic consists of products and convolutions, which can be counted.
+        weighed: contestants whose peak memory is measured.
+        table: which of the part's tables shows it, where there are several.
     """
 
     part: Part
@@ -86,10 +160,16 @@ class Comparison:
     contestants: Mapping[str, Work]
     items: int
     counted: tuple[str, ...] = (OURS, PLAIN)
+    weighed: tuple[str, ...] = (OURS, PLAIN, CONVOLUTION, AUTHORS)
+    table: str = ""
 
     def build(self, device: torch.device) -> dict[str, Action]:
         """The actions to time, by contestant."""
         return {name: work.build(device) for name, work in self.contestants.items()}
+
+    def facts(self) -> dict[str, dict[str, float]]:
+        """What there is to know of contestants besides time, memory and arithmetic: ``{name: {fact: number}}``."""
+        return {}
 
 
 def layers(sizes: Sizes) -> list[Comparison]:

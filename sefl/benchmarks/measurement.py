@@ -1,6 +1,6 @@
 """One comparison, measured: times in turns, peak memory, arithmetic, least memory traffic."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class Row:
         flop: multiply-adds, twice, of the contestants that can be counted.
         traffic: least bytes that ours has to move.
         copied: bytes that a copy moves.
+        table: of the comparison.
+        facts: what else there is to know of contestants.
     """
 
     part: str
@@ -37,6 +39,8 @@ class Row:
     flop: dict[str, int]
     traffic: int | None = None
     copied: int | None = None
+    table: str = ""
+    facts: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def time(self, name: str) -> Spread:
         return Spread.of(self._rounds(name))
@@ -63,7 +67,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Everything, with what follows from it: medians and quartiles."""
         names = list(self.seconds) + ([TRAFFIC] if self.traffic else [])
-        others = [name for name in names if name not in (OURS, COPY)]
+        others = [name for name in names if name not in (OURS, COPY)] if OURS in names else []
         return {
             **asdict(self),
             "time": {name: asdict(self.time(name)) for name in names},
@@ -89,15 +93,17 @@ def measure(
     seconds = interleaved(actions, effort, synchroniser(device))
     del actions
     ours, copy = comparison.contestants.get(OURS), comparison.contestants.get(COPY)
-    measured = {name: work for name, work in comparison.contestants.items() if memory and name != COPY}
+    weighed = [name for name in comparison.weighed if memory and name in comparison.contestants]
     return Row(
         part=comparison.part,
         work=comparison.work,
         passes=comparison.passes,
         items=comparison.items,
         seconds=seconds,
-        peak_bytes={name: peak_bytes(work, device, threads) for name, work in measured.items()},
+        peak_bytes={name: peak_bytes(comparison.contestants[name], device, threads) for name in weighed},
         flop={name: count for name, count in operations.items() if count},
         traffic=ours.least_traffic(device) if isinstance(ours, LayerWork) and copy is not None else None,
         copied=copy.moved if isinstance(copy, CopyWork) else None,
+        table=comparison.table,
+        facts=comparison.facts(),
     )

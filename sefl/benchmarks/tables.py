@@ -1,21 +1,35 @@
 """The measurements as tables for a terminal."""
 
+import statistics
 from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sefl.benchmarks.comparisons import AUTHORS, CONVOLUTION, LOADER, OURS, PLAIN, Part
+from sefl.benchmarks.comparisons import (
+    AUTHORS,
+    CONVOLUTION,
+    ESCNN,
+    GROUP_CONVOLUTION,
+    LOADER,
+    OPTIMIZED,
+    OURS,
+    PLAIN,
+    Part,
+)
+from sefl.benchmarks.filters import DESIGNS, FILTER_TARGET, FILTERS, SEARCH
+from sefl.benchmarks.group_layers import BLUR_RATE, CONVOLUTIONS, GROUP_LAYERS
 from sefl.benchmarks.measurement import TRAFFIC, Row
 from sefl.benchmarks.timing import Spread
 
 ABSENT = "-"
-_SHORT = {"forward": "fwd", "forward + backward": "+bwd"}
+_SHORT = {"forward": "fwd", "forward + backward": "+bwd", "construction": "make"}
 
 
-def table(part: Part, rows: Sequence[Row]) -> Table:
+def tables(part: Part, rows: Sequence[Row]) -> list[Table]:
     """All rows of one part."""
-    return _TABLES[part](rows)
+    names = dict.fromkeys(row.table for row in rows)
+    return [_TABLES[part, name]([row for row in rows if row.table == name]) for name in names]
 
 
 def _layers(rows: Sequence[Row]) -> Table:
@@ -98,11 +112,106 @@ def _authors(rows: Sequence[Row]) -> Table:
     return shown
 
 
-_TABLES: dict[Part, Callable[[Sequence[Row]], Table]] = {
-    "layers": _layers,
-    "steps": _steps,
-    "data": _data,
-    "authors": _authors,
+def _filters(rows: Sequence[Row]) -> Table:
+    shown = Table(
+        *(
+            "groups",
+            "equivariance",
+            "filters",
+            "median",
+            "worst",
+            "of",
+            f"worst / {1e3 * FILTER_TARGET:.0f} ms",
+        ),
+        title="Making filters in closed form, nothing cached",
+        caption="One subgroup of each conjugacy class; of each the median of several times. Making a group and the "
+        "search of its subgroups, once per group, are no part of a filter's time.",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        times = {name: row.time(name).median for name in row.seconds}
+        worst = max(times, key=lambda name: times[name])
+        shown.add_row(
+            row.work,
+            row.passes,
+            str(len(times)),
+            _time(Spread.of([statistics.median(times.values())])),
+            _time(row.time(worst)),
+            worst,
+            ABSENT if row.passes == SEARCH else f"{times[worst] / FILTER_TARGET:.2f}",
+        )
+    return shown
+
+
+def _designs(rows: Sequence[Row]) -> Table:
+    facts = "dimension", "reconstruction", "equivariance"
+    shown = Table(
+        *("filter", "closed form", "optimised", "slower", *facts),
+        title="Filters in closed form, compared with the optimised design",
+        caption="Closed form | optimised. Errors relative to |P|: reconstruction |U S P - P|, equivariance the largest "
+        "|L_g P - P L_g|.",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        shown.add_row(
+            row.work,
+            *(_time(row.time(name)) for name in (OURS, OPTIMIZED)),
+            _spread(row.ratio(OPTIMIZED, OURS)) + " x",
+            *(" | ".join(f"{row.facts[name][fact]:.2g}" for name in (OURS, OPTIMIZED)) for fact in facts),
+        )
+    return shown
+
+
+def _group_layers(rows: Sequence[Row]) -> Table:
+    shown = Table(
+        *("layer", "pass", "time", "/ GroupConv", "/ AvgPool2d", "/ traffic", "GFLOP/s", "peak"),
+        title="Layers of sefl.groups, compared with the convolution whose field they take",
+        caption=f"Median ratios of times taken in turns ± half their interquartile range. The kernel is part of "
+        f"GroupConv's time: its share. Pooling at rate {BLUR_RATE}. traffic: input, parameters and output once, three "
+        f"times that with the backward pass, at the {_bandwidth(rows)} of a large copy.",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        shown.add_row(
+            row.work,
+            _SHORT[row.passes],
+            _time(row.time(OURS)),
+            _spread(row.ratio(OURS, GROUP_CONVOLUTION)),
+            _spread(row.ratio(OURS, PLAIN)) if PLAIN in row.seconds else ABSENT,
+            _spread(row.ratio(OURS, TRAFFIC)),
+            _number(row.rate(OURS), ".0f"),
+            _memory(row, OURS),
+        )
+    return shown
+
+
+def _convolutions(rows: Sequence[Row]) -> Table:
+    shown = Table(
+        *("convolutions", "ours", "escnn", "faster"),
+        title="Making a lifting and two regular convolutions, compared with escnn's R2Conv",
+        caption="escnn's with the Clebsch-Gordan coefficients that it has left on disk, at the latest when warmed up.",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        known = ESCNN in row.seconds
+        shown.add_row(
+            row.work,
+            _time(row.time(OURS)),
+            _time(row.time(ESCNN)) if known else ABSENT,
+            _spread(row.ratio(ESCNN, OURS)) + " x" if known else ABSENT,
+        )
+    return shown
+
+
+_TABLES: dict[tuple[Part, str], Callable[[Sequence[Row]], Table]] = {
+    ("layers", ""): _layers,
+    ("steps", ""): _steps,
+    ("data", ""): _data,
+    ("groups", FILTERS): _filters,
+    ("groups", DESIGNS): _designs,
+    ("groups", GROUP_LAYERS): _group_layers,
+    ("groups", CONVOLUTIONS): _convolutions,
+    ("authors", ""): _authors,
 }
 
 
@@ -119,7 +228,8 @@ def _time(seconds: Spread) -> str:
 
 def _spread(ratio: Spread) -> str:
     half = 50 * (ratio.high - ratio.low) / ratio.median
-    return f"{ratio.median:.{2 if ratio.median < 10 else 1}f} ±{half:.0f}%"
+    digits = 4 if ratio.median < 0.1 else 2 if ratio.median < 10 else 1
+    return f"{ratio.median:.{digits}f} ±{half:.0f}%"
 
 
 def _number(value: float | None, form: str) -> str:

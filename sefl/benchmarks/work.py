@@ -102,6 +102,20 @@ class StepWork:
 
 
 @dataclass(frozen=True)
+class MakeWork:
+    """Making something, which is thrown away.
+
+    Args:
+        make: makes it.
+    """
+
+    make: Callable[[], Any]
+
+    def build(self, device: torch.device) -> Action:
+        return self.make
+
+
+@dataclass(frozen=True)
 class CopyWork:
     """A copy of more memory than caches hold: the measure of bandwidth. It reads and writes each byte."""
 
