@@ -94,7 +94,9 @@ class EquivarianceMonitor(pl.Callback):
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.layers = layers
         self.choose_transformations = transformations is None
-        self.transformations = [IdealDownsampling()] if transformations is None else transformations
+        self.transformations: list[Transformation] = (
+            [IdealDownsampling()] if transformations is None else transformations
+        )
         names = [transformation.name for transformation in self.transformations]
         if not names or len(set(self._names())) < 2 * len(names):
             raise ValueError(f"transformations must be at least one, of different names, got {names}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from callbacks.layer_outputs import undisturbed
 from callbacks.logged_figures import save_figure
 from sefl.metrics import OrbitAccuracy, OrbitError
-from sefl.orbit import Orbit, OrbitElement, black
+from sefl.orbit import Orbit, black
 from sefl.orbit_figures import accuracy_over_angle
 
 FOLDER = "orbit"
@@ -85,7 +85,7 @@ class OrbitEvaluation(pl.Callback):
             "test/orbit_error_max": error["max"],
         }
         of_elements = dict(zip(self.orbit.elements, accuracy["per_element"].tolist(), strict=True))
-        measured |= {f"test/orbit/{_name(element)}": value for element, value in of_elements.items()}
+        measured |= {f"test/orbit/{element.name}": value for element, value in of_elements.items()}
         for name, value in measured.items():
             # Every process has the same value; the reduction only keeps Lightning from asking for one.
             pl_module.log(name, torch.as_tensor(value).float(), sync_dist=True)
@@ -93,7 +93,7 @@ class OrbitEvaluation(pl.Callback):
             Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
         )  # asked on all ranks: it is broadcast
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            figure = accuracy_over_angle({type(pl_module).__name__: of_elements})
+            figure = accuracy_over_angle(of_elements)
             save_figure(figure, folder / "accuracy.png", trainer, "orbit/accuracy")
 
     def _start(self, device: torch.device) -> None:
@@ -111,7 +111,3 @@ class OrbitEvaluation(pl.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning attaches it
         mean, std = getattr(data, "mean", None), getattr(data, "std", None)
         return 0.0 if mean is None or std is None else black(mean, std)
-
-
-def _name(element: OrbitElement) -> str:
-    return f"{element.angle:g}{'_mirrored' * element.mirrored}"

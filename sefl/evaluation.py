@@ -71,9 +71,9 @@ class Evaluation:
 
     def _measures(self) -> Table:
         table = Table("measure", "value", title=f"Test split, checkpoint of epoch {self.epoch}")
-        for name, value in self.metrics.items():
-            if name in MEASURES:
-                table.add_row(MEASURES[name], f"{value:.4f}")
+        for name, measure in MEASURES.items():
+            if name in self.metrics:
+                table.add_row(measure, f"{self.metrics[name]:.4f}")
         return table
 
     def _accuracies(self) -> Table:

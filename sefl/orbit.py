@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_MIRRORED = "_mirrored"
+
 
 @dataclass(frozen=True)
 class OrbitElement:
@@ -20,6 +22,23 @@ class OrbitElement:
 
     angle: float
     mirrored: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as ``"22.5"`` or ``"90_mirrored"``, in the names of logged measures."""
+        return f"{self.angle:g}{_MIRRORED * self.mirrored}"
+
+    @classmethod
+    def of_name(cls, name: str) -> "OrbitElement":
+        """The element of a :attr:`name`.
+
+        Raises:
+            ValueError: if it is none.
+
+        >>> OrbitElement.of_name("90_mirrored")
+        OrbitElement(angle=90.0, mirrored=True)
+        """
+        return cls(float(name.removesuffix(_MIRRORED)), name.endswith(_MIRRORED))
 
 
 class Orbit:

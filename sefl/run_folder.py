@@ -3,7 +3,9 @@
 runs/<name>/<version>/
     config.yaml         the whole configuration; config_1.yaml, ... of each resumption
     split.npz           which samples are for training, validation and test
+    command.txt         the command of each start
     metrics.csv         everything logged
+    resources.json      seconds per epoch and peak memory
     checkpoints/        best.ckpt (by validation accuracy), last.ckpt (of the latest epoch)
     equivariance/       figures of the equivariance error
     wandb/              the Weights & Biases run

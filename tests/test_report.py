@@ -70,7 +70,7 @@ def write_evaluation(run: Path, version: int, accuracy: float, error: float, orb
         metrics |= {
             f"test/orbit/{angle}": accuracy - 0.001 * min(angle, 360 - angle) for angle in range(0, 360, 30)
         }
-        metrics |= {f"test/orbit/mirrored_{angle}": accuracy - 0.2 for angle in range(0, 360, 30)}
+        metrics |= {f"test/orbit/{angle}_mirrored": accuracy - 0.2 for angle in range(0, 360, 30)}
     else:
         metrics |= {f"test/accuracy_{r}": accuracy - 0.2 / r for r in range(8, 29)}
         metrics["test/scale_consistency"] = accuracy

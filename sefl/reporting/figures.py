@@ -1,26 +1,27 @@
 """Figures of a section: accuracy over resolution and over angle, equivariance error over depth."""
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from sefl.orbit import OrbitElement
+from sefl.orbit_figures import around_the_circle, style_angles
 from sefl.reporting.experiments import Experiment
+from sefl.reporting.runs import INTERPOLATED, INTERPOLATED_FLOOR
 from sefl.reporting.tables import described
 
 ORBIT = "orbit/"
-LOC_LIMIT = 60
-"""Degrees: rotations below count for the loc accuracy."""
 
 FLOAT32_ROUNDING = -14
 """The power of ten of squared relative rounding: where exact zeros are drawn, which have none."""
 
+DOTTED = (0, (1, 1.5))
 COLORS = colormaps["tab10"](range(10))
 MARKERS = "osD^vPX"
 BAND = 0.18
@@ -54,20 +55,15 @@ def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
     if not any(orbits):
         return None
     figure, (axes,) = _figure(6.8, 4.0, 1)
-    axes.axvspan(-LOC_LIMIT, LOC_LIMIT, color="0.95", linewidth=0)
-    axes.text(0, 0.02, "loc", transform=axes.get_xaxis_transform(), ha="center", fontsize=8.5, color="0.45")
     for index, (experiment, orbit) in enumerate(zip(experiments, orbits, strict=True)):
         for mirrored, points in orbit.items():
-            angles = sorted(points)
-            mean = np.array([points[angle][0] for angle in angles])
-            spread = np.array([points[angle][1] for angle in angles])
+            mean, spread = (np.array(values) for values in zip(*points.values(), strict=True))
             label = None if mirrored and False in orbit else described(experiment)
-            _line(axes, index, angles, mean, mean - spread, mean + spread, label, dashed=mirrored)
+            _line(axes, index, list(points), mean, mean - spread, mean + spread, label, dashed=mirrored)
     if any(True in orbit for orbit in orbits):
         axes.plot([], [], color="0.4", linestyle="--", label="of mirrored images")
-    axes.set(xlabel="rotation of the test images (degrees, counter-clockwise)", ylabel="accuracy")
-    axes.set_xlim(-184, 184)
-    axes.xaxis.set_major_locator(MultipleLocator(45))
+    axes.set_ylabel("accuracy")
+    style_angles(axes)
     _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
     return figure
 
@@ -75,10 +71,11 @@ def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
 def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
     """The mean equivariance error of each layer, a panel per transformation; ``None`` if nothing was measured.
 
-    The band reaches from the lowest to the highest seed. Exact zeros, which a log axis cannot show, are drawn
-    at its lower edge, and a note says so.
+    The band reaches from the lowest to the highest seed; dots are what interpolation alone costs. Exact zeros, which a
+    log axis cannot show, are drawn at its lower edge, and a note says so.
     """
-    transformations = list(dict.fromkeys(name for each in experiments for name in each.errors_by_layer))
+    measured = dict.fromkeys(name for each in experiments for name in each.errors_by_layer)
+    transformations = [name for name in measured if not name.endswith(INTERPOLATED_FLOOR)]
     if not transformations:
         return None
     values = [
@@ -106,6 +103,9 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
                 np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
             )
             _line(axes, index, range(1, len(layers) + 1), mean, low, high, described(experiment))
+            if transformation.endswith(INTERPOLATED):
+                alone = experiment.errors_by_layer[_floor_name(transformation)]
+                _floor(axes, index, list(layers), alone)
         if len(names) == 1:
             (layer_names,) = names
             axes.set_xticks(range(1, len(layer_names) + 1), layer_names)
@@ -122,6 +122,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
         axes.yaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("relative squared error")
     notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
+    notes += ["dotted: the error of interpolation alone"] * (len(transformations) < len(measured))
     notes += ["exact zeros are drawn at the lower edge"] * (0.0 in values)
     _finish(figure, panels, "; ".join(notes))
     return figure
@@ -160,6 +161,16 @@ def _line(
         axes.fill_between(at, low, high, color=color, alpha=BAND, linewidth=0)
 
 
+def _floor_name(transformation: str) -> str:
+    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR
+
+
+def _floor(axes: Axes, index: int, layers: Sequence[str], floor: Mapping[str, Sequence[float]]) -> None:
+    at = [place for place, layer in enumerate(layers, 1) if layer in floor]
+    values = [float(np.mean(floor[layer])) for layer in layers if layer in floor]
+    axes.plot(at, values, color=COLORS[index % len(COLORS)], linestyle=DOTTED, linewidth=1.2)
+
+
 def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
     for axes in panels:
         axes.grid(color="0.9", linewidth=0.6)
@@ -190,15 +201,10 @@ def _has_seeds(experiments: Sequence[Experiment]) -> bool:
 
 def _orbit(experiment: Experiment) -> dict[bool, dict[float, tuple[float, float]]]:
     """Mean and spread of the accuracy by angle in ``[-180, 180]``, of rotations and of mirrored ones."""
-    found: dict[bool, dict[float, tuple[float, float]]] = {}
-    for name, summary in experiment.summaries.items():
-        angle = re.search(r"\d+(\.\d+)?", name)
-        if not name.startswith(ORBIT) or angle is None:
-            continue
-        mirrored = any(word in name.removeprefix(ORBIT) for word in ("mirror", "flip", "reflect"))
-        degrees = float(angle[0])
-        points = found.setdefault(mirrored, {})
-        points[degrees - 360 if degrees > 180 else degrees] = summary.mean, summary.spread or 0.0
-        if degrees == 180:  # both ends of the circle
-            points[-180.0] = points[180.0]
-    return dict(sorted(found.items()))
+    return around_the_circle(
+        {
+            OrbitElement.of_name(name.removeprefix(ORBIT)): (summary.mean, summary.spread or 0.0)
+            for name, summary in experiment.summaries.items()
+            if name.startswith(ORBIT)
+        }
+    )

@@ -18,6 +18,11 @@ from sefl.run_folder import RunFolder, versions
 
 Origin = Literal["test", "validation"]
 
+FLOOR = "_floor"
+"""Ends the name under which evaluations have the error of a transformation's interpolation alone."""
+INTERPOLATED, INTERPOLATED_FLOOR = ", interpolated", ", interpolation alone"
+"""Ends the names under which reports have a transformation's parameters that interpolate, and their floor."""
+
 FIT, EVALUATE = "python -m sefl.fit", "python -m sefl.evaluate"
 
 
@@ -233,9 +238,22 @@ def _resources(path: Path) -> Resources | None:
 
 
 def _layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:
-    return tuple(
-        LayerError(str(row["layer"]), str(row["transformation"]), float(row["mean"]), int(row["count"]))
+    """One row per layer, transformation and parameter; what interpolates has a name of its own, as its floor has."""
+    rows = list(rows)
+    with_floor = {
+        (str(row["transformation"]).removesuffix(FLOOR), str(row["parameter"]))
         for row in rows
+        if str(row["transformation"]).endswith(FLOOR)
+    }
+
+    def name(row: Mapping[str, Any]) -> str:
+        transformation = str(row["transformation"])
+        if transformation.endswith(FLOOR):
+            return transformation.removesuffix(FLOOR) + INTERPOLATED_FLOOR
+        return transformation + INTERPOLATED * ((transformation, str(row["parameter"])) in with_floor)
+
+    return tuple(
+        LayerError(str(row["layer"]), name(row), float(row["mean"]), int(row["count"])) for row in rows
     )
 
 

@@ -92,7 +92,7 @@ def test_training_resuming_and_evaluating(tiny_group: Path, capsys: pytest.Captu
     for figure in ("orbit/accuracy.png", "reconstruction/network.stages.0.sampling.downsample.png"):
         assert (folder / figure).stat().st_size > 10_000
     assert list((folder / "wandb").glob("offline-run-*"))
-    assert "orbit" in shown
+    assert "accuracy over all transformed copies" in shown
     result = evaluation()
     metrics = result["metrics"]
     assert metrics["test/orbit/0"] == pytest.approx(metrics["test/accuracy"])
