@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from models.schedules import scheduled
-from sefl.groups import GroupSampledNetwork
+from sefl.groups import GroupSampledNetwork, OptimizedDesign
 
 Batch = tuple[Tensor, Tensor]
 
@@ -41,6 +41,7 @@ class GroupSampledClassifier(LightningModule):
             keeps one frequency more where the subgroup is even.
         canonicalize: move each image's features to the coset of the strongest response before subsampling (Xu et al.
             2021).
+        optimized: weights and iterations of the optimised filter; by default its own.
         pooling: how the last features are pooled over group and space.
         dropout: dropout of the pooled features.
         optimizer: from parameters to an optimiser.
@@ -65,6 +66,7 @@ class GroupSampledClassifier(LightningModule):
         anti_aliasing: Literal["closed_form", "optimized", "none"] = "closed_form",
         equivariance: Literal["group", "subgroup"] = "group",
         canonicalize: bool = False,
+        optimized: OptimizedDesign | None = None,
         pooling: Literal["max", "mean"] = "max",
         dropout: float = 0.3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -85,6 +87,7 @@ class GroupSampledClassifier(LightningModule):
             anti_aliasing,
             equivariance,
             canonicalize,
+            optimized,
             pooling=pooling,
             dropout=dropout,
         )

@@ -45,7 +45,7 @@ class GroupSampledNetwork(nn.Module):
             keeps one frequency more where the subgroup is even.
         canonicalize: move each image's features to the coset of the strongest response before subsampling (Xu et al.
             2021).
-        optimized: weights and iterations of the optimised filter; by default those of the paper's code.
+        optimized: weights and iterations of the optimised filter; by default its own.
         dilation: of the convolutions.
         norm: batch norm per field after each convolution.
         pooling: how the last features are pooled over group and space.
