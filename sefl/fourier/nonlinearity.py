@@ -6,7 +6,7 @@ alone. So every shell of the output (the frequencies with ``max(|k1|, |k2|) = b`
     shell b of the output = shell b of  A pool(sigma(S C[:K, :K] S^T)) A^T,     K = 2 p b + 1,
 
 for every band ``b`` from the base to the finest, with window ``p = 1`` where nothing is pooled. Everything below the
-base band comes from the base band.
+base band comes from the base band. Skipping bands is an option, which costs exactness.
 
 The work is a sequence of small-matrix products over many columns. It is done in blocks of columns that stay in
 cache, and the backward pass recomputes each grid instead of keeping every band's.
@@ -40,6 +40,11 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
     Exactly scale-equivariant at every integer resolution from ``base_resolution`` to ``max_resolution``; a finer
     input is refused.
 
+    With ``band_step`` above 1 bands are skipped, as by the published code's ``increment``: only every
+    ``band_step``-th output band from the base on has a grid, and the shells between are taken from the next band that
+    has one. That is cheaper and **not** equivariant but at the resolutions of the bands that are computed: at the
+    others the shells above the last of these miss the frequencies that a finer image would have shown them.
+
     Args:
         window: pooling window and stride ``p`` in pixels; 1 pools nothing.
         activation: a deterministic, out-of-place pointwise function, or a module, whose parameters are trained.
@@ -50,6 +55,8 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         oversampling: grid points per axis as a multiple of the critical ``2 b + 1``; a finer grid aliases less,
             which brings the layer closer to commuting with sub-pixel shifts.
         eps: added to the variance.
+        band_step: of the output bands compute each so many; 1 computes all and is exact. An increment of ``2 m`` pixels
+            in the published code is a step of ``m`` bands.
 
     Shapes: ``(K, K, batch, channels)`` to ``(K', K', batch, channels)``; ``K = 2 band + 1``.
 
@@ -67,6 +74,7 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         channels: int | None = None,
         oversampling: float = 1.0,
         eps: float = 1e-5,
+        band_step: int = 1,
     ) -> None:
         super().__init__()
         if window < 1:
@@ -77,6 +85,8 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
             )
         if oversampling < 1:
             raise ValueError(f"oversampling must be at least 1, got {oversampling}")
+        if band_step < 1:
+            raise ValueError(f"band_step must be a positive integer, got {band_step}")
         if getattr(activation, "inplace", False):
             raise ValueError(f"activation must not work in place, got {activation!r}; use inplace=False")
         self.window = window
@@ -85,8 +95,9 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         self.max_resolution = max_resolution
         self.oversampling = oversampling
         self.eps = eps
+        self.band_step = band_step
         self.base_band = self._output_band(base_resolution)
-        bands = self._output_band(max_resolution) - self.base_band + 1
+        bands = len(self._bands(self._output_band(max_resolution)))
         if channels is None:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
@@ -99,7 +110,8 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         # From the largest resolution of this band: 2 band + 2 pixels share it with 2 band + 1.
         output_band = max(band(-(-(2 * finest + 1) // self.window)), self.base_band)
         plan = _Plan(
-            bands=range(self.base_band, output_band + 1),
+            bands=self._bands(output_band),
+            output_band=output_band,
             window=self.window,
             oversampling=self.oversampling,
             activation=self.activation,
@@ -110,6 +122,10 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
 
     def _output_band(self, resolution: int) -> int:
         return band(-(-resolution // self.window))
+
+    def _bands(self, output_band: int) -> range:
+        """The bands that are computed: from the base up to the first that is not below ``output_band``."""
+        return range(self.base_band, output_band + self.band_step, self.band_step)
 
     def _check(self, coefficients: Tensor) -> int:
         finest = band_in_range(coefficients, self.base_resolution, self.max_resolution, of="layer")
@@ -123,7 +139,7 @@ class ScaleEquivariantMaxPool2d(CoefficientModule):
         norm = None if self.weight is None else self.weight.shape[1]
         return (
             f"window={self.window}, resolutions={self.base_resolution}..{self.max_resolution}, "
-            f"channels={norm}, oversampling={self.oversampling}"
+            f"channels={norm}, oversampling={self.oversampling}, band_step={self.band_step}"
         )
 
 
@@ -143,15 +159,19 @@ class ScaleEquivariantNonlinearity(ScaleEquivariantMaxPool2d):
         channels: int | None = None,
         oversampling: float = 1.0,
         eps: float = 1e-5,
+        band_step: int = 1,
     ) -> None:
-        super().__init__(1, activation, base_resolution, max_resolution, channels, oversampling, eps)
+        super().__init__(
+            1, activation, base_resolution, max_resolution, channels, oversampling, eps, band_step
+        )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the passes over the bands need besides tensors."""
+    """What the passes over the bands need besides tensors; the last of ``bands`` may lie above ``output_band``."""
 
     bands: range
+    output_band: int
     window: int
     oversampling: float
     activation: Activation
@@ -159,6 +179,10 @@ class _Plan:
 
     def grid(self, output_band: int, coefficients: Tensor) -> "_Grid":
         return _Grid(output_band, self, coefficients)
+
+    def shells(self, output_band: int) -> range:
+        """The shells that are read off the grid of a band: those above the band before."""
+        return range(output_band - self.bands.step + 1, min(output_band, self.output_band) + 1)
 
     @property
     def base(self) -> int:
@@ -177,9 +201,10 @@ class _Grid:
         pooled_points = math.ceil(plan.oversampling * coefficient_count(output_band))
         self.plan = plan
         self.is_base = output_band == plan.base
+        self.shells = plan.shells(output_band)
         self.pooled_points = pooled_points
         self.points = plan.window * pooled_points
-        # At the base the input may hold fewer frequencies than the pooled grid's share, never more.
+        # At the base, and behind skipped bands, the input may hold fewer frequencies than the pooled grid's share.
         self.input_band = min(plan.window * output_band, band_of_count(like.shape[0]))
         self.inputs = coefficient_count(self.input_band)
         # Pixel 0 is the centre of the first window. Were it the first sample, a reversal would tear windows apart.
@@ -238,18 +263,25 @@ class _Grid:
                 totals[index] += part
         return result
 
-    def write_shell(self, activated: Tensor, out: Tensor) -> None:
-        """Write this band's shell of ``A activated A^T`` (all of it at the base) into ``out (K', K', N)``."""
-        write = analyse if self.is_base else analyse_shell
-        write(self.analysis, activated, out)
+    def write_shells(self, activated: Tensor, out: Tensor) -> None:
+        """Write this band's shells of ``A activated A^T`` (all of it at the base) into ``out (K', K', N)``."""
+        if self.is_base:
+            analyse(self.analysis, activated, out)
+            return
+        for shell in self.shells:
+            analyse_shell(self.analysis[: coefficient_count(shell)], activated, out)
 
-    def read_shell(self, gradient: Tensor, workspace: Workspace) -> Tensor:
-        """The transpose of :meth:`write_shell`: ``(K', K', N)`` to ``(pooled_points, pooled_points, N)``."""
+    def read_shells(self, gradient: Tensor, workspace: Workspace) -> Tensor:
+        """The transpose of :meth:`write_shells`: ``(K', K', N)`` to ``(pooled_points, pooled_points, N)``."""
         points = self.pooled_points
         result = workspace.take("activated gradient", points, points, gradient.shape[-1])
         if self.is_base:
             return synthesise(self.analysis.T, gradient, result)
-        return synthesise_shell(self.analysis.T, gradient, result, beta=0)
+        for index, shell in enumerate(self.shells):
+            synthesise_shell(
+                self.analysis[: coefficient_count(shell)].T, gradient, result, beta=min(index, 1)
+            )
+        return result
 
 
 class _ShellwiseActivation(torch.autograd.Function):
@@ -270,7 +302,7 @@ class _ShellwiseActivation(torch.autograd.Function):
             inverse_deviation = None
             if weight is not None:
                 inverse_deviation = _inverse_deviations(flat, plan).view(len(plan.bands), batch, channels)
-            out_count = coefficient_count(plan.bands[-1])
+            out_count = coefficient_count(plan.output_band)
             out = flat.new_empty(out_count, out_count, batch * channels)
             workspace = Workspace(flat)
             for index, output_band in enumerate(plan.bands):
@@ -280,7 +312,7 @@ class _ShellwiseActivation(torch.autograd.Function):
                     inside = _inside(flat[: grid.inputs, : grid.inputs, block], norm, block, workspace)
                     values = grid.values(inside, workspace)
                     activated = values.clamp_(min=0) if plan.is_relu else grid.activated(values)
-                    grid.write_shell(activated, out[:, :, block])
+                    grid.write_shells(activated, out[:, :, block])
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
         return out.view(out_count, out_count, batch, channels)
@@ -313,7 +345,7 @@ class _ShellwiseActivation(torch.autograd.Function):
                     source = flat[: grid.inputs, : grid.inputs, block]
                     inside = _inside(source, norm, block, workspace)
                     values = grid.values(inside, workspace)
-                    activated_gradient = grid.read_shell(upstream[:, :, block], workspace)
+                    activated_gradient = grid.read_shells(upstream[:, :, block], workspace)
                     if plan.is_relu:
                         value_gradient = torch.ops.aten.threshold_backward.grad_input(
                             activated_gradient, values, 0, grad_input=activated_gradient
