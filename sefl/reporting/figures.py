@@ -1,7 +1,7 @@
 """Figures of a section: accuracy over resolution and over angle, equivariance error over depth."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from sefl.orbit import OrbitElement
 from sefl.orbit_figures import around_the_circle, style_angles
 from sefl.reporting.experiments import Experiment
-from sefl.reporting.runs import INTERPOLATED, INTERPOLATED_FLOOR
+from sefl.reporting.runs import INTERPOLATED, INTERPOLATED_FLOOR, spoken
 from sefl.reporting.tables import described
 
 ORBIT = "orbit/"
@@ -92,8 +92,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
     longest = max(len(layer) for each in experiments for of in each.errors_by_layer.values() for layer in of)
     figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.2 + 0.03 * longest, len(transformations))
     for axes, transformation in zip(panels, transformations, strict=True):
-        shown = [each for each in experiments if transformation in each.errors_by_layer]
-        names = {tuple(each.errors_by_layer[transformation]) for each in shown}
+        depths = _depths([each.errors_by_layer.get(transformation, {}) for each in experiments])
         for index, experiment in enumerate(experiments):
             layers = experiment.errors_by_layer.get(transformation)
             if not layers:
@@ -102,20 +101,20 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
             mean, low, high = (
                 np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
             )
-            _line(axes, index, range(1, len(layers) + 1), mean, low, high, described(experiment))
+            at = [depths[layer] for layer in layers]
+            _line(axes, index, at, mean, low, high, described(experiment))
             if transformation.endswith(INTERPOLATED):
                 alone = experiment.errors_by_layer[_floor_name(transformation)]
-                _floor(axes, index, list(layers), alone)
-        if len(names) == 1:
-            (layer_names,) = names
-            axes.set_xticks(range(1, len(layer_names) + 1), layer_names)
-            if sum(map(len, layer_names)) > CROWDED:
+                _floor(axes, index, depths, alone)
+        if len(set(depths.values())) == len(depths):
+            axes.set_xticks(list(depths.values()), list(depths))
+            if sum(map(len, depths)) > CROWDED:
                 for label in axes.get_xticklabels():
                     label.set(rotation=40, ha="right", rotation_mode="anchor")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel("measured layer, from the input on")
-        axes.set_title(transformation.replace("_", " "), fontsize=10, loc="left")
+        axes.set_title(spoken(transformation, measured), fontsize=10, loc="left")
         axes.set_yscale("log")
         axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
         axes.yaxis.set_major_locator(LogLocator(numticks=9))
@@ -165,10 +164,19 @@ def _floor_name(transformation: str) -> str:
     return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR
 
 
-def _floor(axes: Axes, index: int, layers: Sequence[str], floor: Mapping[str, Sequence[float]]) -> None:
-    at = [place for place, layer in enumerate(layers, 1) if layer in floor]
-    values = [float(np.mean(floor[layer])) for layer in layers if layer in floor]
+def _floor(axes: Axes, index: int, depths: Mapping[str, int], floor: Mapping[str, Sequence[float]]) -> None:
+    at = [depths[layer] for layer in floor]
+    values = [float(np.mean(errors)) for errors in floor.values()]
     axes.plot(at, values, color=COLORS[index % len(COLORS)], linestyle=DOTTED, linewidth=1.2)
+
+
+def _depths(networks: Sequence[Iterable[str]]) -> dict[str, int]:
+    """At which depth to draw each layer: by name in the deepest network if it has all layers, else by number."""
+    named = [list(layers) for layers in networks]
+    deepest = max(named, key=len)
+    if all(set(layers) <= set(deepest) for layers in named):
+        return {layer: depth for depth, layer in enumerate(deepest, 1)}
+    return {layer: depth for layers in named for depth, layer in enumerate(layers, 1)}
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:

@@ -23,6 +23,9 @@ FLOOR = "_floor"
 INTERPOLATED, INTERPOLATED_FLOOR = ", interpolated", ", interpolation alone"
 """Ends the names under which reports have a transformation's parameters that interpolate, and their floor."""
 
+ACTION = "act_"
+"""Begins the names of the actions of groups."""
+
 FIT, EVALUATE = "python -m sefl.fit", "python -m sefl.evaluate"
 
 
@@ -138,6 +141,18 @@ def read_run(path: Path) -> Run:
         resources=_resources(path / RESOURCES),
         results=results,
     )
+
+
+def spoken(transformation: str, measured: Iterable[str]) -> str:
+    """What a report calls a transformation; what does not interpolate says so beside ``measured`` ones that do.
+
+    >>> spoken("act_C8", ["act_C8", "act_C8, interpolated"]), spoken("flip_vertical", [])
+    ('moved by C8, pixels to pixels', 'flip vertical')
+    """
+    exact = ", pixels to pixels" * (transformation + INTERPOLATED in measured)
+    if transformation.startswith(ACTION):
+        transformation = f"moved by {transformation.removeprefix(ACTION)}"
+    return transformation.replace("_", " ") + exact
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:

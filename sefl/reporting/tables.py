@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sefl.reporting.experiments import Experiment, Summary
 from sefl.reporting.published import number
+from sefl.reporting.runs import INTERPOLATED_FLOOR, spoken
 from sefl.reporting.sections import Section
 
 ABSENT = "-"
@@ -78,7 +79,7 @@ def results(section: Section) -> Grid:
         rows.append((model, "published", ABSENT, *(_printed(numbers.get(name)) for name in measures)))
     return Grid(
         title=section.title,
-        headings=("experiment", "from", "seeds", *map(_heading, measures)),
+        headings=("experiment", "from", "seeds", *(_heading(name, measures) for name in measures)),
         rows=tuple(rows),
         caption=_caption(section),
     )
@@ -162,12 +163,13 @@ def _ordered(names: Iterable[str]) -> list[str]:
         for shown in HEADINGS
         for name in found
         if name == shown or (shown == EQUIVARIANCE and name.startswith(EQUIVARIANCE))
+        if not name.endswith(INTERPOLATED_FLOOR)
     ]
 
 
-def _heading(name: str) -> str:
+def _heading(name: str, shown: Sequence[str]) -> str:
     kind, slash, transformation = name.partition("/")
-    return HEADINGS[kind + slash].format(transformation.replace("_", " "))
+    return HEADINGS[kind + slash].format(spoken(transformation, [other.partition("/")[2] for other in shown]))
 
 
 def _cell(name: str, experiment: Experiment) -> str:
