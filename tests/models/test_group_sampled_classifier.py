@@ -146,6 +146,17 @@ def test_canonicalised_network_in_the_monitor(tiny_group: Path) -> None:
     assert max(row["max"] for row in rows) < ROUNDING
 
 
+def test_averaged_weights_stay_equivariant(tiny_group: Path) -> None:
+    settings = yaml.safe_load(tiny_group.read_text())
+    averaging = {"class_path": "pytorch_lightning.callbacks.EMAWeightAveraging"}
+    settings["trainer"]["callbacks"].append(averaging)
+    tiny_group.write_text(yaml.safe_dump(settings))
+    fit(["--config", str(tiny_group), "--trainer.max_epochs", "1"])
+    evaluate(["--ckpt_path", "last", "--name", "group"])
+    rows = evaluation()["equivariance"]
+    assert max(errors(rows, "network.stages.2.features", ["r^2", "s", "r^2s"])) < ROUNDING
+
+
 def volumes(samples: int) -> tuple[Tensor, Tensor]:
     """Bars of one voxel's width and plates in random directions along an axis, and which of the two each is."""
     generator = torch.Generator().manual_seed(0)
