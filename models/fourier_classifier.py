@@ -9,29 +9,11 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.fourier_blocks import BlockSettings, Norm
 from models.scale_classifier import ScaleClassifier
-from sefl.fourier import (
-    BandPooling,
-    CoefficientModule,
-    ScaleEquivariantMaxPool2d,
-    SpectralConv2d,
-    band,
-    to_coefficients,
-)
+from sefl.fourier import BandPooling, ScaleEquivariantMaxPool2d, band, to_coefficients
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
-
-
-class FourierBlock(CoefficientModule):
-    """Spectral convolution, then norm, activation and pooling: coefficients to coefficients."""
-
-    def __init__(self, convolution: SpectralConv2d, nonlinearity: ScaleEquivariantMaxPool2d) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.nonlinearity = nonlinearity
-
-    def forward(self, coefficients: Tensor) -> Tensor:
-        return self.nonlinearity(self.convolution(coefficients))
 
 
 class BandHead(nn.Module):
@@ -80,10 +62,17 @@ class FourierClassifier(ScaleClassifier):
         widths: output channels of each block.
         kernel_size: taps per axis on the finest grid, one number or one per block.
         pools: max-pooling window of each block, 1 for none; by default 1 throughout.
-        residual: 1 x 1 convolution beside each kernel.
+        projection: channels of a 1 x 1 convolution with norm and activation in front of the blocks, by default none.
+        convolutions: spectral convolutions of each block, norm and activation between them.
+        residual: 1 x 1 convolution beside the kernels of each block, from its input to its last norm.
         activation: name of a pointwise function in ``torch.nn.functional``.
         norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
+        band_step: of the bands compute each so many, divided by the pooling before; 1 computes all. Above, layers are
+            **not** equivariant but at some resolutions, as ``callbacks.EquivarianceMonitor`` shows. Predictions stay
+            exact where the skipped bands are those that the pooling behind leaves out (``exact_predictions``);
+            otherwise predictions at several resolutions take as many passes. The increment 8 of the paper's STL-10
+            network is a step of 4, which is exact in this sense from a ``layer_base_resolution`` of 41 on, not of 40.
         base_resolution: coarsest resolution of an input, and of the head's bands.
         max_resolution: finest resolution of an input.
         layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
@@ -108,10 +97,13 @@ class FourierClassifier(ScaleClassifier):
         widths: list[int] | None = None,
         kernel_size: int | list[int] = 5,
         pools: list[int] | None = None,
+        projection: int | None = None,
+        convolutions: int = 1,
         residual: bool = True,
         activation: ActivationName = "relu",
-        norm: Literal["instance", "none"] = "instance",
+        norm: Norm = "instance",
         oversampling: float = 1.0,
+        band_step: int = 1,
         base_resolution: int = 8,
         max_resolution: int = 28,
         layer_base_resolution: int = 6,
@@ -148,30 +140,33 @@ class FourierClassifier(ScaleClassifier):
             raise ValueError(
                 f"activation must be one of {', '.join(get_args(ActivationName))}, got {activation!r}"
             )
+        if convolutions < 1:
+            raise ValueError(f"convolutions must be a positive integer, got {convolutions}")
+        if projection is not None and projection < 1:
+            raise ValueError(f"projection must be a positive integer or None, got {projection}")
+        if band_step < 1:
+            raise ValueError(f"band_step must be a positive integer, got {band_step}")
+        settings = BlockSettings(
+            getattr(F, activation),
+            norm,
+            residual,
+            convolutions,
+            oversampling,
+            band_step,
+            layer_base_resolution,
+            max_resolution,
+        )
+        self.projection = None if projection is None else settings.projection(in_channels, projection)
         blocks = []
         reached = 1
         for inputs, outputs, size, window in zip(
-            [in_channels, *widths], widths, kernel_sizes, pools, strict=False
+            [projection or in_channels, *widths], widths, kernel_sizes, pools, strict=False
         ):
-            finest = ceil(max_resolution / reached)
-            blocks.append(
-                FourierBlock(
-                    SpectralConv2d(
-                        inputs, outputs, size, finest, bias=norm == "none", residual=residual and size > 1
-                    ),
-                    ScaleEquivariantMaxPool2d(
-                        window,
-                        getattr(F, activation),
-                        ceil(layer_base_resolution / reached),
-                        finest,
-                        outputs if norm == "instance" else None,
-                        oversampling,
-                    ),
-                )
-            )
+            blocks.append(settings.block(inputs, outputs, size, window, reached))
             reached *= window
         self.blocks = nn.Sequential(*blocks)
         self.reduction = reached
+        self.exact_predictions = self._computes_what_the_head_sees(pools)
         self.pooling = BandPooling(
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )
@@ -182,14 +177,37 @@ class FourierClassifier(ScaleClassifier):
 
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)
-        return self.head(self.pooling(self.blocks(to_coefficients(images))))
+        coefficients = to_coefficients(images)
+        if self.projection is not None:
+            coefficients = self.projection(coefficients)
+        return self.head(self.pooling(self.blocks(coefficients)))
 
     def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
+        if not self.exact_predictions:  # the bands of a fine image are not quite those of a coarser one
+            return super().predict_all_resolutions(images, resolutions)
         indices = [self._band_index(r) for r in self._resolutions(images, resolutions)]
         return self(images)[:, indices]
 
     def measured_layers(self) -> list[str]:
-        return [f"blocks.{index}" for index in range(len(self.blocks))] + ["head"]
+        projection = [] if self.projection is None else ["projection"]
+        return [*projection, *(f"blocks.{index}" for index in range(len(self.blocks))), "head"]
+
+    def _computes_what_the_head_sees(self, pools: list[int]) -> bool:
+        """Whether no band is skipped of which the head's bands, one in ``reduction`` of the image's, are made."""
+        bands = range(
+            band(ceil(self.base_resolution / self.reduction)),
+            band(ceil(self.max_resolution / self.reduction)) + 1,
+        )
+        reached = 1
+        for block, window in zip([self.projection, *self.blocks], [1, *pools], strict=True):
+            for layer in [] if block is None else block.modules():
+                if isinstance(layer, ScaleEquivariantMaxPool2d):
+                    behind = self.reduction // (reached * layer.window)
+                    needed = (b * behind - layer.base_band for b in bands)
+                    if any(above > 0 and above % layer.band_step for above in needed):
+                        return False
+            reached *= window
+        return True
 
     def _band_index(self, resolution: int) -> int:
         """Which entry of the head's bands belongs to a resolution."""

@@ -1,0 +1,111 @@
+"""The blocks of the scale-equivariant networks of Rahman & Yeh (NeurIPS 2023): coefficients to coefficients."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from torch import Tensor, nn
+
+from sefl.fourier import CoefficientModule, ScaleEquivariantMaxPool2d, SpectralConv2d
+from sefl.fourier.nonlinearity import Activation
+
+Norm = Literal["instance", "none"]
+
+
+class FourierBlock(CoefficientModule):
+    """Spectral convolution, then norm, activation and pooling."""
+
+    def __init__(self, convolution: SpectralConv2d, nonlinearity: ScaleEquivariantMaxPool2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.nonlinearity = nonlinearity
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        return self.nonlinearity(self.convolution(coefficients))
+
+
+class ResidualFourierBlock(CoefficientModule):
+    """``nonlinearity(convolution(inner(x)) + shortcut(x))``: ``inner`` are blocks, the shortcut a 1 x 1 convolution.
+
+    With one block inside it is the block of the paper's STL-10 network.
+    """
+
+    def __init__(
+        self,
+        inner: nn.Sequential,
+        convolution: SpectralConv2d,
+        shortcut: SpectralConv2d | None,
+        nonlinearity: ScaleEquivariantMaxPool2d,
+    ) -> None:
+        super().__init__()
+        self.inner = inner
+        self.convolution = convolution
+        self.shortcut = shortcut
+        self.nonlinearity = nonlinearity
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        outcome = self.convolution(self.inner(coefficients))
+        if self.shortcut is not None:
+            outcome = outcome + self.shortcut(coefficients)
+        return self.nonlinearity(outcome)
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """What all blocks of a network share; resolutions are those of the images.
+
+    A block that follows poolings by ``reached`` in all works at ``1 / reached`` of the resolutions and of the step.
+    """
+
+    activation: Activation
+    norm: Norm
+    residual: bool
+    convolutions: int
+    oversampling: float
+    band_step: int
+    base_resolution: int
+    max_resolution: int
+
+    def block(self, inputs: int, outputs: int, size: int, window: int, reached: int) -> CoefficientModule:
+        """``convolutions`` kernels of ``size``, each with norm and activation, pooling after the last."""
+        if self.convolutions == 1:
+            convolution = self._convolution(inputs, outputs, size, reached, residual=self.residual)
+            return FourierBlock(convolution, self._nonlinearity(outputs, window, reached))
+        channels = [inputs] + [outputs] * (self.convolutions - 1)
+        inner = [
+            FourierBlock(
+                self._convolution(entering, outputs, size, reached), self._nonlinearity(outputs, 1, reached)
+            )
+            for entering in channels[:-1]
+        ]
+        shortcut = None
+        if self.residual:
+            shortcut = SpectralConv2d(inputs, outputs, 1, ceil(self.max_resolution / reached), bias=False)
+        return ResidualFourierBlock(
+            nn.Sequential(*inner),
+            self._convolution(outputs, outputs, size, reached),
+            shortcut,
+            self._nonlinearity(outputs, window, reached),
+        )
+
+    def projection(self, inputs: int, outputs: int) -> FourierBlock:
+        """A 1 x 1 convolution at full resolution, with norm and activation."""
+        return FourierBlock(self._convolution(inputs, outputs, 1, 1), self._nonlinearity(outputs, 1, 1))
+
+    def _convolution(
+        self, inputs: int, outputs: int, size: int, reached: int, residual: bool = False
+    ) -> SpectralConv2d:
+        finest = ceil(self.max_resolution / reached)
+        return SpectralConv2d(inputs, outputs, size, finest, self.norm == "none", residual and size > 1)
+
+    def _nonlinearity(self, channels: int, window: int, reached: int) -> ScaleEquivariantMaxPool2d:
+        return ScaleEquivariantMaxPool2d(
+            window,
+            self.activation,
+            ceil(self.base_resolution / reached),
+            ceil(self.max_resolution / reached),
+            channels if self.norm == "instance" else None,
+            self.oversampling,
+            # The step counts output bands. A window below one is refused by the layer.
+            band_step=max(1, self.band_step // (reached * max(1, window))),
+        )
