@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from datamodules.augmentation import Augmentation
-from datamodules.resampling import Downsampling, Padding, pad, resample
+from datamodules.resampling import Downsampling, Padding, resample
+from sefl.padding import pad
 
 Batch = tuple[Tensor, Tensor]
 
@@ -219,7 +220,7 @@ class ResolutionImages(Dataset[Batch]):
         augmentations: what is done to the images at full resolution, in this order.
         pad_to: bring every image to this size after all, if any.
         padding: how; ``resize`` resamples as ``downsampling`` does, the others are those of
-            :func:`datamodules.resampling.pad`.
+            :func:`sefl.padding.pad`.
     """
 
     def __init__(
@@ -253,10 +254,11 @@ class ResolutionImages(Dataset[Batch]):
             for augmentation in self.augmentations:
                 images = augmentation.augment(images, request.global_size, request.share, generator)
         images = resample(images.float(), request.resolution, self.downsampling)
-        if self.pad_to is not None and self.padding == "resize":
-            images = resample(images, self.pad_to, self.downsampling)
-        elif self.pad_to is not None:
-            images = pad(images, self.pad_to, self.padding)
+        if self.pad_to is not None:
+            if self.padding == "resize":
+                images = resample(images, self.pad_to, self.downsampling)
+            else:
+                images = pad(images, self.pad_to, self.padding)
         return (images - unit * self.mean) / (unit * self.std), self.labels[request.samples]
 
 

@@ -1,8 +1,7 @@
-"""From one pixel grid to another: to a lower resolution, and back to the fixed size that some networks need."""
+"""From one pixel grid to another: to a lower resolution, or to one fixed size."""
 
 from typing import Literal, get_args
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,33 +28,3 @@ def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:
         size = (resolution, resolution)
         return F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False)
     return downsample(images, resolution) if resolution <= images.shape[-1] else upsample(images, resolution)
-
-
-def pad(images: Tensor, size: int, padding: Padding) -> Tensor:
-    """Pad square images to a larger size, the same on all sides; an odd pixel goes to the right and below.
-
-    Unlike ``torch.nn.functional.pad`` it reflects and wraps around as often as it takes.
-
-    Args:
-        images: ``(batch, channels, r, r)``.
-        size: pixels per side of the result, at least ``r``.
-        padding: ``zero``, ``reflect`` (the edge pixel is not repeated), ``replicate`` or ``circular``.
-
-    Returns:
-        ``(batch, channels, size, size)``.
-    """
-    resolution = images.shape[-1]
-    before = (size - resolution) // 2
-    if padding == "zero":
-        after = size - resolution - before
-        return F.pad(images, (before, after, before, after))
-    position = torch.arange(size, device=images.device) - before
-    if padding == "circular":
-        source = position % resolution
-    elif padding == "replicate":
-        source = position.clamp(0, resolution - 1)
-    else:
-        period = max(2 * (resolution - 1), 1)
-        source = position % period
-        source = torch.minimum(source, period - source).clamp(max=resolution - 1)
-    return images.index_select(-2, source).index_select(-1, source)

@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from datamodules.resampling import pad, resample
+from datamodules.resampling import resample
 from sefl.fourier import downsample
+from sefl.padding import pad
 
 IMAGES = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 NUMPY = {"zero": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

@@ -12,9 +12,10 @@ import torchvision
 from torch import Tensor
 
 from datamodules import STL10Scale, stl10, stl10_scale
-from datamodules.resampling import pad, resample
+from datamodules.resampling import resample
 from datamodules.stl10 import MEAN, STD, LabelledSTL10
 from sefl.fourier import downsample
+from sefl.padding import pad
 
 DATA = Path(__file__).parents[2] / "data"
 needs_stl10 = pytest.mark.skipif(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models import ConvClassifier
 from sefl.fourier import downsample, upsample
+from sefl.padding import pad
 
 BASE, FINEST = 6, 16
 
@@ -25,7 +26,7 @@ def images(resolution: int) -> Tensor:
     return torch.randn(3, 2, resolution, resolution, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("resize", ["none", "ideal"])
+@pytest.mark.parametrize("resize", ["none", "ideal", "zero", "circular"])
 @pytest.mark.parametrize("pools", [None, [1, 1, 1], [2, 2, 3]])
 def test_every_resolution_is_taken(pools: list[int] | None, resize: str) -> None:
     model = network(pools=pools, resize=resize)
@@ -48,6 +49,14 @@ def test_ideal_resizing_is_upsampling_first() -> None:
     model, plain = network(resize="ideal"), network(resize="none")
     for r in range(BASE, FINEST + 1):
         assert_same(model(images(r)), plain(upsample(images(r), FINEST)))
+
+
+def test_padding_is_padding_first() -> None:
+    plain = network(resize="none")
+    for padding in ("zero", "reflect", "replicate", "circular"):
+        for r in range(BASE, FINEST + 1):
+            padded = pad(images(r), FINEST, padding)
+            assert_same(network(resize=padding)(images(r)), plain(padded))
 
 
 def test_it_is_not_scale_equivariant() -> None:
@@ -89,7 +98,7 @@ def test_measured_layers_exist() -> None:
         ({"pools": [2]}, r"pools must have one entry per block, 3 as widths, got \[2\]"),
         ({"pools": [0, 1, 1]}, r"pools must be positive, got \[0, 1, 1\]"),
         ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
-        ({"resize": "bicubic"}, "resize must be 'none' or 'ideal', got 'bicubic'"),
+        ({"resize": "bicubic"}, "resize must be 'none', 'ideal', .* or 'circular', got 'bicubic'"),
         ({"base_resolution": 17}, r"base_resolution must lie in 1..max_resolution \(16\), got 17"),
     ],
 )

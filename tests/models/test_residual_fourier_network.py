@@ -61,8 +61,8 @@ def test_a_block_is_two_convolutions_and_a_shortcut_around_them() -> None:
     assert isinstance(network(convolutions=1).blocks[0], FourierBlock)
 
 
-@pytest.mark.parametrize("layer_base", [7, 8, 9, 10, 11, 12, 13])
-@pytest.mark.parametrize("band_step", [2, 3, 4, 8])
+@pytest.mark.parametrize("layer_base", [8, 10, 12])
+@pytest.mark.parametrize("band_step", [2, 4])
 def test_skipped_bands_cost_exactness_but_where_the_pooling_leaves_them_out(
     band_step: int, layer_base: int
 ) -> None:
