@@ -2,8 +2,20 @@
 
 from models.conv_classifier import ConvClassifier
 from models.fourier_classifier import FourierClassifier
+from models.fourier_cnn_classifier import FourierCNNClassifier
 from models.group_sampled_classifier import GroupSampledClassifier
+from models.per_resolution_classifier import PerResolutionClassifier
 from models.scale_classifier import ScaleClassifier
 from models.schedules import OneCycle
+from models.wide_resnet_classifier import WideResNetClassifier
 
-__all__ = ["ConvClassifier", "FourierClassifier", "GroupSampledClassifier", "OneCycle", "ScaleClassifier"]
+__all__ = [
+    "ConvClassifier",
+    "FourierCNNClassifier",
+    "FourierClassifier",
+    "GroupSampledClassifier",
+    "OneCycle",
+    "PerResolutionClassifier",
+    "ScaleClassifier",
+    "WideResNetClassifier",
+]

@@ -1,0 +1,114 @@
+"""Wide residual networks, the baseline of the published STL-10 experiment."""
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.fixed_resolution import Resize, check_resize, resized
+from models.scale_classifier import ScaleClassifier
+
+STEM_CHANNELS = 16
+
+
+class PreActivationBlock(nn.Module):
+    """Twice batch norm, ReLU and 3 x 3 convolution, dropout between, and a shortcut around them.
+
+    Where channels or stride change, the shortcut is a 1 x 1 convolution of what the first ReLU gives (Zagoruyko &
+    Komodakis 2016, section 2). ``(batch, inputs, r, r)`` to ``(batch, outputs, ceil(r / stride), ceil(r / stride))``.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.first_norm = nn.BatchNorm2d(inputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        changes = inputs != outputs or stride > 1
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.first_norm(x))
+        around = x if self.shortcut is None else self.shortcut(activated)
+        inner = F.relu(self.second_norm(self.first(activated)))
+        return around + self.second(self.dropout(inner))
+
+
+class WideResNetClassifier(ScaleClassifier):
+    """WRN-``depth``-``width`` (Zagoruyko & Komodakis, BMVC 2016) with global pooling, so that any resolution is taken.
+
+    A stem of 16 channels, three groups of pre-activation blocks with 16, 32 and 64 times ``width`` channels, the
+    second and third of which start with a stride of 2, and a linear classifier on the mean over the grid. ``forward``
+    maps images ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        depth: layers, ``6 n + 4`` for ``n`` blocks in each group.
+        width: factor of the channels.
+        dropout: dropout between the convolutions of a block.
+        resize: ``"none"`` takes images as they come, ``"ideal"`` first upsamples each to ``max_resolution``, and
+            ``"zero"``, ``"reflect"``, ``"replicate"`` or ``"circular"`` pad it to that.
+        base_resolution: coarsest resolution of an input.
+        max_resolution: finest resolution of an input.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from an optimiser to its schedule.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 10,
+        depth: int = 16,
+        width: int = 8,
+        dropout: float = 0.3,
+        resize: Resize = "none",
+        base_resolution: int = 8,
+        max_resolution: int = 28,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(
+                f"depth must be 6 n + 4 for n blocks per group, 10, 16, 22 and so on, got {depth}"
+            )
+        if width < 1:
+            raise ValueError(f"width must be a positive integer, got {width}")
+        check_resize(resize)
+        self.resize: Resize = resize
+        self.stem = nn.Conv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
+        groups = []
+        entering = STEM_CHANNELS
+        for index in range(3):
+            channels = STEM_CHANNELS * 2**index * width
+            blocks = []
+            for block in range((depth - 4) // 6):
+                stride = 2 if index and not block else 1
+                blocks.append(PreActivationBlock(entering, channels, stride, dropout))
+                entering = channels
+            groups.append(nn.Sequential(*blocks))
+        self.groups = nn.Sequential(*groups)
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(entering),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(entering, classes),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check_images(images)
+        images = resized(images, self.max_resolution, self.resize)
+        return self.head(self.groups(self.stem(images))).unsqueeze(1)
+
+    def measured_layers(self) -> list[str]:
+        return ["stem", *(f"groups.{index}" for index in range(len(self.groups))), "head"]
