@@ -69,7 +69,7 @@ def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
 
 
 def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
-    """The mean equivariance error of each layer, a panel per transformation; ``None`` if nothing was measured.
+    """The mean equivariance error of each layer, a panel with its own scale per transformation; ``None`` without any.
 
     The band reaches from the lowest to the highest seed; dots are what interpolation alone costs. Exact zeros, which a
     log axis cannot show, are drawn at its lower edge, and a note says so.
@@ -78,20 +78,19 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
     transformations = [name for name in measured if not name.endswith(INTERPOLATED_FLOOR)]
     if not transformations:
         return None
-    values = [
-        error
-        for each in experiments
-        for layers in each.errors_by_layer.values()
-        for errors in layers.values()
-        for error in errors
-    ]
-    exponents = [math.log10(value) for value in values if 0 < value < math.inf]
-    floor = FLOAT32_ROUNDING if 0.0 in values else -1
-    lowest = min([floor, *map(math.floor, exponents)])
-    highest = max([0, *map(math.ceil, exponents)])
     longest = max(len(layer) for each in experiments for of in each.errors_by_layer.values() for layer in of)
     figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.2 + 0.03 * longest, len(transformations))
+    zeros = False
     for axes, transformation in zip(panels, transformations, strict=True):
+        values = [
+            error
+            for each in experiments
+            for name in {transformation, _floor_name(transformation)}
+            for errors in each.errors_by_layer.get(name, {}).values()
+            for error in errors
+        ]
+        zeros |= 0.0 in values
+        lowest, highest = _decades(values)
         depths = _depths([each.errors_by_layer.get(transformation, {}) for each in experiments])
         for index, experiment in enumerate(experiments):
             layers = experiment.errors_by_layer.get(transformation)
@@ -122,7 +121,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
     panels[0].set_ylabel("relative squared error")
     notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
     notes += ["dotted: the error of interpolation alone"] * (len(transformations) < len(measured))
-    notes += ["exact zeros are drawn at the lower edge"] * (0.0 in values)
+    notes += ["exact zeros are drawn at the lower edge"] * zeros
     _finish(figure, panels, "; ".join(notes))
     return figure
 
@@ -130,7 +129,14 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
 def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def _decades(values: Sequence[float]) -> tuple[int, int]:
+    """The powers of ten that a log axis of errors spans: down to rounding where exact zeros have to be drawn."""
+    exponents = [math.log10(value) for value in values if 0 < value < math.inf]
+    floor = FLOAT32_ROUNDING if 0.0 in values else -1
+    return min([floor, *map(math.floor, exponents)]), max([0, *map(math.ceil, exponents)])
 
 
 def _line(
@@ -161,7 +167,10 @@ def _line(
 
 
 def _floor_name(transformation: str) -> str:
-    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR
+    """Under which name experiments have the floor of what interpolates."""
+    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR * transformation.endswith(
+        INTERPOLATED
+    )
 
 
 def _floor(axes: Axes, index: int, depths: Mapping[str, int], floor: Mapping[str, Sequence[float]]) -> None:
