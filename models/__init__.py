@@ -7,6 +7,7 @@ from models.group_sampled_classifier import GroupSampledClassifier
 from models.per_resolution_classifier import PerResolutionClassifier
 from models.scale_classifier import ScaleClassifier
 from models.schedules import OneCycle
+from models.sesn_classifier import SESNClassifier
 from models.wide_resnet_classifier import WideResNetClassifier
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GroupSampledClassifier",
     "OneCycle",
     "PerResolutionClassifier",
+    "SESNClassifier",
     "ScaleClassifier",
     "WideResNetClassifier",
 ]

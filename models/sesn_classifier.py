@@ -1,0 +1,166 @@
+"""Scale-equivariant steerable network (Sosnovik, Szmaja & Smeulders, ICLR 2020), a peer that is so approximately."""
+
+from math import floor
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.conv_classifier import pooled_perceptron
+from models.fixed_resolution import Resize, check_resize, resized
+from models.scale_classifier import ScaleClassifier
+
+REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
+
+
+def hermite_basis(scales: list[float], order: int) -> Tensor:
+    """The same Hermite-Gauss functions at every scale: a basis of filters that can be rescaled without resampling.
+
+        psi_{n, m, s}(x, y) = A_{n, m} / s^2 He_n(x / s) He_m(y / s) exp(-(x^2 + y^2) / (2 s^2)),    n + m <= order,
+
+    at integer ``x`` and ``y`` up to 2.5 ``s``, ``A`` such that the squares of the smallest scale's taps sum to 1. With
+    ``1 / s^2`` the response to an image twice as large, at scale ``2 s``, is that to the image at scale ``s``.
+
+    Returns:
+        ``(functions, scales, size, size)``, float64, ``size`` odd.
+    """
+    margin = floor(REACH * max(scales))
+    tap = torch.arange(-margin, margin + 1, dtype=torch.float64)
+    scale = torch.tensor(scales, dtype=torch.float64)[:, None]
+    x = tap / scale
+    envelope = torch.exp(-x.square() / 2) / scale * (x.abs() <= REACH)
+    polynomials = [torch.ones_like(x), x]
+    for n in range(1, order):
+        polynomials.append(x * polynomials[n] - n * polynomials[n - 1])
+    axes = [envelope * polynomial for polynomial in polynomials[: order + 1]]
+    functions = [
+        axes[n][:, :, None] * axes[m][:, None, :] for n in range(order + 1) for m in range(order + 1 - n)
+    ]
+    basis = torch.stack(functions)
+    smallest = int(scale.argmin())
+    return basis / basis[:, smallest].square().sum((-2, -1)).sqrt()[:, None, None, None]
+
+
+class ScaleConv2d(nn.Module):
+    """Convolution with one kernel at several scales, a combination of :func:`hermite_basis`.
+
+    From images it lifts: ``(batch, in_channels, 1, r, r)`` to ``(batch, out_channels, scales, r, r)``, zero-padded.
+    From features with a scale axis each scale is convolved with the kernel at that scale, without interaction of
+    scales, as the authors have it on MNIST-scale.
+    """
+
+    basis: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, scales: list[float], order: int) -> None:
+        super().__init__()
+        self.scales = len(scales)
+        basis = hermite_basis(scales, order)
+        self.register_buffer("basis", basis.to(torch.get_default_dtype()), persistent=False)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, len(basis)))
+        nn.init.normal_(self.weight, std=(2 / (in_channels * len(basis))) ** 0.5)
+
+    def forward(self, features: Tensor) -> Tensor:
+        kernel = torch.einsum("oif,fsxy->soixy", self.weight, self.basis)
+        outcome = F.conv2d(
+            features.transpose(1, 2).flatten(1, 2),
+            kernel.flatten(0, 1),
+            padding=kernel.shape[-1] // 2,
+            groups=features.shape[2],
+        )
+        return outcome.unflatten(1, (self.scales, -1)).transpose(1, 2)
+
+
+class LargestOverScales(nn.Module):
+    """``(batch, channels, scales, r, r)`` to ``(batch, channels, r, r)``: scale pooling."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.amax(2)
+
+
+class SESNClassifier(ScaleClassifier):
+    """Scale convolutions of steerable filters, and the maximum over scales (Sosnovik et al., ICLR 2020, SESN-vector).
+
+    A block is a scale convolution, batch norm, ReLU and spatial max-pooling; behind the last the maximum over scales,
+    and the head of :class:`models.ConvClassifier`. Enlarging an image by a ratio of two scales shifts the features
+    along the scale axis. That is approximate: filters are sampled, scales are few and end, and, what
+    ``callbacks.EquivarianceMonitor`` measures, downsampling to the next resolution is no step of the scales.
+    ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        widths: output channels of each block.
+        scales: standard deviations of the filters' envelopes in pixels.
+        order: the largest degree of the filters' polynomials.
+        pools: max-pooling window of each block, 1 for none; by default 2 in all but the last.
+        resize: ``"none"`` takes images as they come, ``"ideal"`` first upsamples each to ``max_resolution``, and
+            ``"zero"``, ``"reflect"``, ``"replicate"`` or ``"circular"`` pad it to that.
+        base_resolution: coarsest resolution of an input.
+        max_resolution: finest resolution of an input.
+        head_cells: cells per axis that the head max-pools features to.
+        head_hidden: hidden units of the head.
+        head_dropout: dropout of the hidden units.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from an optimiser to its schedule.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 10,
+        widths: list[int] | None = None,
+        scales: list[float] | None = None,
+        order: int = 4,
+        pools: list[int] | None = None,
+        resize: Resize = "none",
+        base_resolution: int = 8,
+        max_resolution: int = 28,
+        head_cells: int = 2,
+        head_hidden: int = 256,
+        head_dropout: float = 0.5,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        widths = [32, 63, 95] if widths is None else widths
+        scales = [1.0, 2**0.5, 2.0, 2 * 2**0.5] if scales is None else scales
+        pools = [2] * (len(widths) - 1) + [1] if pools is None else pools
+        if not widths:
+            raise ValueError("widths must name the channels of at least one block, got []")
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales must name at least one scale, all positive, got {scales}")
+        if order < 0:
+            raise ValueError(f"order must not be negative, got {order}")
+        if len(pools) != len(widths):
+            raise ValueError(f"pools must have one entry per block, {len(widths)} as widths, got {pools}")
+        if min(pools) < 1:
+            raise ValueError(f"pools must be positive, got {pools}")
+        check_resize(resize)
+        self.resize: Resize = resize
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    ScaleConv2d(inputs, outputs, scales, order),
+                    nn.BatchNorm3d(outputs),
+                    nn.ReLU(),
+                    nn.MaxPool3d((1, window, window), ceil_mode=True),
+                )
+                for inputs, outputs, window in zip([in_channels, *widths], widths, pools, strict=False)
+            )
+        )
+        self.scale_pooling = LargestOverScales()
+        self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check_images(images)
+        images = resized(images, self.max_resolution, self.resize)
+        return self.head(self.scale_pooling(self.blocks(images.unsqueeze(2)))).unsqueeze(1)
+
+    def measured_layers(self) -> list[str]:
+        """Where there is no scale axis, along which downsampling would move the features."""
+        return ["scale_pooling", "head"]
