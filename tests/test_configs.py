@@ -23,6 +23,8 @@ FEW_BATCHES = [
     *("--trainer.enable_progress_bar", "false"),
     *("--wandb.mode", "disabled"),
 ]
+SMALL_BATCHES = ["--data.batch_size", "2", "--data.eval_batch_size", "2"]
+"""For networks and images that take a CPU seconds per sample."""
 
 FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
 EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "trainer")
@@ -40,11 +42,13 @@ def check_run(folder: Path) -> None:
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=name)
 def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(config.read_text())["data"]["class_path"]
-    if "MNIST" in data and not (ROOT / "data/MNIST").exists():
-        pytest.skip("data/MNIST is not there")
+    for dataset, folder in {"MNIST": "MNIST", "STL10": "stl10_binary"}.items():
+        if dataset in data and not (ROOT / "data" / folder).exists():
+            pytest.skip(f"data/{folder} is not there")
     # the configurations name data/ from the root of the checkout
     monkeypatch.chdir(ROOT)
-    main(["--config", str(config), "--run_dir", str(tmp_path), *FEW_BATCHES])
+    small = SMALL_BATCHES if "STL10" in data else []
+    main(["--config", str(config), "--run_dir", str(tmp_path), *FEW_BATCHES, *small])
     check_run(tmp_path)
 
 
