@@ -7,7 +7,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch.distributed as dist
 from matplotlib.figure import Figure
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from callbacks.layer_outputs import (
     select_layers,
     undisturbed,
 )
+from callbacks.logged_figures import figure_folder, save_figure
 from callbacks.orthogonal_actions import GroupAction
 from callbacks.transformations import (
     IdealDownsampling,
@@ -51,9 +51,8 @@ class EquivarianceMonitor(pl.Callback):
 
     It works on any LightningModule whose ``forward`` takes images alone, or volumes. Where features transform in
     another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or invariant vectors do, such
-    as regular fields of a group, a module declares ``output_signal`` (see
-    ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be
-    measured is reported once, with the reason, and the others are measured.
+    as regular fields of a group, a module declares ``output_signal`` (see ``callbacks.layer_outputs.LayerOutput``). A
+    layer that cannot be measured is reported once, with the reason, and the others are measured.
 
     Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,
     ``<T>_floor``: the relative squared error of ``T^-1 T f(x)`` for ``f(x)``, what interpolation alone costs.
@@ -258,9 +257,7 @@ class EquivarianceMonitor(pl.Callback):
             # Every process has the same value; the reduction only keeps Lightning from asking for one.
             pl_module.log(f"{prefix}/{name}/mean", mean, sync_dist=True)
             pl_module.log(f"{prefix}/{name}/max", largest, sync_dist=True, reduce_fx="max")
-        folder = (
-            Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
-        )  # asked on all ranks: it is broadcast
+        folder = figure_folder(trainer, FOLDER)
         if trainer.is_global_zero and self.results:
             named = scalars(self.results, prefix) | {"epoch": trainer.current_epoch}
             for logger in trainer.loggers:
@@ -342,10 +339,5 @@ class EquivarianceMonitor(pl.Callback):
             "depth": self._depth(title),
         }
         for kind, figure in drawn.items():
-            if figure is None:
-                continue
-            picture = folder / f"{stage}-{kind}.png"
-            figure.savefig(picture)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image(f"{prefix}/{kind}", [str(picture)], step=trainer.global_step)
+            if figure is not None:
+                save_figure(figure, folder / f"{stage}-{kind}.png", trainer, f"{prefix}/{kind}")

@@ -7,6 +7,11 @@ from matplotlib.figure import Figure
 from pytorch_lightning.loggers import WandbLogger
 
 
+def figure_folder(trainer: pl.Trainer, name: str) -> Path:
+    """The folder of this name in the run's; to be asked for on every process, as the run's is broadcast."""
+    return Path(trainer.log_dir or trainer.default_root_dir) / name
+
+
 def save_figure(figure: Figure, path: Path, trainer: pl.Trainer, name: str) -> None:
     """Write a figure to ``path``, replacing what was there, and log it as ``name``; on one process only."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Accuracy of a classifier over the transformed copies of the test images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from callbacks.layer_outputs import undisturbed
-from callbacks.logged_figures import save_figure
+from callbacks.logged_figures import figure_folder, save_figure
 from sefl.metrics import OrbitAccuracy, OrbitError
 from sefl.orbit import Orbit, black
 from sefl.orbit_figures import accuracy_over_angle
@@ -20,7 +19,7 @@ FOLDER = "orbit"
 class OrbitEvaluation(pl.Callback):
     """Evaluates any classifier of images on rotated (and mirrored) copies of every test image.
 
-    Logged in ``trainer.test`` over all processes (Rahman & Yeh, ICLR 2025, section 5):
+    Logged in ``trainer.test`` over all processes (Rahman & Yeh, ICLR 2025):
 
     * ``test/orbit_accuracy``: correct on average over all copies; ``test/orbit_accuracy_all``: on every copy;
     * ``test/loc_accuracy``: on average over rotations below 60 degrees either way;
@@ -89,9 +88,7 @@ class OrbitEvaluation(pl.Callback):
         for name, value in measured.items():
             # Every process has the same value; the reduction only keeps Lightning from asking for one.
             pl_module.log(name, torch.as_tensor(value).float(), sync_dist=True)
-        folder = (
-            Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
-        )  # asked on all ranks: it is broadcast
+        folder = figure_folder(trainer, FOLDER)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             figure = accuracy_over_angle(of_elements)
             save_figure(figure, folder / "accuracy.png", trainer, "orbit/accuracy")

@@ -1,6 +1,5 @@
 """What group subsampling keeps: the discarded group elements, reconstructed from the kept ones."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from callbacks.layer_outputs import undisturbed
-from callbacks.logged_figures import save_figure
+from callbacks.logged_figures import figure_folder, save_figure
 from sefl.groups import Bandlimit, SubgroupDownsample
 
 FOLDER = "reconstruction"
@@ -23,9 +22,8 @@ class ReconstructionFigure(pl.Callback):
 
     For every ``sefl.groups.SubgroupDownsample`` in the model, ``reconstruction/<layer>.png`` shows the feature maps
     of one image at elements of ``G`` outside ``H``: as they are, reconstructed from naive samples, and reconstructed
-    from anti-aliased samples, each with its relative squared error over all discarded elements and fields (ICLR 2025,
-    figure 5). The anti-aliased one is the nearest bandlimited signal at best: what is lost is what the subgroup
-    cannot hold.
+    from anti-aliased samples, each with its relative squared error over all discarded elements and fields (ICLR 2025).
+    The anti-aliased one is the nearest bandlimited signal at best: what is lost is what the subgroup cannot hold.
 
     Args:
         sample: which image of the first test batch; the last one if there are fewer.
@@ -46,9 +44,7 @@ class ReconstructionFigure(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        folder = (
-            Path(trainer.log_dir or trainer.default_root_dir) / FOLDER
-        )  # asked on all ranks: it is broadcast
+        folder = figure_folder(trainer, FOLDER)
         first = batch_idx == 0 and dataloader_idx == 0
         if not first or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

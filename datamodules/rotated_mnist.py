@@ -1,4 +1,4 @@
-"""MNIST for rotation-equivariant networks: upright to train on, or every image turned (ICLR 2025, section 5)."""
+"""MNIST for rotation-equivariant networks: upright to train on, or every image turned (ICLR 2025)."""
 
 import zipfile
 import zlib

@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class GroupSampledClassifier(LightningModule):
-    """Trains a :class:`sefl.groups.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025, section 5) with the cross-entropy.
+    """Trains a :class:`sefl.groups.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025) with the cross-entropy.
 
     ``forward`` maps images ``(batch, in_channels, h, w)``, or volumes ``(batch, in_channels, d, h, w)`` for a group
     that acts on space, to logits ``(batch, classes)``. ``symmetry_group`` is the name of the group, under which

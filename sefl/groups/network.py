@@ -20,7 +20,7 @@ Pooling = Literal["max", "mean"]
 
 
 class GroupSampledNetwork(nn.Module):
-    """A group-convolutional network with group and spatial subsampling (Rahman & Yeh, ICLR 2025, section 5).
+    """A group-convolutional network with group and spatial subsampling (Rahman & Yeh, ICLR 2025).
 
     Each stage is a convolution between regular fields, batch norm per field, ReLU, blur pooling and subsampling to a
     subgroup, on which the next stage goes on. At the end the features are pooled over group and space, and classified.

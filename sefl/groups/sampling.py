@@ -1,4 +1,4 @@
-"""Regular features from a group to a subgroup and back (ICLR 2025, sections 3.2 and 3.3)."""
+"""Regular features from a group to a subgroup and back (ICLR 2025)."""
 
 from collections.abc import Callable
 from typing import Self

@@ -1,4 +1,4 @@
-"""Accuracy and invariance over the transformed copies of every sample (ICLR 2025, section 5)."""
+"""Accuracy and invariance over the transformed copies of every sample (ICLR 2025)."""
 
 from collections.abc import Sequence
 from typing import Any
