@@ -27,9 +27,18 @@ def band(resolution: int) -> int:
     Raises:
         ValueError: if ``resolution`` is not a positive integer.
     """
-    if not isinstance(resolution, int) or isinstance(resolution, bool) or resolution < 1:
-        raise ValueError(f"resolution must be a positive integer, got {resolution!r}")
+    require_positive("resolution", resolution)
     return (resolution - 1) // 2
+
+
+def require_positive(name: str, value: int) -> None:
+    """Refuse what is no positive integer.
+
+    Raises:
+        ValueError: naming the argument and its value.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def coefficient_count(band: int) -> int:

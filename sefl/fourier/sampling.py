@@ -1,4 +1,7 @@
-"""Between pixel grids and nested real Fourier coefficients; ideal down- and upsampling (NeurIPS 2023, section 3)."""
+"""Between grids and nested real Fourier coefficients; ideal down- and upsampling (NeurIPS 2023, section 3).
+
+Functions without a number are for images, those that end in ``1d`` for signals along one axis.
+"""
 
 from functools import lru_cache
 
@@ -10,6 +13,7 @@ from sefl.fourier.basis import (
     band,
     band_of_count,
     coefficient_count,
+    require_positive,
     synthesis_matrix,
 )
 
@@ -19,9 +23,11 @@ Resolution = int | tuple[int, int]
 class CoefficientModule(nn.Module):
     """A layer from coefficients ``(K, K, batch, channels)`` to coefficients, ``K = 2 band + 1``.
 
+    Or, on signals along one axis, from ``(K, batch, channels)``: the number of axes tells the two apart.
+
     The class tells tools that look at a network from outside (``callbacks.EquivarianceMonitor``) that the output
     is not a pixel grid: the low-pass of such an output is the slice ``output[:k, :k]``, and
-    :func:`to_grid` shows it.
+    :func:`to_grid` shows it; along one axis ``output[:k]`` and :func:`to_grid1d`.
     """
 
 
@@ -140,6 +146,98 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
     return rows @ kept.permute(2, 3, 0, 1) @ columns.T
 
 
+def downsample1d(signals: Tensor, length: int) -> Tensor:
+    """:func:`downsample` along one axis: keep the frequencies that ``length`` samples hold, and sample them.
+
+    Args:
+        signals: real signals ``(..., samples)``.
+        length: samples of the result, at most those of ``signals``.
+
+    Returns:
+        ``(..., length)`` in the dtype of ``signals``.
+
+    Raises:
+        TypeError: if ``signals`` is not a floating-point tensor.
+        ValueError: if ``length`` is no positive integer or exceeds that of ``signals``.
+    """
+    _check_length(signals, length)
+    if length > signals.shape[-1]:
+        raise ValueError(
+            f"length must be at most that of signals, {signals.shape[-1]}, got {length}; upsample1d goes the other way"
+        )
+    return _resample1d(signals, length)
+
+
+def upsample1d(signals: Tensor, length: int) -> Tensor:
+    """:func:`upsample` along one axis: zero-pad the spectrum and sample it on a finer grid.
+
+    Args:
+        signals: real signals ``(..., samples)``.
+        length: samples of the result, at least those of ``signals``.
+
+    Raises:
+        TypeError: if ``signals`` is not a floating-point tensor.
+        ValueError: if ``length`` is no positive integer or below that of ``signals``.
+    """
+    _check_length(signals, length)
+    if length < signals.shape[-1]:
+        raise ValueError(
+            f"length must be at least that of signals, {signals.shape[-1]}, got {length}; "
+            "downsample1d goes the other way"
+        )
+    return _resample1d(signals, length)
+
+
+def to_coefficients1d(signals: Tensor) -> Tensor:
+    """Nested real Fourier coefficients of signals: ``C = A x``, coefficients first.
+
+    Args:
+        signals: real signals ``(batch, channels, length)`` of any length, odd or even.
+
+    Returns:
+        ``(2 band(length) + 1, batch, channels)``. The coefficients of ``downsample1d(signals, r)`` are the leading
+        ``[: 2 band(r) + 1]`` of these.
+
+    Raises:
+        TypeError: if ``signals`` is not a floating-point tensor.
+        ValueError: if ``signals`` is not three-dimensional.
+    """
+    if signals.dim() != 3:
+        raise ValueError(f"signals must be (batch, channels, length), got shape {tuple(signals.shape)}")
+    _require_floating(signals, "signals")
+    length = signals.shape[-1]
+    analysis = analysis_matrix(band(length), length, signals.dtype, signals.device)
+    return (signals @ analysis.T).permute(2, 0, 1).contiguous()
+
+
+def to_grid1d(coefficients: Tensor, points: int) -> Tensor:
+    """Sample nested coefficients at equispaced points: ``x = S C``.
+
+    A grid coarser than the coefficients shows their ideal downsampling, a finer one interpolates.
+
+    Args:
+        coefficients: ``(2 b + 1, batch, channels)``.
+        points: samples of the result.
+
+    Returns:
+        Signals ``(batch, channels, points)``.
+
+    Raises:
+        TypeError: if ``coefficients`` is not a floating-point tensor.
+        ValueError: if ``coefficients`` is not three-dimensional or has an even count of coefficients, or ``points``
+            is no positive integer.
+    """
+    if coefficients.dim() != 3:
+        raise ValueError(
+            f"coefficients must be (2 b + 1, batch, channels), got shape {tuple(coefficients.shape)}"
+        )
+    _require_floating(coefficients, "coefficients")
+    require_positive("points", points)
+    shared = min(band_of_count(coefficients.shape[0]), band(points))
+    kept = coefficients[: coefficient_count(shared)].permute(1, 2, 0)
+    return kept @ synthesis_matrix(shared, points, coefficients.dtype, coefficients.device).T
+
+
 def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
     _require_floating(x, "x")
     if x.dim() < 2:
@@ -147,6 +245,13 @@ def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     band(height), band(width)  # refuses what is no resolution
     return height, width
+
+
+def _check_length(signals: Tensor, length: int) -> None:
+    _require_floating(signals, "signals")
+    if signals.dim() < 1:
+        raise ValueError("signals must have an axis of samples (..., samples), got a number")
+    require_positive("length", length)
 
 
 def _require_floating(x: Tensor, name: str) -> None:
@@ -160,6 +265,10 @@ def _resample(x: Tensor, height: int, width: int) -> Tensor:
     rows = _resampling_matrix(x.shape[-2], height, x.dtype, x.device)
     columns = _resampling_matrix(x.shape[-1], width, x.dtype, x.device)
     return rows @ x @ columns.T
+
+
+def _resample1d(signals: Tensor, length: int) -> Tensor:
+    return signals @ _resampling_matrix(signals.shape[-1], length, signals.dtype, signals.device).T
 
 
 @lru_cache(maxsize=1024)
