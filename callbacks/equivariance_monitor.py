@@ -49,10 +49,11 @@ class EquivarianceMonitor(pl.Callback):
     precision, so that 32-bit networks show about 1e-13 where they are exact. Training goes on bit for bit as
     without the callback.
 
-    It works on any LightningModule whose ``forward`` takes images alone, or volumes. Where features transform in
-    another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or invariant vectors do, such
-    as regular fields of a group, a module declares ``output_signal`` (see ``callbacks.layer_outputs.LayerOutput``). A
-    layer that cannot be measured is reported once, with the reason, and the others are measured.
+    It works on any LightningModule whose ``forward`` takes images alone, or volumes, or signals of one axis. Where
+    features transform in another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or
+    invariant vectors do, such as regular fields of a group, a module declares ``output_signal`` (see
+    ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be measured is reported once, with the reason, and the
+    others are measured.
 
     Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,
     ``<T>_floor``: the relative squared error of ``T^-1 T f(x)`` for ``f(x)``, what interpolation alone costs.
@@ -115,21 +116,21 @@ class EquivarianceMonitor(pl.Callback):
         """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
 
         Raises:
-            TypeError: if that is no floating-point tensor ``(batch, channels, height, width)``, or ``(batch,
-                channels, depth, height, width)``.
+            TypeError: if that is no floating-point tensor ``(batch, channels, height, width)``, ``(batch,
+                channels, depth, height, width)`` or ``(batch, channels, length)``.
         """
         if isinstance(batch, Mapping):
             batch = batch.get("image")
         elif isinstance(batch, Sequence):
             batch = batch[0]
-        if not isinstance(batch, Tensor) or batch.dim() not in (4, 5) or not batch.is_floating_point():
+        if not isinstance(batch, Tensor) or batch.dim() not in (3, 4, 5) or not batch.is_floating_point():
             found = (
                 f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
             )
             raise TypeError(
-                "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width), or volumes "
-                "(batch, channels, depth, height, width), as its first item or item 'image', "
-                f"got {found}; override the method images(batch)"
+                "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width), volumes "
+                "(batch, channels, depth, height, width) or signals (batch, channels, length), as its first item or "
+                f"item 'image', got {found}; override the method images(batch)"
             )
         return batch
 
@@ -201,13 +202,11 @@ class EquivarianceMonitor(pl.Callback):
         image_size = tuple(images.shape[2:])
         applicable: list[tuple[Transformation, Parameter]] = []
         for transformation in self.transformations:
-            if transformation.spatial_axes == len(image_size):
+            if len(image_size) in transformation.spatial_axes:
                 applicable += [(transformation, p) for p in transformation.parameters(image_size)]
             else:
-                reason = (
-                    f"{transformation.name} transforms images of {transformation.spatial_axes} spatial axes, "
-                    f"these have {len(image_size)}"
-                )
+                axes = " or ".join(map(str, transformation.spatial_axes))
+                reason = f"{transformation.name} transforms images of {axes} spatial axes, these have {len(image_size)}"
                 for layer in self._selected:
                     self.unmeasured.setdefault((layer, transformation.name), reason)
         if not applicable or not self._selected:

@@ -21,7 +21,8 @@ from sefl.groups.field import RegularField
 from sefl.metrics.functional import in_float64
 
 Signal = Literal["grid", "regular", "coefficients", "features", "bands"]
-LEAST_AXES: dict[Signal, int] = {"grid": 4, "regular": 2, "coefficients": 4, "features": 1, "bands": 2}
+LEAST_AXES: dict[Signal, int] = {"regular": 2, "features": 1, "bands": 2}
+GRID_AXES = {1: "length", 2: "h, w", 3: "d, h, w"}
 MOST_NAMES_IN_AN_ERROR = 40
 
 
@@ -31,12 +32,14 @@ class LayerOutput:
 
     ``signal`` is one of
 
-    * ``"grid"``: pixels ``(batch, channels, h, w)``, or voxels ``(batch, channels, d, h, w)``;
+    * ``"grid"``: pixels ``(batch, channels, h, w)``, voxels ``(batch, channels, d, h, w)``, or samples ``(batch,
+      channels, length)``, with as many spatial axes as the images have;
     * ``"regular"``: a regular field ``(batch, fields * |H|, *space)`` on a grid of 2 or 3 axes, or of none, which
       an orthogonal transformation moves and whose fibres it permutes: the module has an attribute
       ``output_field`` (a ``sefl.groups.RegularField``) and, if it moved each sample by a coset first, which is
       then read after its forward pass, ``output_cosets`` ``(batch,)``;
-    * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``;
+    * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``, of signals ``(K, batch,
+      channels)``;
     * ``"features"``: ``(batch, ...)``, on which every transformation acts trivially;
     * ``"bands"``: ``(batch, bands, ...)`` from coarse to fine, of which downsampling keeps the leading ones.
     """
@@ -66,9 +69,7 @@ class LayerOutput:
                 values, parameter, image_size, tuple(other.shape[-len(image_size) :])
             )
         elif self.signal == "coefficients":
-            values = transformation.coefficients(
-                values, parameter, image_size, (other.shape[0], other.shape[1])
-            )
+            values = transformation.coefficients(values, parameter, image_size, tuple(other.shape[:-2]))
         elif self.signal == "bands":
             values = values[:, : other.shape[1]]
         if values.shape != other.shape:
@@ -98,7 +99,7 @@ class LayerOutput:
 
     def batch_first(self) -> Tensor:
         """The values with the batch axis in front."""
-        return self.values.permute(2, 3, 0, 1) if self.signal == "coefficients" else self.values
+        return self.values.movedim(-2, 0) if self.signal == "coefficients" else self.values
 
 
 def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerOutput:
@@ -106,7 +107,7 @@ def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerO
 
     A module says so itself by an attribute ``output_signal``, one of the kinds of :class:`LayerOutput`.
     Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid (five, where the
-    images are volumes, of three spatial axes) and two are features.
+    images are volumes, of three spatial axes, and three for signals, of one) and two are features.
 
     Raises:
         NotMeasurable: if it is none of these.
@@ -120,17 +121,22 @@ def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerO
     signal: Signal | None = getattr(module, "output_signal", by_shape)
     if signal is None:
         raise NotMeasurable(
-            f"its output has {output.dim()} axes: neither a grid (batch, channels, {'d, ' * (spatial_axes - 2)}h, w) "
+            f"its output has {output.dim()} axes: neither a grid (batch, channels, {GRID_AXES[spatial_axes]}) "
             f"nor features (batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
         )
     if signal not in get_args(Signal):
         raise NotMeasurable(f"its output_signal is {signal!r}, not one of {get_args(Signal)}")
-    if output.dim() < LEAST_AXES[signal]:
-        raise NotMeasurable(f"a signal of {signal} has {LEAST_AXES[signal]} axes, its output {output.dim()}")
-    if signal == "coefficients" and not (output.dim() == 4 and output.shape[0] % 2 and output.shape[1] % 2):
+    least_axes = LEAST_AXES.get(signal, 2 + spatial_axes)
+    if output.dim() < least_axes:
+        raise NotMeasurable(f"a signal of {signal} has {least_axes} axes, its output {output.dim()}")
+    if signal == "coefficients" and not (
+        output.dim() == least_axes and all(count % 2 for count in output.shape[:-2])
+    ):
+        nested = (
+            "(K, batch, channels) with K" if spatial_axes == 1 else "(K1, K2, batch, channels) with K1 and K2"
+        )
         raise NotMeasurable(
-            "nested coefficients are (K1, K2, batch, channels) with K1 and K2 odd, "
-            f"its output has shape {tuple(output.shape)}"
+            f"nested coefficients are {nested} odd, its output has shape {tuple(output.shape)}"
         )
     # Copies: a layer behind may overwrite the output in place.
     values = in_float64(output.detach().clone())
@@ -161,7 +167,8 @@ def layer_outputs(
     Args:
         model: called as ``model(images)``.
         layers: names as in ``model.named_modules()``.
-        images: ``(batch, channels, height, width)``, or volumes with a depth before the height.
+        images: ``(batch, channels, height, width)``, volumes with a depth before the height, or signals ``(batch,
+            channels, length)``.
         forward_context: the precision to run in, such as autocast.
     """
     outputs: dict[str, LayerOutput | NotMeasurable] = {}

@@ -176,7 +176,7 @@ class GroupAction(OrthogonalAction):
         if not chosen:
             raise ValueError(f"elements must be at least one of {group} besides the identity, got {elements}")
         self.matrices = {self.group.labels[element]: self.group.matrices[element] for element in chosen}
-        self.spatial_axes = self.group.matrices.shape[-1]
+        self.spatial_axes = (self.group.matrices.shape[-1],)
         self.name = f"act_{group}"
 
     def all_parameters(self) -> list[Parameter]:

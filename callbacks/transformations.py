@@ -1,4 +1,4 @@
-"""Transformations of images and what each does to a layer's features, for ``callbacks.EquivarianceMonitor``.
+"""Transformations of images and signals and what each does to features, for ``callbacks.EquivarianceMonitor``.
 
 A layer ``f`` is equivariant to ``T`` when ``f(T x) = T f(x)``. A transformation says what ``T`` is on images
 and on the kinds of features that have spatial axes: pixel grids, nested Fourier coefficients and, through the
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sefl.fourier import downsample, to_coefficients, to_grid
+from sefl.fourier import downsample, downsample1d, to_coefficients, to_coefficients1d, to_grid, to_grid1d
 
 Parameter = int | float | str
 Size = tuple[int, ...]
@@ -54,13 +54,14 @@ class Transformation(ABC):
 
     Attributes:
         name: in logged names and tables, unique among the transformations of one monitor.
-        spatial_axes: how many the images that it transforms have: 2, or 3 for volumes.
+        spatial_axes: how many the inputs that it transforms may have: 1 for signals, 2 for images, 3 for volumes.
+            Below, images stand for all of them: shapes have as many spatial axes, and sizes as many numbers.
         center: what stays where it is under :meth:`orthogonal`: the middle of the ``"image"`` or the first
             ``"pixel"``.
     """
 
     name: str
-    spatial_axes: int = 2
+    spatial_axes: tuple[int, ...] = (2,)
     center: Center = "image"
 
     def setup(self, model: nn.Module) -> None:
@@ -80,7 +81,7 @@ class Transformation(ABC):
 
     def image(self, images: Tensor, parameter: Parameter) -> Tensor:
         """``T x`` for images ``(batch, channels, height, width)``."""
-        size = tuple(images.shape[-self.spatial_axes :])
+        size = tuple(images.shape[2:])
         return self.grid(images, parameter, image_size=size, output_size=size)
 
     @abstractmethod
@@ -104,8 +105,8 @@ class Transformation(ABC):
 
         By default they are shown on a grid of ``K1 x K2`` points, which loses nothing, and transformed there.
         """
-        on_grid = to_grid(features, (features.shape[0], features.shape[1]))
-        return to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
+        on_grid = _to_grid(features, tuple(features.shape[:-2]))
+        return _to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
 
     def there_and_back(self, features: Tensor, parameter: Parameter) -> Tensor | None:
         """``T^-1 T f(x)`` on a pixel grid where ``T`` interpolates, ``None`` where it does not, as by default.
@@ -122,9 +123,9 @@ class Transformation(ABC):
 class IdealDownsampling(Transformation):
     """``D_r``: keep the frequencies that ``r`` pixels hold, and sample them on ``r`` points per side.
 
-    The parameter is the resolution ``r``, the height of the downsampled image; a width other than the height
-    shrinks in proportion. Only resolutions below the image's own apply. Features shrink to whatever size
-    the layer gives for the downsampled image; coefficients by a slice.
+    The parameter is the resolution ``r``, the height of the downsampled image or the length of the signal; a width
+    other than the height shrinks in proportion. Only resolutions below the image's own apply. Features shrink to
+    whatever size the layer gives for the downsampled image; coefficients by a slice.
 
     Args:
         resolutions: the resolutions ``r``. By default all integers from the model's ``base_resolution``, or
@@ -138,6 +139,7 @@ class IdealDownsampling(Transformation):
     """
 
     name = "downsample"
+    spatial_axes = (1, 2)
 
     def __init__(self, resolutions: list[int] | None = None) -> None:
         if resolutions is not None and (not resolutions or min(resolutions) < 1):
@@ -153,23 +155,24 @@ class IdealDownsampling(Transformation):
         return [resolution for resolution in below if resolution < min(image_size)]
 
     def image(self, images: Tensor, parameter: Parameter) -> Tensor:
-        height, width = images.shape[-2:]
-        resolution = int(parameter)
-        return downsample(images, (resolution, max(1, round(resolution * width / height))))
+        resolution, first = int(parameter), images.shape[2]
+        return _downsample(images, tuple(max(1, round(resolution * n / first)) for n in images.shape[2:]))
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
-        _require_no_larger(output_size, (features.shape[-2], features.shape[-1]))
-        return downsample(features, (output_size[0], output_size[1]))
+        _require_no_larger(output_size, tuple(features.shape[-len(output_size) :]))
+        return _downsample(features, output_size)
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
     ) -> Tensor:
-        _require_no_larger(output_size, (features.shape[0], features.shape[1]))
-        return features[: output_size[0], : output_size[1]]
+        _require_no_larger(output_size, tuple(features.shape[:-2]))
+        return features[tuple(slice(count) for count in output_size)]
 
 
 class Flip(Transformation):
     """Mirror images left to right (``horizontal``) or top to bottom (``vertical``).
+
+    Of signals there is ``horizontal`` alone, which reverses the time.
 
     Args:
         axis: which of the two.
@@ -191,6 +194,7 @@ class Flip(Transformation):
         require_one_of("axis", axis, ("horizontal", "vertical"))
         require_one_of("center", center, ("image", "pixel"))
         self.axis = axis
+        self.spatial_axes = (1, 2) if axis == "horizontal" else (2,)
         self.center = center
         self.name = f"flip_{axis}" if center == "image" else f"flip_{axis}_about_{center}"
 
@@ -247,9 +251,9 @@ class Rotation90(Transformation):
 class CircularShift(Transformation):
     """Shift down and right by whole pixels of the image; what leaves at one side comes in at the other.
 
-    The parameter is the number of pixels. On features of another size than the image's the shift covers the
-    same fraction of the side; where that is no whole number of samples, they are shifted by trigonometric
-    interpolation.
+    Signals are shifted to later times. The parameter is the number of pixels. On features of another size than the
+    image's the shift covers the same fraction of the side; where that is no whole number of samples, they are shifted
+    by trigonometric interpolation.
 
     Args:
         pixels: the shifts. Those as large as the image do not apply.
@@ -263,6 +267,7 @@ class CircularShift(Transformation):
     """
 
     name = "shift"
+    spatial_axes = (1, 2)
 
     def __init__(self, pixels: Sequence[int] = (1, 2, 4)) -> None:
         if not pixels or min(pixels) < 1:
@@ -273,19 +278,21 @@ class CircularShift(Transformation):
         return [pixels for pixels in self.pixels if pixels < min(image_size)]
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
-        pixels, (height, width) = int(parameter), features.shape[-2:]
-        if pixels * height % image_size[0] == 0 and pixels * width % image_size[1] == 0:
-            whole = (pixels * height // image_size[0], pixels * width // image_size[1])
-            return features.roll(whole, (-2, -1))
-        shifted = self.coefficients(to_coefficients(features), parameter, image_size, output_size)
-        return to_grid(shifted, (height, width))
+        axes = len(image_size)
+        size = tuple(features.shape[-axes:])
+        shifts = [divmod(int(parameter) * n, pixels) for n, pixels in zip(size, image_size, strict=True)]
+        if not any(rest for _, rest in shifts):
+            return features.roll([whole for whole, _ in shifts], tuple(range(-axes, 0)))
+        shifted = self.coefficients(_to_coefficients(features), parameter, image_size, output_size)
+        return _to_grid(shifted, size)
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
     ) -> Tensor:
-        rows = _shift_matrix(features.shape[0], int(parameter) / image_size[0], features)
-        columns = _shift_matrix(features.shape[1], int(parameter) / image_size[1], features)
-        return torch.einsum("ik,jl,klbc->ijbc", rows, columns, features)
+        for axis, pixels in enumerate(image_size):
+            matrix = _shift_matrix(features.shape[axis], int(parameter) / pixels, features)
+            features = torch.tensordot(matrix, features, dims=([1], [axis])).movedim(0, axis)
+        return features
 
 
 def border_median(features: Tensor) -> Tensor:
@@ -321,12 +328,23 @@ def _shift_matrix(count: int, fraction: float, like: Tensor) -> Tensor:
     return matrix.to(like)
 
 
+def _downsample(x: Tensor, size: Size) -> Tensor:
+    """Of signals ``(batch, channels, length)`` or images; the functions below tell them apart in the same way."""
+    return downsample1d(x, *size) if len(size) == 1 else downsample(x, (size[0], size[1]))
+
+
+def _to_coefficients(x: Tensor) -> Tensor:
+    return to_coefficients1d(x) if x.dim() == 3 else to_coefficients(x)
+
+
+def _to_grid(coefficients: Tensor, size: Size) -> Tensor:
+    return to_grid1d(coefficients, *size) if len(size) == 1 else to_grid(coefficients, (size[0], size[1]))
+
+
 def _require_no_larger(output_size: Size, size: Size) -> None:
-    if output_size[0] > size[0] or output_size[1] > size[1]:
-        raise NotMeasurable(
-            f"its output grows from {size[0]} x {size[1]} to {output_size[0]} x {output_size[1]} "
-            "when the image is downsampled"
-        )
+    if any(now > before for now, before in zip(output_size, size, strict=True)):
+        before, now = (" x ".join(map(str, counts)) for counts in (size, output_size))
+        raise NotMeasurable(f"its output grows from {before} to {now} when the image is downsampled")
 
 
 def require_one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:

@@ -275,7 +275,7 @@ class TestWhatCannotBeMeasured:
         images = torch.rand(2, 1, 4, 4)
         for batch in (images, [images, 1], (images, 1), {"image": images, "label": 1}):
             assert monitor.images(batch) is images
-        for batch in ({"x": images}, [images.byte(), 1], images[0], None):
+        for batch in ({"x": images}, [images.byte(), 1], images[0, 0], None):
             with pytest.raises(TypeError, match=r"override the method images\(batch\)"):
                 monitor.images(batch)
 

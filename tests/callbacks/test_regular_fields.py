@@ -282,7 +282,7 @@ class TestWhatCannotBeMeasured:
         assert monitor.results == []
 
     def test_volumes_and_what_acts_on_images_alone(self, tmp_path):
-        with pytest.warns(UserWarning, match="downsample transforms images of 2 spatial axes, these have 3"):
+        with pytest.warns(UserWarning, match="downsample transforms images of 1 or 2 spatial axes, these"):
             monitor = measure(
                 regular_network("O"),
                 tmp_path,
