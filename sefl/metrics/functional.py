@@ -130,3 +130,36 @@ def correct_per_resolution(
         stranger = sorted(set(per_sample.reshape(-1).tolist()) - set(resolutions))
         raise ValueError(f"resolution must be among {list(resolutions)}, got {stranger}")
     return (at & (labels == targets)[:, None]).sum(0), at.sum(0)
+
+
+def predictions_agree(predictions: Tensor) -> Tensor:
+    """Whether two copies of a sample get the same predicted class, for all pairs of copies.
+
+    The predicted class is that of the highest score. One with NaN among its scores agrees with none, not even with
+    itself.
+
+    Args:
+        predictions: logits ``(copies, batch, classes)`` or labels ``(copies, batch)``, of copies of each sample that
+            differ by a transformation under which its class stays.
+
+    Returns:
+        ``(copies, copies, batch)``, boolean, symmetric in the copies.
+
+    Raises:
+        ValueError: if there are other axes, fewer than two copies, or logits of fewer than two classes, which always
+            agree.
+
+    >>> predictions_agree(torch.tensor([[3, 5], [3, 1], [3, 5]])).sum(dim=(0, 1))
+    tensor([9, 5])
+    """
+    if predictions.dim() not in (2, 3) or len(predictions) < 2:
+        raise ValueError(
+            "predictions must be logits (copies, batch, classes) or labels (copies, batch) of at least 2 copies, "
+            f"got shape {tuple(predictions.shape)}"
+        )
+    if predictions.dim() == 2:
+        return predictions[:, None] == predictions
+    if predictions.shape[2] < 2:
+        raise ValueError(f"predictions must be logits of at least 2 classes, got {predictions.shape[2]}")
+    labels, known = predictions.argmax(2), ~predictions.isnan().any(2)
+    return (labels[:, None] == labels) & known[:, None] & known
