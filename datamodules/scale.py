@@ -20,7 +20,7 @@ from datamodules.batches import (
 )
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.resampling import PADDINGS, Downsampling, Padding
-from datamodules.split import PARTS, Part, Split, deal_resolutions, fingerprint, stratified_order
+from datamodules.split import PARTS, Split, deal_resolutions, fingerprint, stratified_order
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
 LOWEST_RESOLUTION = 8
@@ -59,6 +59,8 @@ class ScaleDataModule(LightningDataModule):
         eval_batch_size: the most samples of a validation or test batch, on each process.
         train_size: use only so many training samples, stratified over classes and resolutions; a smaller
             training set is part of every larger one. By default all.
+        consistency_size: predict so many test samples at every resolution, the first of the test part, for scale
+            consistency, which takes a pass per resolution where a network has no cheaper way. By default all.
         shift_augmentation: random circular shifts of training images at full resolution.
         affine_augmentation: random affine and elastic deformation of training images at full resolution.
         crop_augmentation: random crops of training images, padded with black, at full resolution.
@@ -90,6 +92,7 @@ class ScaleDataModule(LightningDataModule):
         batch_size: int = 128,
         eval_batch_size: int = 500,
         train_size: int | None = None,
+        consistency_size: int | None = None,
         shift_augmentation: CircularShift | None = None,
         affine_augmentation: RandomAffine | None = None,
         crop_augmentation: RandomCrop | None = None,
@@ -108,8 +111,9 @@ class ScaleDataModule(LightningDataModule):
         _check_resolutions(resolutions, held_out_resolutions, image_size)
         for name, value in [("batch_size", batch_size), ("eval_batch_size", eval_batch_size)]:
             _require_at_least(name, value, 1)
-        if train_size is not None:
-            _require_at_least("train_size", train_size, 1)
+        for name, size in [("train_size", train_size), ("consistency_size", consistency_size)]:
+            if size is not None:
+                _require_at_least(name, size, 1)
         _require_at_least("seed", seed, 0)
         _require_at_least("num_workers", num_workers, 0)
         if downsampling not in ("ideal", "bicubic"):
@@ -136,6 +140,7 @@ class ScaleDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.train_size = train_size
+        self.consistency_size = consistency_size
         self.shift_augmentation = shift_augmentation
         self.affine_augmentation = affine_augmentation
         self.crop_augmentation = crop_augmentation
@@ -177,7 +182,7 @@ class ScaleDataModule(LightningDataModule):
         Raises:
             FileNotFoundError: if the data or ``split_file`` is missing.
             ValueError: if the data is damaged or lacks a class, if ``split_file`` is damaged or of another data set
-                or other resolutions, or if there are fewer training samples than ``train_size``.
+                or other resolutions, or if there are fewer samples than ``train_size`` or ``consistency_size``.
         """
         if self._split is not None:
             return
@@ -186,11 +191,12 @@ class ScaleDataModule(LightningDataModule):
             self._split = self._draw_split(labels)
         else:
             self.load_split(self.split_file)
-        available = len(self.split.train)
-        if self.train_size is not None and self.train_size > available:
-            raise ValueError(
-                f"train_size must be at most the {available} training samples, got {self.train_size}"
-            )
+        for name, size, part, samples in [
+            ("train_size", self.train_size, "training", self.split.train),
+            ("consistency_size", self.consistency_size, "test", self.split.test),
+        ]:
+            if size is not None and size > len(samples):
+                raise ValueError(f"{name} must be at most the {len(samples)} {part} samples, got {size}")
 
     def save_split(self, path: str | Path) -> None:
         """Write the split to ``path``, a NumPy archive (``.npz``) for ``split_file``; on one process only."""
@@ -249,23 +255,22 @@ class ScaleDataModule(LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         """The validation samples, each at its own resolution."""
-        return self._evaluation_loader("val", self.split.val_resolutions)
+        return self._evaluation_loader(self.split.val, self.split.val_resolutions)
 
     def test_dataloader(self) -> list[BatchLoader]:
-        """The test samples twice: each at its own resolution, then all at the finest."""
+        """The test samples twice: each at its own resolution, then ``consistency_size`` of them at the finest."""
         return [
-            self._evaluation_loader("test", self.split.test_resolutions),
-            self.finest_dataloader("test"),
+            self._evaluation_loader(self.split.test, self.split.test_resolutions),
+            self.finest_dataloader("test", self.consistency_size),
         ]
 
-    def finest_dataloader(self, part: Literal["val", "test"]) -> BatchLoader:
-        """The samples of a part, all at the finest resolution."""
-        return self._evaluation_loader(part, np.full(len(self.split.samples(part)), max(self.resolutions)))
+    def finest_dataloader(self, part: Literal["val", "test"], size: int | None = None) -> BatchLoader:
+        """The first ``size`` samples of a part, by default all, at the finest resolution."""
+        samples = self.split.samples(part)[:size]
+        return self._evaluation_loader(samples, np.full(len(samples), max(self.resolutions)))
 
-    def _evaluation_loader(self, part: Part, resolutions: NDArray[np.int64]) -> BatchLoader:
-        sampler = EvaluationBatches(
-            self.split.samples(part), resolutions, self.eval_batch_size, self.seed, *self._process()
-        )
+    def _evaluation_loader(self, samples: NDArray[np.int64], resolutions: NDArray[np.int64]) -> BatchLoader:
+        sampler = EvaluationBatches(samples, resolutions, self.eval_batch_size, self.seed, *self._process())
         return make_loader(self._prepared_images(), sampler, self.num_workers)
 
     @property

@@ -14,7 +14,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sefl.loggers import WandbOptions
-from sefl.run_folder import RunFolder, find_checkpoint, folder_of, is_rank_zero, name_of
+from sefl.run_folder import RunFolder, find_checkpoint, folder_of, is_rank_zero, name_of_merged
 
 DEFAULT_SEED = 42
 DEFAULT_RUNS = "runs"
@@ -73,12 +73,15 @@ class ExperimentCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--name", type=str | None, help="What the runs are called. By default after the first --config."
+            "--name", type=str | None, help="What the runs are called. By default after the --config files."
         )
         parser.add_argument(
             "--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs: RUNS/NAME/VERSION."
         )
         parser.add_argument("--run_dir", type=str | None, help="The folder of this run, instead.")
+        parser.add_argument(
+            "--seed", type=int | None, help="Both --seed_everything and --data.seed, whatever these say."
+        )
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
@@ -94,11 +97,13 @@ class ExperimentCLI(LightningCLI):
         if stored is not None:
             args = ["--config", str(stored), *self.overriding_stored, *args]
         self.config = parser.parse_args(args)
+        with self.mistakes_reported():
+            use_seed(self.config)
 
     def before_instantiate_classes(self) -> None:
         config = self.config
         if config.name is None:
-            config.name = name_of(str(config.config[0]) if config.config else None)
+            config.name = name_of_merged([str(path) for path in config.config or []])
         if config.ckpt_path is not None:
             with self.mistakes_reported():
                 self.checkpoint = find_checkpoint(config.ckpt_path, config.run_dir, config.runs, config.name)
@@ -145,6 +150,23 @@ class ExperimentCLI(LightningCLI):
 
     def discard_failed_start(self) -> None:
         """Remove what was made for a run that does not start."""
+
+
+def use_seed(config: Any) -> None:
+    """Spread ``seed`` over the seeds that a parsed configuration has, in place.
+
+    Raises:
+        ValueError: the data have no seed.
+    """
+    if config.seed is None:
+        return
+    data = config.get("data")
+    if not data or "seed" not in data.init_args:
+        raise ValueError(
+            f"--seed {config.seed}: the data have no option --data.seed. Use --seed_everything alone."
+        )
+    config.seed_everything = data.init_args.seed = config.seed
+    config.seed = None
 
 
 def check_resolutions(model: LightningModule, data: LightningDataModule | None) -> None:

@@ -14,7 +14,7 @@ runs/<name>/<version>/
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -82,6 +82,19 @@ def name_of(config: str | None) -> str:
     parts = Path(config).with_suffix("").parts
     below = len(parts) - parts[::-1].index("configs") if "configs" in parts[:-1] else len(parts) - 1
     return "/".join(parts[below:])
+
+
+def name_of_merged(configs: Sequence[str]) -> str:
+    """The name of the runs of several merged files: the first one's, with the stems of those that change the experiment.
+
+    Those in a folder called ``trainer`` say where and how long to train, and do not count:
+    ``mnist_scale/fourier.yaml``, ``mnist_scale/data/bicubic.yaml`` and ``trainer/ddp.yaml`` make
+    ``mnist_scale/fourier-bicubic``.
+    """
+    if not configs:
+        return name_of(None)
+    further = [Path(config) for config in configs[1:]]
+    return "-".join([name_of(configs[0]), *(path.stem for path in further if path.parent.name != "trainer")])
 
 
 def versions(parent: Path) -> list[Path]:

@@ -27,7 +27,8 @@ SMALL_BATCHES = ["--data.batch_size", "2", "--data.eval_batch_size", "2"]
 """For networks and images that take a CPU seconds per sample."""
 
 FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
-EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "trainer")
+DATA_FRAGMENTS = sorted(CONFIGS.glob("*/data/*.yaml"))
+EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in ("trainer", "data"))
 
 
 def name(path: Path) -> str:
@@ -39,16 +40,29 @@ def check_run(folder: Path) -> None:
     assert (folder / "metrics.csv").is_file()
 
 
-@pytest.mark.parametrize("config", EXPERIMENTS, ids=name)
-def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = yaml.safe_load(config.read_text())["data"]["class_path"]
+def skip_without_data(data: str) -> None:
     for dataset, folder in {"MNIST": "MNIST", "STL10": "stl10_binary"}.items():
         if dataset in data and not (ROOT / "data" / folder).exists():
             pytest.skip(f"data/{folder} is not there")
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS, ids=name)
+def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = yaml.safe_load(config.read_text())["data"]["class_path"]
+    skip_without_data(data)
     # the configurations name data/ from the root of the checkout
     monkeypatch.chdir(ROOT)
     small = SMALL_BATCHES if "STL10" in data else []
     main(["--config", str(config), "--run_dir", str(tmp_path), *FEW_BATCHES, *small])
+    check_run(tmp_path)
+
+
+@pytest.mark.parametrize("fragment", DATA_FRAGMENTS, ids=name)
+def test_data_fragment(fragment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without_data("MNIST")
+    monkeypatch.chdir(ROOT)
+    base = fragment.parents[1] / "per_resolution.yaml"
+    main(["--config", str(base), "--config", str(fragment), "--run_dir", str(tmp_path), *FEW_BATCHES])
     check_run(tmp_path)
 
 

@@ -17,7 +17,7 @@ from models import ConvClassifier
 from sefl.checkpoints import AtomicCheckpointIO
 from sefl.fit import main
 from sefl.loggers import MetricsCSV, read_rows, wandb_mode
-from sefl.run_folder import RunFolder, make_next_version, name_of, write_atomically
+from sefl.run_folder import RunFolder, make_next_version, name_of, name_of_merged, write_atomically
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -125,6 +125,19 @@ def test_epochs_without_validation_can_be_resumed(tiny: Path) -> None:
 )
 def test_name_of(config: str | None, name: str) -> None:
     assert name_of(config) == name
+
+
+@pytest.mark.parametrize(
+    ("configs", "name"),
+    [
+        ([], "unnamed"),
+        (["configs/quickstart.yaml"], "quickstart"),
+        (["configs/a/fourier.yaml", "configs/a/data/bicubic.yaml", "mine.yml"], "a/fourier-bicubic-mine"),
+        (["configs/quickstart.yaml", "configs/trainer/ddp.yaml"], "quickstart"),
+    ],
+)
+def test_merged_files_name_the_runs_together_but_for_the_trainer(configs: list[str], name: str) -> None:
+    assert name_of_merged(configs) == name
 
 
 def test_versions_are_never_shared(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_the_finest_loaders_give_the_same_samples_at_the_finest_resolution() -> 
     assert seen(data.finest_dataloader("val")) == dict.fromkeys(data.split.val.tolist(), 7)
 
 
+def test_scale_consistency_may_be_measured_on_a_part_of_the_test_samples() -> None:
+    data = ready(resolutions=[7, 5], consistency_size=20)
+    own, finest = data.test_dataloader()
+    assert len(seen(own)) == len(data.split.test)
+    assert seen(finest) == dict.fromkeys(data.split.test[:20].tolist(), 7)
+
+
 def test_resolutions_are_dealt_evenly_in_every_part() -> None:
     data = ready()
     for part in ("train", "val", "test"):
@@ -181,6 +188,8 @@ def test_bad_arguments_are_refused_at_construction(settings, message: str) -> No
 def test_what_only_the_data_can_tell_is_refused_at_setup() -> None:
     with pytest.raises(ValueError, match="train_size must be at most the 130 training samples, got 131"):
         ready(train_size=131)
+    with pytest.raises(ValueError, match="consistency_size must be at most the 47 test samples, got 48"):
+        ready(consistency_size=48)
     with pytest.raises(ValueError, match="val_size must leave at least one sample"):
         ready(sizes=(130, 0, 47))
 
