@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sefl.reporting.experiments import Experiment
+from sefl.reporting.feature_figure import NotDrawn, features_of_networks
 from sefl.reporting.figures import accuracy_over_angle, accuracy_over_resolution, error_over_depth
 from sefl.reporting.sections import Section
 from sefl.reporting.tables import csv_text, described, grids
@@ -16,6 +17,7 @@ FIGURES: Mapping[str, Callable[[Sequence[Experiment]], Figure | None]] = {
     "Accuracy over resolution": accuracy_over_resolution,
     "Accuracy over angle": accuracy_over_angle,
     "Equivariance error per layer": error_over_depth,
+    "Features of one image": features_of_networks,
 }
 
 LEGEND = """\
@@ -66,7 +68,11 @@ def _tables(section: Section) -> list[str]:
 def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
     text = []
     for title, draw in FIGURES.items():
-        figure = draw(section.experiments)
+        try:
+            figure = draw(section.experiments)
+        except NotDrawn as reason:
+            text.append(f"{title}: not drawn, {reason}.\n")
+            continue
         if figure is not None:
             name = f"{beginning}-{title.lower().replace(' ', '-')}.png"
             figure.savefig(folder / name)
