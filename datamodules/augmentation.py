@@ -120,7 +120,7 @@ def affine_matrices(rotation: Tensor, log_scale: Tensor, shear: Tensor, translat
 
 @dataclass(frozen=True)
 class CircularShift:
-    """Circular shifts by a whole number of pixels, uniform per axis, independent per image.
+    """Circular shifts by a whole number of pixels, uniform per axis, independent per image or signal.
 
     The defaults are those of the published MNIST-scale experiment (NeurIPS 2023).
 
@@ -153,7 +153,9 @@ class CircularShift:
         )
 
     def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
-        """See :class:`Augmentation`."""
+        """See :class:`Augmentation`; also of signals ``(samples, channels, length)``."""
+        if images.dim() == 3:  # as images of one row
+            return self.augment(images.unsqueeze(2), batch, share, generator).squeeze(2)
         height, width = images.shape[-2:]
         return circular_shift(images, self.draw(batch, height, width, generator)[share])
 

@@ -203,19 +203,24 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, samples: Tensor, /) -> Tensor:
-        """The images of the given indices, ``(batch,)`` int64: ``(batch, channels, height, width)``."""
+        """The images of the given indices, ``(batch,)`` int64: ``(batch, channels, height, width)``.
+
+        Signals are ``(batch, channels, length)``.
+        """
 
 
 class ResolutionImages(Dataset[Batch]):
     """Images at full resolution that answer a :class:`BatchRequest` with a batch at the resolution asked for.
 
     A batch is augmented at full resolution, resampled, padded and normalised, all at once: ``(images, labels)`` with
-    float32 images ``(batch, channels, resolution, resolution)`` and int64 labels ``(batch,)``.
+    float32 images ``(batch, channels, resolution, resolution)`` and int64 labels ``(batch,)``. Images may be signals,
+    ``(batch, channels, resolution)``.
 
     Args:
-        images: ``(samples, channels, height, width)``, uint8 (scaled to ``[0, 1]``) or float32.
+        images: ``(samples, channels, height, width)`` or ``(samples, channels, length)``, uint8 (scaled to ``[0, 1]``)
+            or float32.
         labels: ``(samples,)``, int64.
-        downsampling: ``ideal``, or ``bicubic`` with antialiasing.
+        downsampling: ``ideal``, or ``bicubic`` with antialiasing; see :func:`datamodules.resampling.resample`.
         mean, std: normalisation of each channel.
         augmentations: what is done to the images at full resolution, in this order.
         pad_to: bring every image to this size after all, if any.
@@ -240,8 +245,8 @@ class ResolutionImages(Dataset[Batch]):
         self.augmentations = augmentations
         self.pad_to = pad_to
         self.padding = padding
-        self.mean = torch.tensor(mean).view(-1, 1, 1)
-        self.std = torch.tensor(std).view(-1, 1, 1)
+        self.mean = torch.tensor(mean)
+        self.std = torch.tensor(std)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -259,7 +264,8 @@ class ResolutionImages(Dataset[Batch]):
                 images = resample(images, self.pad_to, self.downsampling)
             else:
                 images = pad(images, self.pad_to, self.padding)
-        return (images - unit * self.mean) / (unit * self.std), self.labels[request.samples]
+        mean, std = (of_channel.view(-1, *[1] * (images.dim() - 2)) for of_channel in (self.mean, self.std))
+        return (images - unit * mean) / (unit * std), self.labels[request.samples]
 
 
 class BatchLoader(DataLoader[Batch]):
