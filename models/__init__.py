@@ -1,6 +1,7 @@
 """LightningModules and the networks they wrap."""
 
 from models.conv_classifier import ConvClassifier
+from models.fixed_resolution import Resizing
 from models.fourier_classifier import FourierClassifier
 from models.fourier_cnn_classifier import FourierCNNClassifier
 from models.group_sampled_classifier import GroupSampledClassifier
@@ -8,6 +9,7 @@ from models.per_resolution_classifier import PerResolutionClassifier
 from models.scale_classifier import ScaleClassifier
 from models.schedules import OneCycle
 from models.sesn_classifier import SESNClassifier
+from models.single_prediction import SinglePredictionClassifier
 from models.wide_resnet_classifier import WideResNetClassifier
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "GroupSampledClassifier",
     "OneCycle",
     "PerResolutionClassifier",
+    "Resizing",
     "SESNClassifier",
     "ScaleClassifier",
+    "SinglePredictionClassifier",
     "WideResNetClassifier",
 ]

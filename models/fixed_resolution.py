@@ -1,40 +1,47 @@
-"""Images of any resolution at one, for baselines that need it or do better with it."""
+"""Images of any resolution at one, for networks of a fixed input size and baselines that do better with it."""
 
 from typing import Literal, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from sefl.arguments import require_one_of
 from sefl.fourier import upsample
 from sefl.padding import pad
 
-Resize = Literal["none", "ideal", "zero", "reflect", "replicate", "circular"]
+Resize = Literal["none", "ideal", "bicubic", "zero", "reflect", "replicate", "circular"]
 
 
-def check_resize(resize: str) -> None:
-    """Refuse what is no way to resize.
+class Resizing(nn.Module):
+    """Brings square images to a resolution that is not below their own, or leaves them as they are.
 
-    Raises:
-        ValueError: if it is none.
-    """
-    if resize not in get_args(Resize):
-        *most, last = (repr(name) for name in get_args(Resize))
-        raise ValueError(f"resize must be {', '.join(most)} or {last}, got {resize!r}")
-
-
-def resized(images: Tensor, resolution: int, resize: Resize) -> Tensor:
-    """Bring square images to a resolution that is not below their own.
+    It is part of the network, behind which the metrics and the monitor still see the resolution that an image has.
+    ``(batch, channels, r, r)`` to ``(batch, channels, resolution, resolution)``, with ``"none"`` to the same.
 
     Args:
-        images: ``(batch, channels, r, r)``.
+        resize: ``"none"``, upsampling that is ``"ideal"`` (:func:`sefl.fourier.upsample`) or ``"bicubic"``, or what
+            lies around the image (:func:`sefl.padding.pad`): ``"zero"``, which is the mean of the data as datamodules
+            normalise them, not black, or its ``"reflect"``, ``"replicate"`` or ``"circular"`` continuation.
         resolution: pixels per side of the result.
-        resize: ``"none"`` leaves images as they are, ``"ideal"`` upsamples them (:func:`sefl.fourier.upsample`), the
-            others pad them on all sides (:func:`sefl.padding.pad`).
 
-    Returns:
-        ``(batch, channels, resolution, resolution)``; with ``"none"`` the images.
+    Raises:
+        ValueError: if ``resize`` is none of these, and in ``forward`` for images above ``resolution``.
     """
-    if resize == "none":
-        return images
-    if resize == "ideal":
-        return upsample(images, resolution)
-    return pad(images, resolution, resize)
+
+    def __init__(self, resize: Resize, resolution: int) -> None:
+        super().__init__()
+        require_one_of("resize", resize, get_args(Resize))
+        self.resize: Resize = resize
+        self.resolution = resolution
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.resize == "none":
+            return images
+        if self.resize == "ideal":
+            return upsample(images, self.resolution)
+        if self.resize == "bicubic":
+            return F.interpolate(images, size=(self.resolution,) * 2, mode="bicubic", align_corners=False)
+        return pad(images, self.resolution, self.resize)
+
+    def extra_repr(self) -> str:
+        return f"{self.resize!r}, resolution={self.resolution}"

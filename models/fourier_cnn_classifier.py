@@ -1,13 +1,11 @@
 """Spectral convolutions with ordinary activations: the Fourier layers without what makes them scale-equivariant."""
 
 from math import ceil
+from typing import Any
 
-import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from models.conv_classifier import pooled_perceptron
-from models.scale_classifier import ScaleClassifier
+from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
 from sefl.fourier import SpectralConv2d, to_coefficients, to_grid
 
 
@@ -29,13 +27,12 @@ class FourierCNNBlock(nn.Module):
         return self.pool(self.norm(convolved).relu())
 
 
-class FourierCNNClassifier(ScaleClassifier):
+class FourierCNNClassifier(SinglePredictionClassifier):
     """Blocks of spectral convolution and pointwise activation on the grid (NeurIPS 2023, baseline "Fourier CNN").
 
     The convolutions of :class:`models.FourierClassifier`, whose kernels span the same part of the image at every
     resolution and which are scale-equivariant by themselves, with everything else as in
-    :class:`models.ConvClassifier`: what the scale-equivariant non-linearity is worth. ``forward`` maps images
-    ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
+    :class:`models.ConvClassifier`: what the scale-equivariant non-linearity is worth.
 
     Args:
         in_channels: channels of the images.
@@ -45,17 +42,13 @@ class FourierCNNClassifier(ScaleClassifier):
             grid has, or one less.
         pools: max-pooling window of each block, 1 for none; by default 1 throughout.
         residual: 1 x 1 convolution beside each kernel.
-        base_resolution: coarsest resolution of an input.
-        max_resolution: finest resolution of an input.
         head_cells: cells per axis that the head max-pools features to.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to its schedule.
+        **common: the other arguments of :class:`SinglePredictionClassifier`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
-            than ``in_channels`` channels or a resolution outside the range.
+        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
     """
 
     def __init__(
@@ -66,26 +59,17 @@ class FourierCNNClassifier(ScaleClassifier):
         kernel_size: int | None = 5,
         pools: list[int] | None = None,
         residual: bool = True,
-        base_resolution: int = 8,
-        max_resolution: int = 28,
         head_cells: int = 2,
         head_hidden: int = 256,
         head_dropout: float = 0.5,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        super().__init__(in_channels, classes, **common)
         widths = [32, 64, 100, 100] if widths is None else widths
         pools = [1] * len(widths) if pools is None else pools
-        if not widths:
-            raise ValueError("widths must name the channels of at least one block, got []")
-        if len(pools) != len(widths):
-            raise ValueError(f"pools must have one entry per block, {len(widths)} as widths, got {pools}")
-        if min(pools) < 1:
-            raise ValueError(f"pools must be positive, got {pools}")
         blocks = []
-        finest = max_resolution
-        for inputs, outputs, window in zip([in_channels, *widths], widths, pools, strict=False):
+        finest = self.max_resolution
+        for inputs, outputs, window in block_shapes(in_channels, widths, pools):
             # Batch norm follows: a bias would have no effect. An even grid has no kernel of its own size.
             size = finest - 1 + finest % 2 if kernel_size is None else kernel_size
             convolution = SpectralConv2d(
@@ -96,9 +80,8 @@ class FourierCNNClassifier(ScaleClassifier):
         self.blocks = nn.Sequential(*blocks)
         self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
 
-    def forward(self, images: Tensor) -> Tensor:
-        self._check_images(images)
-        return self.head(self.blocks(images)).unsqueeze(1)
+    def classify(self, images: Tensor) -> Tensor:
+        return self.head(self.blocks(images))
 
     def measured_layers(self) -> list[str]:
         return [f"blocks.{index}" for index in range(len(self.blocks))] + ["head"]

@@ -1,15 +1,14 @@
 """Scale-equivariant steerable network (Sosnovik, Szmaja & Smeulders, ICLR 2020), a peer that is so approximately."""
 
 from math import floor
+from typing import Any
 
 import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conv_classifier import pooled_perceptron
-from models.fixed_resolution import Resize, check_resize, resized
-from models.scale_classifier import ScaleClassifier
+from models.fixed_resolution import Resize, Resizing
+from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
 
 REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
 
@@ -78,15 +77,13 @@ class LargestOverScales(nn.Module):
         return features.amax(2)
 
 
-class SESNClassifier(ScaleClassifier):
+class SESNClassifier(SinglePredictionClassifier):
     """Scale convolutions of steerable filters, and the maximum over scales (Sosnovik et al., ICLR 2020, SESN-vector).
 
     A block is a scale convolution, batch norm, ReLU and spatial max-pooling; behind the last the maximum over scales,
     and the head of :class:`models.ConvClassifier`. Enlarging an image by a ratio of two scales shifts the features
     along the scale axis. That is approximate: filters are sampled, scales are few and end, and, what
     ``callbacks.EquivarianceMonitor`` measures, downsampling to the next resolution is no step of the scales.
-    ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
-
     Args:
         in_channels: channels of the images.
         classes: number of classes.
@@ -94,19 +91,15 @@ class SESNClassifier(ScaleClassifier):
         scales: standard deviations of the filters' envelopes in pixels.
         order: the largest degree of the filters' polynomials.
         pools: max-pooling window of each block, 1 for none; by default 2 in all but the last.
-        resize: ``"none"`` takes images as they come, ``"ideal"`` first upsamples each to ``max_resolution``, and
-            ``"zero"``, ``"reflect"``, ``"replicate"`` or ``"circular"`` pad it to that.
-        base_resolution: coarsest resolution of an input.
-        max_resolution: finest resolution of an input.
+        resize: how images are brought to ``max_resolution``: not at all, by upsampling or by padding, see
+            :class:`Resizing`.
         head_cells: cells per axis that the head max-pools features to.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to its schedule.
+        **common: the other arguments of :class:`SinglePredictionClassifier`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
-            than ``in_channels`` channels or a resolution outside the range.
+        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
     """
 
     def __init__(
@@ -118,30 +111,21 @@ class SESNClassifier(ScaleClassifier):
         order: int = 4,
         pools: list[int] | None = None,
         resize: Resize = "none",
-        base_resolution: int = 8,
-        max_resolution: int = 28,
         head_cells: int = 2,
         head_hidden: int = 256,
         head_dropout: float = 0.5,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        super().__init__(in_channels, classes, **common)
         widths = [32, 63, 95] if widths is None else widths
         scales = [1.0, 2**0.5, 2.0, 2 * 2**0.5] if scales is None else scales
         pools = [2] * (len(widths) - 1) + [1] if pools is None else pools
-        if not widths:
-            raise ValueError("widths must name the channels of at least one block, got []")
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must name at least one scale, all positive, got {scales}")
         if order < 0:
             raise ValueError(f"order must not be negative, got {order}")
-        if len(pools) != len(widths):
-            raise ValueError(f"pools must have one entry per block, {len(widths)} as widths, got {pools}")
-        if min(pools) < 1:
-            raise ValueError(f"pools must be positive, got {pools}")
-        check_resize(resize)
-        self.resize: Resize = resize
+        shapes = block_shapes(in_channels, widths, pools)
+        self.resize = Resizing(resize, self.max_resolution)
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(
@@ -150,16 +134,14 @@ class SESNClassifier(ScaleClassifier):
                     nn.ReLU(),
                     nn.MaxPool3d((1, window, window), ceil_mode=True),
                 )
-                for inputs, outputs, window in zip([in_channels, *widths], widths, pools, strict=False)
+                for inputs, outputs, window in shapes
             )
         )
         self.scale_pooling = LargestOverScales()
         self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
 
-    def forward(self, images: Tensor) -> Tensor:
-        self._check_images(images)
-        images = resized(images, self.max_resolution, self.resize)
-        return self.head(self.scale_pooling(self.blocks(images.unsqueeze(2)))).unsqueeze(1)
+    def classify(self, images: Tensor) -> Tensor:
+        return self.head(self.scale_pooling(self.blocks(self.resize(images).unsqueeze(2))))
 
     def measured_layers(self) -> list[str]:
         """Where there is no scale axis, along which downsampling would move the features."""

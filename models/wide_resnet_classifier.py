@@ -1,12 +1,12 @@
 """Wide residual networks, the baseline of the published STL-10 experiment."""
 
-import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fixed_resolution import Resize, check_resize, resized
-from models.scale_classifier import ScaleClassifier
+from models.fixed_resolution import Resize, Resizing
+from models.single_prediction import SinglePredictionClassifier
 
 STEM_CHANNELS = 16
 
@@ -35,12 +35,11 @@ class PreActivationBlock(nn.Module):
         return around + self.second(self.dropout(inner))
 
 
-class WideResNetClassifier(ScaleClassifier):
+class WideResNetClassifier(SinglePredictionClassifier):
     """WRN-``depth``-``width`` (Zagoruyko & Komodakis, BMVC 2016) with global pooling, so that any resolution is taken.
 
     A stem of 16 channels, three groups of pre-activation blocks with 16, 32 and 64 times ``width`` channels, the
-    second and third of which start with a stride of 2, and a linear classifier on the mean over the grid. ``forward``
-    maps images ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
+    second and third of which start with a stride of 2, and a linear classifier on the mean over the grid.
 
     Args:
         in_channels: channels of the images.
@@ -48,16 +47,12 @@ class WideResNetClassifier(ScaleClassifier):
         depth: layers, ``6 n + 4`` for ``n`` blocks in each group.
         width: factor of the channels.
         dropout: dropout between the convolutions of a block.
-        resize: ``"none"`` takes images as they come, ``"ideal"`` first upsamples each to ``max_resolution``, and
-            ``"zero"``, ``"reflect"``, ``"replicate"`` or ``"circular"`` pad it to that.
-        base_resolution: coarsest resolution of an input.
-        max_resolution: finest resolution of an input.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to its schedule.
+        resize: how images are brought to ``max_resolution``: not at all, by upsampling or by padding, see
+            :class:`Resizing`.
+        **common: the other arguments of :class:`SinglePredictionClassifier`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
-            than ``in_channels`` channels or a resolution outside the range.
+        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
     """
 
     def __init__(
@@ -68,20 +63,16 @@ class WideResNetClassifier(ScaleClassifier):
         width: int = 8,
         dropout: float = 0.3,
         resize: Resize = "none",
-        base_resolution: int = 8,
-        max_resolution: int = 28,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        super().__init__(in_channels, classes, **common)
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(
                 f"depth must be 6 n + 4 for n blocks per group, 10, 16, 22 and so on, got {depth}"
             )
         if width < 1:
             raise ValueError(f"width must be a positive integer, got {width}")
-        check_resize(resize)
-        self.resize: Resize = resize
+        self.resize = Resizing(resize, self.max_resolution)
         self.stem = nn.Conv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
         groups = []
         entering = STEM_CHANNELS
@@ -105,10 +96,8 @@ class WideResNetClassifier(ScaleClassifier):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images: Tensor) -> Tensor:
-        self._check_images(images)
-        images = resized(images, self.max_resolution, self.resize)
-        return self.head(self.groups(self.stem(images))).unsqueeze(1)
+    def classify(self, images: Tensor) -> Tensor:
+        return self.head(self.groups(self.stem(self.resize(images))))
 
     def measured_layers(self) -> list[str]:
         return ["stem", *(f"groups.{index}" for index in range(len(self.groups))), "head"]

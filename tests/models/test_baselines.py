@@ -162,7 +162,7 @@ def test_global_kernels_span_the_grid_of_their_block() -> None:
         ("wide ResNet", {"depth": 12}, r"depth must be 6 n \+ 4 .* got 12"),
         ("wide ResNet", {"depth": 4}, r"depth must be 6 n \+ 4 .* got 4"),
         ("wide ResNet", {"width": 0}, "width must be a positive integer, got 0"),
-        ("wide ResNet", {"resize": "bicubic"}, "resize must be 'none', .* got 'bicubic'"),
+        ("wide ResNet", {"resize": "mirror"}, "resize must be one of 'none', .* got 'mirror'"),
         ("Fourier CNN", {"widths": []}, r"widths must name the channels of at least one block, got \[\]"),
         ("Fourier CNN", {"pools": [2]}, r"pools must have one entry per block, 2 as widths, got \[2\]"),
         ("Fourier CNN", {"pools": [0, 1]}, r"pools must be positive, got \[0, 1\]"),

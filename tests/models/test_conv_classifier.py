@@ -6,6 +6,7 @@ import pytest
 import torch
 from scale_equivariance import assert_same, relative_squared_error, scale_equivariance_errors
 from torch import Tensor
+from torch.nn import functional as F
 
 from models import ConvClassifier
 from sefl.fourier import downsample, upsample
@@ -49,6 +50,14 @@ def test_ideal_resizing_is_upsampling_first() -> None:
     model, plain = network(resize="ideal"), network(resize="none")
     for r in range(BASE, FINEST + 1):
         assert_same(model(images(r)), plain(upsample(images(r), FINEST)))
+
+
+def test_bicubic_resizing_is_upsampling_first() -> None:
+    model, plain = network(resize="bicubic"), network(resize="none")
+    for r in range(BASE, FINEST + 1):
+        upsampled = F.interpolate(images(r), size=(FINEST, FINEST), mode="bicubic")
+        assert_same(model(images(r)), plain(upsampled))
+    assert (model(images(9)) - network(resize="ideal")(images(9))).abs().max() > 1e-4
 
 
 def test_padding_is_padding_first() -> None:
@@ -98,7 +107,7 @@ def test_measured_layers_exist() -> None:
         ({"pools": [2]}, r"pools must have one entry per block, 3 as widths, got \[2\]"),
         ({"pools": [0, 1, 1]}, r"pools must be positive, got \[0, 1, 1\]"),
         ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
-        ({"resize": "bicubic"}, "resize must be 'none', 'ideal', .* or 'circular', got 'bicubic'"),
+        ({"resize": "mirror"}, "resize must be one of 'none', 'ideal', .*, 'circular', got 'mirror'"),
         ({"base_resolution": 17}, r"base_resolution must lie in 1..max_resolution \(16\), got 17"),
     ],
 )
