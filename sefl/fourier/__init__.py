@@ -1,9 +1,17 @@
 """Periodic signals as nested real Fourier coefficients, and truly scale-equivariant layers on them."""
 
+from sefl.fourier.band_mixing import BandLinear, BandPerceptron
 from sefl.fourier.basis import band
-from sefl.fourier.convolution import SpectralConv2d
-from sefl.fourier.head import BandPooling
-from sefl.fourier.nonlinearity import ScaleEquivariantMaxPool2d, ScaleEquivariantNonlinearity
+from sefl.fourier.convolution import SpectralConv1d, SpectralConv2d
+from sefl.fourier.head import BandPooling, BandPooling1d
+from sefl.fourier.magnitude import MagnitudeMixer1d, MagnitudeMixer2d
+from sefl.fourier.mixer import FrequencyMixer1d, FrequencyMixer2d
+from sefl.fourier.nonlinearity import (
+    ScaleEquivariantMaxPool1d,
+    ScaleEquivariantMaxPool2d,
+    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity1d,
+)
 from sefl.fourier.sampling import (
     CoefficientModule,
     downsample,
@@ -17,10 +25,20 @@ from sefl.fourier.sampling import (
 )
 
 __all__ = [
+    "BandLinear",
+    "BandPerceptron",
     "BandPooling",
+    "BandPooling1d",
     "CoefficientModule",
+    "FrequencyMixer1d",
+    "FrequencyMixer2d",
+    "MagnitudeMixer1d",
+    "MagnitudeMixer2d",
+    "ScaleEquivariantMaxPool1d",
     "ScaleEquivariantMaxPool2d",
     "ScaleEquivariantNonlinearity",
+    "ScaleEquivariantNonlinearity1d",
+    "SpectralConv1d",
     "SpectralConv2d",
     "band",
     "downsample",

@@ -8,12 +8,14 @@ which multiplies the spectrum frequency by frequency, whatever the resolution. I
 (cos, sin) x (cos, sin) of one ``(|k1|, |k2|)`` mix among themselves only: sum and difference turn the four numbers
 into the plane waves of ``(k1, k2)`` and ``(k1, -k2)``, each a pair (cos, sin) that a complex number multiplies. As a
 real matrix product over the channels that is ``[a, s] @ [[P, -Q], [Q, P]]`` with ``W = P + i Q``.
+
+A signal is an image of one row, its kernel one row of taps.
 """
 
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,31 +23,13 @@ from torch.autograd.function import once_differentiable
 
 from sefl.fourier.basis import band, band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
-from sefl.fourier.sampling import CoefficientModule, square_band
+from sefl.fourier.sampling import CoefficientModule, coefficient_band
 
 
-class SpectralConv2d(CoefficientModule):
-    """Circular convolution with a real ``kernel_size x kernel_size`` kernel that lives on the finest grid.
+class _SpectralConvNd(CoefficientModule):
+    """What :class:`SpectralConv2d` does, along ``axes`` axes."""
 
-    The kernel is centred, spans ``kernel_size / max_resolution`` of the image at every resolution, and acts on any
-    band up to ``max_resolution``'s. At ``max_resolution`` itself it is the ordinary circular cross-channel
-    convolution with these taps, low-passed to the band.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: taps per axis, odd; at most ``max_resolution``.
-        max_resolution: pixels per side of the grid on which the taps sit, and the finest input.
-        bias: add a learned constant per output channel.
-        residual: add a learned 1 x 1 convolution beside the kernel (the residual path of the paper's networks); it
-            costs nothing, for it is folded into the centre tap.
-
-    Shapes: ``(K, K, batch, in_channels)`` to ``(K, K, batch, out_channels)``.
-
-    Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square, are
-            finer than ``max_resolution`` or have other than ``in_channels`` channels.
-    """
+    axes: ClassVar[int]
 
     def __init__(
         self,
@@ -68,14 +52,14 @@ class SpectralConv2d(CoefficientModule):
         self.out_channels = out_channels
         self.kernel_size = kernel_size
         self.max_resolution = max_resolution
-        self.weight = nn.Parameter(torch.empty(kernel_size, kernel_size, in_channels, out_channels))
+        self.weight = nn.Parameter(torch.empty(*(kernel_size,) * self.axes, in_channels, out_channels))
         self.residual = nn.Parameter(torch.empty(in_channels, out_channels)) if residual else None
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Uniform in ``+-1 / sqrt(fan in)``, as ``torch.nn.Conv2d``."""
-        bound = 1 / math.sqrt(self.in_channels * self.kernel_size**2)
+        bound = 1 / math.sqrt(self.in_channels * self.kernel_size**self.axes)
         nn.init.uniform_(self.weight, -bound, bound)
         if self.residual is not None:
             nn.init.uniform_(self.residual, -1 / math.sqrt(self.in_channels), 1 / math.sqrt(self.in_channels))
@@ -83,17 +67,16 @@ class SpectralConv2d(CoefficientModule):
             nn.init.uniform_(self.bias, -bound, bound)
 
     def taps(self) -> Tensor:
-        """The whole kernel, residual path included: ``(kernel_size, kernel_size, in_channels, out_channels)``."""
+        """The whole kernel, residual path included: ``(kernel_size, [kernel_size,] in_channels, out_channels)``."""
         if self.residual is None:
             return self.weight
-        margin = self.kernel_size // 2
-        return self.weight + nn.functional.pad(
-            self.residual[None, None], (0, 0, 0, 0, margin, margin, margin, margin)
-        )
+        margins = (self.kernel_size // 2,) * (2 * self.axes)
+        centre = self.residual[(None,) * self.axes]
+        return self.weight + nn.functional.pad(centre, (0, 0, 0, 0, *margins))
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        self._check(coefficients)
-        taps, bias = self.taps(), self.bias
+    def _convolve(self, coefficients: Tensor, taps: Tensor) -> Tensor:
+        """Coefficients ``(K1, K2, batch, channels)`` with taps ``(rows, columns, in_channels, out_channels)``."""
+        bias = self.bias
         device = coefficients.device.type
         if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
             coefficients = coefficients.to(torch.get_autocast_dtype(device))
@@ -105,15 +88,15 @@ class SpectralConv2d(CoefficientModule):
         return mixed if bias is None else _add_constant(mixed, bias.to(mixed.dtype))
 
     def _check(self, coefficients: Tensor) -> None:
-        finest = square_band(coefficients)
+        finest = coefficient_band(coefficients, self.axes)
         if finest > band(self.max_resolution):
             raise ValueError(
                 f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
                 f"max_resolution {self.max_resolution}"
             )
-        if coefficients.shape[3] != self.in_channels:
+        if coefficients.shape[-1] != self.in_channels:
             raise ValueError(
-                f"coefficients must have in_channels={self.in_channels}, got {coefficients.shape[3]}"
+                f"coefficients must have in_channels={self.in_channels}, got {coefficients.shape[-1]}"
             )
 
     def extra_repr(self) -> str:
@@ -122,6 +105,53 @@ class SpectralConv2d(CoefficientModule):
             f"max_resolution={self.max_resolution}, bias={self.bias is not None}, "
             f"residual={self.residual is not None}"
         )
+
+
+class SpectralConv2d(_SpectralConvNd):
+    """Circular convolution with a real ``kernel_size x kernel_size`` kernel that lives on the finest grid.
+
+    The kernel is centred, spans ``kernel_size / max_resolution`` of the image at every resolution, and acts on any
+    band up to ``max_resolution``'s. At ``max_resolution`` itself it is the ordinary circular cross-channel
+    convolution with these taps, low-passed to the band.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps per axis, odd; at most ``max_resolution``.
+        max_resolution: pixels per side of the grid on which the taps sit, and the finest input.
+        bias: add a learned constant per output channel.
+        residual: add a learned 1 x 1 convolution beside the kernel (the residual path of the paper's networks); it
+            costs nothing, for it is folded into the centre tap.
+
+    Shapes: ``(K, K, batch, in_channels)`` to ``(K, K, batch, out_channels)``.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square, are
+            finer than ``max_resolution`` or have other than ``in_channels`` channels.
+    """
+
+    axes = 2
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        self._check(coefficients)
+        return self._convolve(coefficients, self.taps())
+
+
+class SpectralConv1d(_SpectralConvNd):
+    """:class:`SpectralConv2d` of signals, with the same arguments: resolutions are lengths.
+
+    Shapes: ``(K, batch, in_channels)`` to ``(K, batch, out_channels)``.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that have other than three
+            axes, are finer than ``max_resolution`` or have other than ``in_channels`` channels.
+    """
+
+    axes = 1
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        self._check(coefficients)
+        return self._convolve(coefficients.unsqueeze(0), self.taps().unsqueeze(0)).squeeze(0)
 
 
 class _AddConstant(torch.autograd.Function):
@@ -182,7 +212,7 @@ class _FrequencyProduct(torch.autograd.Function):
                     waves = rows.split(coefficients, "input")
                     product = workspace.take("transfer", waves.shape[0], 2 * inputs, 2 * outputs)
                     torch.bmm(waves.transpose(1, 2), upstream, out=product)
-                    rows.add_taps_gradient(product, ctx.grid, taps_gradient, taps.shape[0])
+                    rows.add_taps_gradient(product, ctx.grid, taps_gradient, taps.shape)
         return downstream, taps_gradient.view_as(taps) if wants_taps else None, None
 
 
@@ -244,10 +274,10 @@ class _RowGroup:
 
     def transfer(self, taps: Tensor, grid: int) -> Tensor:
         """``[[P, -Q], [Q, P]]`` of every wave: ``(waves, 2 in_channels, 2 out_channels)``."""
-        size, _, inputs, outputs = taps.shape
-        waveform = self._waveform(size, grid, taps)
+        inputs, outputs = taps.shape[2:]
+        waveform = self._waveform(taps.shape, grid, taps)
         parts = self.workspace.take("parts", 2 * self.waves, inputs * outputs)
-        torch.mm(waveform, taps.reshape(size * size, inputs * outputs), out=parts)
+        torch.mm(waveform, taps.reshape(-1, inputs * outputs), out=parts)
         real, imaginary = parts.view(2, self.waves, inputs, outputs)
         transfer = self.workspace.take("transfer", self.waves, 2 * inputs, 2 * outputs)
         transfer[:, :inputs, :outputs] = real
@@ -256,40 +286,45 @@ class _RowGroup:
         torch.neg(imaginary, out=transfer[:, :inputs, outputs:])
         return transfer
 
-    def add_taps_gradient(self, gradient: Tensor, grid: int, target: Tensor, size: int) -> None:
-        """Add to ``target (size^2, in * out)`` what a gradient of :meth:`transfer` says of the taps."""
+    def add_taps_gradient(self, gradient: Tensor, grid: int, target: Tensor, taps: torch.Size) -> None:
+        """Add to ``target (taps, in * out)`` what a gradient of :meth:`transfer` says of the taps."""
         inputs, outputs = gradient.shape[1] // 2, gradient.shape[2] // 2
         parts = self.workspace.take("parts", 2, self.waves, inputs, outputs)
         torch.add(gradient[:, :inputs, :outputs], gradient[:, inputs:, outputs:], out=parts[0])
         torch.sub(gradient[:, inputs:, :outputs], gradient[:, :inputs, outputs:], out=parts[1])
-        target.addmm_(self._waveform(size, grid, gradient).T, parts.view(2 * self.waves, inputs * outputs))
+        target.addmm_(self._waveform(taps, grid, gradient).T, parts.view(2 * self.waves, inputs * outputs))
 
     def _rows(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         assert self.rows is not None
         first, last = self.rows[0], self.rows[-1]
         return coefficients[2 * first - 1 : 2 * last : 2], coefficients[2 * first : 2 * last + 1 : 2]
 
-    def _waveform(self, size: int, grid: int, like: Tensor) -> Tensor:
+    def _waveform(self, taps: torch.Size, grid: int, like: Tensor) -> Tensor:
         bounds = None if self.rows is None else (self.rows[0], self.rows[-1])
-        return _waveform(bounds, self.finest, size, grid, like.dtype, like.device)
+        return _waveform(bounds, self.finest, (taps[0], taps[1]), grid, like.dtype, like.device)
 
 
 def _row_groups(coefficients: Tensor, taps: Tensor) -> Iterator[_RowGroup]:
-    finest = band_of_count(coefficients.shape[0])
+    finest_row, finest = (band_of_count(count) for count in coefficients.shape[:2])
     workspace = Workspace(coefficients)
     yield _RowGroup(None, finest, workspace)
     batch = coefficients.shape[2]
     inputs, outputs = taps.shape[2:]
     per_row = (2 * finest + 1) * (2 * batch * max(inputs, outputs) + 4 * inputs * outputs)
-    for block in row_blocks(finest, per_row * coefficients.element_size(), coefficients.device):
+    for block in row_blocks(finest_row, per_row * coefficients.element_size(), coefficients.device):
         yield _RowGroup(range(block.start + 1, block.stop + 1), finest, workspace)
 
 
 @lru_cache(maxsize=1024)
 def _waveform(
-    rows: tuple[int, int] | None, finest: int, size: int, grid: int, dtype: torch.dtype, device: torch.device
+    rows: tuple[int, int] | None,
+    finest: int,
+    size: tuple[int, int],
+    grid: int,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
-    """From ``size x size`` taps to the real, then the imaginary parts of a group's transfer: ``(2 waves, size^2)``.
+    """From taps of this size to the real, then the imaginary parts of a group's transfer: ``(2 waves, taps)``.
 
     Waves of ``k1, k2 != 0`` carry the factor 1/2 that joining their sum and difference needs.
     """
@@ -306,8 +341,8 @@ def _waveform(
             count = rows[1] - rows[0] + 1
             first = torch.arange(rows[0], rows[1] + 1, dtype=torch.float64).repeat_interleave(len(second))
             second, factor = second.repeat(count), factor.repeat(count)
-        offset = torch.arange(size, dtype=torch.float64) - size // 2
-        phase = first[:, None, None] * offset[:, None] + second[:, None, None] * offset[None, :]
+        down, across = (torch.arange(taps, dtype=torch.float64) - taps // 2 for taps in size)
+        phase = first[:, None, None] * down[:, None] + second[:, None, None] * across
         phase = 2 * math.pi / grid * phase.flatten(1)
         exact = torch.cat([factor[:, None] * phase.cos(), -factor[:, None] * phase.sin()])
         return exact.to(device=device, dtype=dtype)

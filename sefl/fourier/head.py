@@ -1,6 +1,6 @@
 """Features of a fixed size from every band at once, for classifiers (NeurIPS 2023, section 4.3)."""
 
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,34 +9,17 @@ from torch.nn import functional as F
 
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import to_grid
-from sefl.fourier.shells import analyse, analyse_shell, band_in_range, synthesise, synthesise_shell
+from sefl.fourier.sampling import to_grid, to_grid1d
+from sefl.fourier.shells import Shells, Shells1d, Shells2d
 
 
-class BandPooling(nn.Module):
-    """Sample the features of every band on one fixed grid and pool it to ``cells x cells`` values per channel.
-
-    Entry ``b`` of the result sees the input's frequencies up to band ``b`` and nothing above, so that one pass at
-    the finest band holds what a pass at each coarser resolution would give. Neighbouring bands differ by one shell,
-    which is added to the grid: no band is synthesised from scratch.
-
-    Args:
-        base_resolution: the coarsest band is the one of this resolution.
-        max_resolution: the finest band that is accepted is the one of this resolution.
-        cells: cells per axis into which the grid is divided.
-        grid: pixels per side of the grid, a multiple of ``cells`` that holds the finest band; by default the least
-            one that is at least ``max_resolution``.
-        pool: ``"max"`` or ``"mean"`` over each cell.
-
-    Shapes: ``(K, K, batch, channels)`` to ``(batch, bands, channels * cells^2)``, bands from coarse to fine.
-
-    Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square,
-            lie below the base or above the maximum.
-    """
+class _BandPoolingNd(nn.Module):
+    """What :class:`BandPooling` does, along as many axes as its shells have."""
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
     output_signal = "bands"
+
+    shells: ClassVar[Shells]
 
     def __init__(
         self,
@@ -69,16 +52,19 @@ class BandPooling(nn.Module):
         self.pool = pool
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        finest = band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
+        finest = self.shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
         base = band(self.base_resolution)
         if self.pool == "max":
             learning = torch.is_grad_enabled() and coefficients.requires_grad
-            return cast(Tensor, _PooledBands.apply(coefficients, base, self.grid, self.cells, learning))
-        pooled = [
-            F.avg_pool2d(to_grid(coefficients[:count, :count], self.grid), self.grid // self.cells).flatten(1)
-            for count in map(coefficient_count, range(base, finest + 1))
-        ]
-        return torch.stack(pooled, dim=1)
+            pooled = _PooledBands.apply(coefficients, self.shells, base, self.grid, self.cells, learning)
+            return cast(Tensor, pooled)
+        counts = map(coefficient_count, range(base, finest + 1))
+        means = [self._means(coefficients[self.shells.whole(count)]).flatten(1) for count in counts]
+        return torch.stack(means, dim=1)
+
+    def _means(self, coefficients: Tensor) -> Tensor:
+        """Of every cell: ``(batch, channels, cells, ...)``."""
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return (
@@ -87,58 +73,108 @@ class BandPooling(nn.Module):
         )
 
 
+class BandPooling(_BandPoolingNd):
+    """Sample the features of every band on one fixed grid and pool it to ``cells x cells`` values per channel.
+
+    Entry ``b`` of the result sees the input's frequencies up to band ``b`` and nothing above, so that one pass at
+    the finest band holds what a pass at each coarser resolution would give. Neighbouring bands differ by one shell,
+    which is added to the grid: no band is synthesised from scratch.
+
+    Args:
+        base_resolution: the coarsest band is the one of this resolution.
+        max_resolution: the finest band that is accepted is the one of this resolution.
+        cells: cells per axis into which the grid is divided.
+        grid: pixels per side of the grid, a multiple of ``cells`` that holds the finest band; by default the least
+            one that is at least ``max_resolution``.
+        pool: ``"max"`` or ``"mean"`` over each cell.
+
+    Shapes: ``(K, K, batch, channels)`` to ``(batch, bands, channels * cells^2)``, bands from coarse to fine.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square,
+            lie below the base or above the maximum.
+    """
+
+    shells = Shells2d()
+
+    def _means(self, coefficients: Tensor) -> Tensor:
+        return F.avg_pool2d(to_grid(coefficients, self.grid), self.grid // self.cells)
+
+
+class BandPooling1d(_BandPoolingNd):
+    """:class:`BandPooling` of signals, with the same arguments: resolutions are lengths, ``grid`` counts points.
+
+    Shapes: ``(K, batch, channels)`` to ``(batch, bands, channels * cells)``, bands from coarse to fine.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that have other than three
+            axes, lie below the base or above the maximum.
+    """
+
+    shells = Shells1d()
+
+    def _means(self, coefficients: Tensor) -> Tensor:
+        return F.avg_pool1d(to_grid1d(coefficients, self.grid), self.grid // self.cells)
+
+
 class _PooledBands(torch.autograd.Function):
     """Max-pooled grids of all bands; the places of the maxima are kept for a backward pass, if one may follow."""
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, base: int, points: int, cells: int, learning: bool) -> Tensor:
-        count, _, batch, channels = coefficients.shape
-        flat = coefficients.contiguous().view(count, count, batch * channels)
+    def forward(
+        ctx: Any, coefficients: Tensor, shells: Shells, base: int, points: int, cells: int, learning: bool
+    ) -> Tensor:
+        count = len(coefficients)
+        batch, channels = coefficients.shape[-2:]
+        flat = coefficients.contiguous().view(*shells.extent(count), batch * channels)
         bands = range(base, band_of_count(count) + 1)
-        pooled = flat.new_empty(len(bands), cells * cells, batch * channels)
+        cell_count = cells**shells.axes
+        pooled = flat.new_empty(len(bands), cell_count, batch * channels)
         places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None
         workspace = Workspace(flat)
         with torch.autocast(flat.device.type, enabled=False):
-            for block in column_blocks(flat, points * points):
-                values = workspace.take("values", points, points, block.stop - block.start)
-                # (rows, columns, N) in memory is one image of N channels, channels last.
-                image = values.unsqueeze(0).permute(0, 3, 1, 2)
+            for block in column_blocks(flat, points**shells.axes):
+                values = workspace.take("values", *shells.extent(points), block.stop - block.start)
+                image, window = shells.image(values), shells.window(points // cells)
                 for index, shell in enumerate(bands):
                     synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device)
-                    add = synthesise_shell if index else synthesise
-                    add(synthesis, flat[:, :, block], values)
-                    if places is None:
-                        best = F.max_pool2d(image, points // cells)
+                    if index:
+                        shells.synthesise_shell(synthesis, flat[..., block], values)
                     else:
-                        best, place = F.max_pool2d(image, points // cells, return_indices=True)
+                        shells.synthesise(synthesis, flat[..., block], values, workspace)
+                    if places is None:
+                        best = F.max_pool2d(image, window)
+                    else:
+                        best, place = F.max_pool2d(image, window, return_indices=True)
                         places[index, :, block] = place[0].flatten(1).T
                     pooled[index, :, block] = best[0].flatten(1).T
-        ctx.bands, ctx.points, ctx.shape = bands, points, coefficients.shape
+        ctx.shells, ctx.bands, ctx.points, ctx.shape = shells, bands, points, coefficients.shape
         ctx.save_for_backward(places)
-        by_sample = pooled.view(len(bands), cells * cells, batch, channels).permute(2, 0, 3, 1)
-        return by_sample.reshape(batch, len(bands), channels * cells * cells)
+        by_sample = pooled.view(len(bands), cell_count, batch, channels).permute(2, 0, 3, 1)
+        return by_sample.reshape(batch, len(bands), channels * cell_count)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (places,) = ctx.saved_tensors
-        bands, points = ctx.bands, ctx.points
-        count, _, batch, channels = ctx.shape
+        shells, bands, points = ctx.shells, ctx.bands, ctx.points
+        batch, channels = ctx.shape[-2:]
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
         upstream = upstream.reshape(len(bands), cell_count, batch * channels)
-        downstream = gradient.new_empty(count, count, batch * channels)
+        downstream = gradient.new_empty(*ctx.shape[:-2], batch * channels)
         workspace = Workspace(gradient)
         with torch.autocast(gradient.device.type, enabled=False):
-            for block in column_blocks(downstream, points * points):
+            for block in column_blocks(downstream, points**shells.axes):
                 columns = block.stop - block.start
-                held = workspace.take("held", points, points, columns).zero_()
+                held = workspace.take("held", *shells.extent(points), columns).zero_()
                 # From fine to coarse: a shell is in the grids of its own band and of all finer ones.
                 for index in reversed(range(len(bands))):
-                    held.view(points * points, columns).scatter_add_(
-                        0, places[index, :, block], upstream[index, :, block]
-                    )
-                    synthesis = synthesis_matrix(bands[index], points, held.dtype, held.device)
-                    read = analyse_shell if index else analyse
-                    read(synthesis.T, held, downstream[:, :, block])
-        return downstream.view(ctx.shape), None, None, None, None
+                    held.view(-1, columns).scatter_add_(0, places[index, :, block], upstream[index, :, block])
+                    analysis = synthesis_matrix(bands[index], points, held.dtype, held.device).T
+                    if index:
+                        shells.analyse_shell(analysis, held, downstream[..., block])
+                    else:
+                        base = (*shells.whole(len(analysis)), block)
+                        downstream[base] = shells.analyse(analysis, held, workspace)
+        return downstream.view(ctx.shape), None, None, None, None, None

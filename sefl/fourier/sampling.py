@@ -31,15 +31,16 @@ class CoefficientModule(nn.Module):
     """
 
 
-def square_band(coefficients: Tensor) -> int:
-    """The band of square coefficients ``(K, K, batch, channels)``.
+def coefficient_band(coefficients: Tensor, axes: int) -> int:
+    """The band of square coefficients ``(K, K, batch, channels)``, or with one axis ``(K, batch, channels)``.
 
     Raises:
         ValueError: if they are of another shape.
     """
     shape = tuple(coefficients.shape)
-    if coefficients.dim() != 4 or shape[0] != shape[1]:
-        raise ValueError(f"coefficients must be square, (K, K, batch, channels), got shape {shape}")
+    if coefficients.dim() != axes + 2 or len(set(shape[:axes])) != 1:
+        expected = "(K, batch, channels)" if axes == 1 else "square, (K, K, batch, channels)"
+        raise ValueError(f"coefficients must be {expected}, got shape {shape}")
     return band_of_count(shape[0])
 
 

@@ -1,72 +1,161 @@
-"""One shell of coefficients at a time: what the layers that go from band to band share.
+"""One shell of coefficients at a time: what the layers that go from band to band share, on one axis or two.
 
-Shell ``b`` is what band ``b`` adds to band ``b - 1``: the last two rows and columns of its ``K x K`` coefficients,
-``K = 2 b + 1``. The products here run between such coefficients and values on a grid of ``n x n`` points, for a block
-of ``N`` columns. ``synthesis`` is any ``(n, K)`` matrix and ``analysis`` any ``(K, n)`` one: the transpose of a
-function is its partner with the transposed matrix.
+Shell ``b`` is what band ``b`` adds to band ``b - 1``: along one axis the last two of its ``K = 2 b + 1`` coefficients,
+along two the last two rows and columns of its ``K x K``. The products here run between such coefficients and values
+on a grid of ``n`` points per axis, for a block of ``N`` columns. ``synthesis`` is any ``(n, K)`` matrix ``S`` and
+``analysis`` any ``(K, n)`` one, ``A``: the transpose of a function is its partner with the transposed matrix.
 """
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sefl.fourier.basis import band
-from sefl.fourier.sampling import square_band
+from sefl.fourier.blocks import Workspace
+from sefl.fourier.sampling import coefficient_band
+
+Index = tuple[slice, ...]
 
 
-def band_in_range(coefficients: Tensor, base_resolution: int, max_resolution: int, of: str) -> int:
-    """The band of square coefficients that a layer from ``base_resolution`` to ``max_resolution`` accepts.
+class Shells(ABC):
+    """Bands and shells of coefficients with ``axes`` leading axes of ``K`` each.
 
-    Args:
-        coefficients: ``(K, K, batch, channels)``.
-        base_resolution: the coarsest resolution.
-        max_resolution: the finest resolution.
-        of: what has this range, for the message.
-
-    Raises:
-        ValueError: if they are of another shape or of a band outside the range.
+    Shapes: coefficients ``(K, N)`` or ``(K, K, N)``, values ``(n, N)`` or ``(n, n, N)``.
     """
-    finest = square_band(coefficients)
-    if not band(base_resolution) <= finest <= band(max_resolution):
-        raise ValueError(
-            f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
-            f"{of}'s range, base_resolution {base_resolution} to max_resolution {max_resolution}"
-        )
-    return finest
+
+    axes: ClassVar[int]
+
+    def band_in_range(self, coefficients: Tensor, base_resolution: int, max_resolution: int, of: str) -> int:
+        """The band of coefficients ``(K, ..., batch, channels)`` that a layer over these resolutions accepts.
+
+        Args:
+            coefficients: ``(K, batch, channels)``, on two axes ``(K, K, batch, channels)``.
+            base_resolution: the coarsest resolution.
+            max_resolution: the finest resolution.
+            of: what has this range, for the message.
+
+        Raises:
+            ValueError: if they are of another shape or of a band outside the range.
+        """
+        finest = coefficient_band(coefficients, self.axes)
+        if not band(base_resolution) <= finest <= band(max_resolution):
+            raise ValueError(
+                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
+                f"{of}'s range, base_resolution {base_resolution} to max_resolution {max_resolution}"
+            )
+        return finest
+
+    def extent(self, size: int) -> tuple[int, ...]:
+        """``size`` along every axis."""
+        return (size,) * self.axes
+
+    def whole(self, count: int) -> Index:
+        """Where the band of ``count`` coefficients per axis lies: the leading ones."""
+        return (slice(count),) * self.axes
+
+    def parts(self, count: int) -> list[Index]:
+        """Where the last shell of ``count`` coefficients per axis lies, in disjoint blocks, one per axis."""
+        last, before, all_of_them = slice(count - 2, count), slice(count - 2), slice(count)
+        return [
+            (before,) * axis + (last,) + (all_of_them,) * (self.axes - axis - 1) for axis in range(self.axes)
+        ]
+
+    def image(self, values: Tensor) -> Tensor:
+        """Values as one image of ``N`` channels, channels last, of one pixel's width where there is one axis."""
+        height, width = (*values.shape[:-1], 1)[:2]
+        return values.reshape(1, height, width, values.shape[-1]).permute(0, 3, 1, 2)
+
+    def window(self, size: int) -> tuple[int, int]:
+        """A pooling window of ``size`` along every axis, on such an image."""
+        return (size, size if self.axes == 2 else 1)
+
+    @abstractmethod
+    def synthesise(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
+    ) -> Tensor:
+        """``S C S^T`` (``S C``) of a whole band, the leading ``K`` per axis of ``coefficients``, into ``values``."""
+
+    @abstractmethod
+    def synthesise_shell(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
+    ) -> Tensor:
+        """``values = beta * values + S C S^T`` (``S C``), with the last shell alone of ``coefficients``."""
+
+    @abstractmethod
+    def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
+        """``A values A^T`` (``A values``) of a whole band, valid until the next call with this workspace."""
+
+    @abstractmethod
+    def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
+        """The last shell alone of ``A values A^T`` (``A values``), into its place in ``out``."""
 
 
-def synthesise(synthesis: Tensor, coefficients: Tensor, values: Tensor) -> Tensor:
-    """``S C S^T`` of a whole band, the leading ``K x K`` of ``coefficients``, into ``values (n, n, N)``."""
-    points, count = synthesis.shape
-    half = torch.matmul(synthesis, coefficients[:count, :count])
-    torch.mm(synthesis, half.view(count, -1), out=values.view(points, -1))
-    return values
+class Shells1d(Shells):
+    """Along one axis."""
+
+    axes = 1
+
+    def synthesise(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
+    ) -> Tensor:
+        return torch.mm(synthesis, coefficients[: synthesis.shape[1]], out=values)
+
+    def synthesise_shell(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
+    ) -> Tensor:
+        count = synthesis.shape[1]
+        return values.addmm_(synthesis[:, -2:], coefficients[count - 2 : count], beta=beta)
+
+    def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
+        return torch.mm(analysis, values, out=workspace.take("analysed", len(analysis), values.shape[-1]))
+
+    def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
+        count = len(analysis)
+        out[count - 2 : count] = torch.mm(analysis[-2:], values)
 
 
-def synthesise_shell(synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1) -> Tensor:
-    """``values (n, n, N) = beta * values + S C S^T``, with the shell alone of ``coefficients``."""
-    points, count = synthesis.shape
-    columns = values.shape[-1]
-    last = synthesis[:, -2:]
-    rows = torch.matmul(synthesis, coefficients[count - 2 : count, :count])
-    values.view(points, -1).addmm_(last, rows.view(2, -1), beta=beta)
-    sides = coefficients[: count - 2, count - 2 : count].reshape(count - 2, 2 * columns)
-    sides = torch.mm(synthesis[:, :-2], sides).view(points, 2, columns)
-    return values.baddbmm_(last.expand(points, points, 2), sides)
+class Shells2d(Shells):
+    """Along two axes: the same matrix on rows and on columns."""
 
+    axes = 2
 
-def analyse(analysis: Tensor, values: Tensor, out: Tensor) -> None:
-    """``A values A^T`` of a whole band, into the leading ``K x K`` of ``out``."""
-    count, points = analysis.shape
-    half = torch.mm(analysis, values.reshape(points, -1)).view(count, points, -1)
-    out[:count, :count] = torch.matmul(analysis, half)
+    def synthesise(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
+    ) -> Tensor:
+        points, count = synthesis.shape
+        half = workspace.take("half", count, points, values.shape[-1])
+        torch.bmm(synthesis.expand(count, points, count), coefficients[:count, :count], out=half)
+        torch.mm(synthesis, half.view(count, -1), out=values.view(points, -1))
+        return values
 
+    def synthesise_shell(
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
+    ) -> Tensor:
+        points, count = synthesis.shape
+        columns = values.shape[-1]
+        last = synthesis[:, -2:]
+        rows = torch.matmul(synthesis, coefficients[count - 2 : count, :count])
+        values.view(points, -1).addmm_(last, rows.view(2, -1), beta=beta)
+        sides = coefficients[: count - 2, count - 2 : count].reshape(count - 2, 2 * columns)
+        sides = torch.mm(synthesis[:, :-2], sides).view(points, 2, columns)
+        return values.baddbmm_(last.expand(points, points, 2), sides)
 
-def analyse_shell(analysis: Tensor, values: Tensor, out: Tensor) -> None:
-    """The shell alone of ``A values A^T``, into the last two rows and columns of the leading ``K x K`` of ``out``."""
-    count, points = analysis.shape
-    columns = values.shape[-1]
-    last = analysis[-2:]
-    rows = torch.mm(last, values.reshape(points, -1)).view(2, points, columns)
-    out[count - 2 : count, :count] = torch.matmul(analysis, rows)
-    sides = torch.matmul(last, values).view(points, 2 * columns)
-    out[: count - 2, count - 2 : count] = torch.mm(analysis[:-2], sides).view(count - 2, 2, columns)
+    def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
+        count, points = analysis.shape
+        columns = values.shape[-1]
+        half = workspace.take("half", count, points * columns)
+        torch.mm(analysis, values.reshape(points, -1), out=half)
+        analysed = workspace.take("analysed", count, count, columns)
+        torch.bmm(analysis.expand(count, count, points), half.view(count, points, columns), out=analysed)
+        return analysed
+
+    def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
+        count, points = analysis.shape
+        columns = values.shape[-1]
+        last = analysis[-2:]
+        rows = torch.mm(last, values.reshape(points, -1)).view(2, points, columns)
+        out[count - 2 : count, :count] = torch.matmul(analysis, rows)
+        sides = torch.matmul(last, values).view(points, 2 * columns)
+        out[: count - 2, count - 2 : count] = torch.mm(analysis[:-2], sides).view(count - 2, 2, columns)
