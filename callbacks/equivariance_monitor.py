@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from callbacks.agreement_figure import agreements
 from callbacks.equivariance_figures import curves, heat_map, propagation
 from callbacks.equivariance_table import EquivarianceRow, append_csv, combined, floor_of, is_floor, scalars
 from callbacks.layer_outputs import (
@@ -21,6 +22,7 @@ from callbacks.layer_outputs import (
 )
 from callbacks.logged_figures import figure_folder, save_figure
 from callbacks.orthogonal_actions import GroupAction
+from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow, PredictionAgreement, class_scores
 from callbacks.transformations import (
     IdealDownsampling,
     NotMeasurable,
@@ -58,13 +60,20 @@ class EquivarianceMonitor(pl.Callback):
     Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,
     ``<T>_floor``: the relative squared error of ``T^-1 T f(x)`` for ``f(x)``, what interpolation alone costs.
 
-    After each epoch :attr:`results` holds the rows of the table, and rank zero
+    Where the model puts out class scores (:meth:`predictions`), the agreement of predictions is measured beside: the
+    fraction of images of which the predicted class stays under a transformation, the same for pairs of its parameters
+    (:class:`sefl.metrics.ShiftConsistency`). Under circular shifts that is shift consistency.
+
+    After each epoch :attr:`results` and :attr:`agreement` hold the rows of the two tables, and rank zero
 
     * logs ``equivariance/<layer>/<transformation>/<parameter>`` (mean), ``.../mean`` and ``.../max``, and over all
       layers ``equivariance/<transformation>/mean`` and ``.../max``, which other callbacks can monitor;
       ``equivariance_test/...`` in ``trainer.test``;
-    * writes ``equivariance/<fit, validate or test>.csv`` of all epochs and, with ``figures``, PNGs of the latest one
-      into the run folder (``trainer.log_dir``), and sends the figures to W&B where that is a logger.
+    * logs ``agreement/<transformation>/<parameter>``, ``.../mean`` and, of several parameters, ``.../pairs``;
+      ``agreement_test/...`` in ``trainer.test``;
+    * writes ``equivariance/<fit, validate or test>.csv`` and ``...-agreement.csv`` of all epochs and, with ``figures``,
+      PNGs of the latest one into the run folder (``trainer.log_dir``), and sends the figures to W&B where that is a
+      logger.
 
     Args:
         layers: module names as in ``named_modules()``, or :mod:`fnmatch` patterns of them. By default those that the
@@ -108,9 +117,12 @@ class EquivarianceMonitor(pl.Callback):
         """The table of the latest epoch: by layer in the model's order, transformation, parameter."""
         self.unmeasured: dict[Reason, str] = {}
         """Why a layer could not be measured under a transformation, by ``(layer, transformation)``."""
+        self.agreement: list[AgreementRow] = []
+        """Of the latest epoch: by transformation and parameter; empty if the model puts out no class scores."""
         self._selected: list[str] = []
         self._reported: set[Reason] = set()
         self._errors: dict[Key, EquivarianceError] = {}
+        self._agreement = PredictionAgreement()
 
     def images(self, batch: Any) -> Tensor:
         """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
@@ -133,6 +145,13 @@ class EquivarianceMonitor(pl.Callback):
                 f"item 'image', got {found}; override the method images(batch)"
             )
         return batch
+
+    def predictions(self, output: Any) -> Tensor | None:
+        """The class scores ``(batch, classes)`` in what the model puts out, or ``None``. Override it for others.
+
+        By default logits ``(batch, classes)`` of two classes or more, or the last band of ``(batch, bands, classes)``.
+        """
+        return class_scores(output)
 
     # Layers are selected when the Trainer starts rather than in setup(), which runs before the model's own
     # setup() and configure_model() have built them.
@@ -169,10 +188,10 @@ class EquivarianceMonitor(pl.Callback):
         self._step(trainer, pl_module, batch, batch_idx)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "equivariance")
+        self._finish(trainer, pl_module, "")
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "equivariance_test")
+        self._finish(trainer, pl_module, "_test")
 
     def _select(self, pl_module: pl.LightningModule) -> None:
         declared: Callable[[], list[str]] | None = getattr(pl_module, "measured_layers", None)
@@ -190,6 +209,7 @@ class EquivarianceMonitor(pl.Callback):
         for transformation in self.transformations:
             transformation.setup(pl_module)
         self._errors = {}
+        self._agreement = PredictionAgreement()
 
     def _step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         images = self.images(batch)
@@ -212,12 +232,17 @@ class EquivarianceMonitor(pl.Callback):
         if not applicable or not self._selected:
             return
         precision = trainer.precision_plugin.forward_context
-        outputs, failure = layer_outputs(pl_module, self._selected, images, precision)
+        outputs, model_output, failure = layer_outputs(pl_module, self._selected, images, precision)
         if failure is not None:
             raise failure
+        scores = self.predictions(model_output)
+        of_copies: dict[str, dict[Parameter, Tensor]] = {}
         for transformation, parameter in applicable:
             moved = transformation.image(in_float64(images), parameter).to(images)
-            of_moved, failure = layer_outputs(pl_module, self._selected, moved, precision)
+            of_moved, model_output, failure = layer_outputs(pl_module, self._selected, moved, precision)
+            copy = self.predictions(model_output)
+            if scores is not None and copy is not None and copy.shape == scores.shape:
+                of_copies.setdefault(transformation.name, {})[parameter] = copy
             for layer in self._selected:
                 output, other = outputs[layer], of_moved[layer]
                 try:
@@ -238,6 +263,9 @@ class EquivarianceMonitor(pl.Callback):
                 back = output.there_and_back(transformation, parameter)
                 if back is not None:
                     self._add((layer, floor_of(transformation.name), parameter), output, back, transformation)
+        if scores is not None:
+            for name, copies in of_copies.items():
+                self._agreement.update(name, scores, copies)
 
     def _add(self, key: Key, expected: LayerOutput, actual: LayerOutput, by: Transformation) -> None:
         if key not in self._errors:
@@ -246,9 +274,10 @@ class EquivarianceMonitor(pl.Callback):
         parameter = key[2]
         self._errors[key].update(expected.compared(by, parameter), actual.compared(by, parameter))
 
-    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, prefix: str) -> None:
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, suffix: str) -> None:
         if trainer.sanity_checking:
             return
+        prefix = f"equivariance{suffix}"
         self._gather(trainer)
         self._report()
         for name in dict.fromkeys(row.transformation for row in self.results):
@@ -256,9 +285,16 @@ class EquivarianceMonitor(pl.Callback):
             # Every process has the same value; the reduction only keeps Lightning from asking for one.
             pl_module.log(f"{prefix}/{name}/mean", mean, sync_dist=True)
             pl_module.log(f"{prefix}/{name}/max", largest, sync_dist=True, reduce_fx="max")
+        of_parameters: dict[str, float] = {}
+        for row in self.agreement:
+            logged = f"agreement{suffix}/{row.transformation}/{row.parameter}"
+            if row.parameter in (MEAN, PAIRS):
+                pl_module.log(logged, row.agreement, sync_dist=True)
+            else:
+                of_parameters[logged] = row.agreement
         folder = figure_folder(trainer, FOLDER)
         if trainer.is_global_zero and self.results:
-            named = scalars(self.results, prefix) | {"epoch": trainer.current_epoch}
+            named = scalars(self.results, prefix) | of_parameters | {"epoch": trainer.current_epoch}
             for logger in trainer.loggers:
                 logger.log_metrics(named, step=trainer.global_step)
                 logger.save()
@@ -271,13 +307,16 @@ class EquivarianceMonitor(pl.Callback):
             key: {"total": error.total.cpu(), "largest": error.largest.cpu(), "count": error.count.cpu()}
             for key, error in self._errors.items()
         }
-        shards: list[Any] = [(states, self.unmeasured)]
+        measured = (states, self._agreement.states(), self.unmeasured)
+        shards: list[Any] = [measured]
         if trainer.world_size > 1:
             shards = [None] * trainer.world_size
-            dist.all_gather_object(shards, (states, self.unmeasured))
+            dist.all_gather_object(shards, measured)
         merged: dict[Key, EquivarianceError] = {}
+        agreement = PredictionAgreement()
         reasons: dict[Reason, str] = {}
-        for states, unmeasured in shards:
+        for states, agreements_of_process, unmeasured in shards:
+            agreement.merge(agreements_of_process)
             reasons = unmeasured | reasons
             for key, state in states.items():
                 merged.setdefault(key, EquivarianceError(sync_on_compute=False)).merge_state(state)
@@ -287,11 +326,17 @@ class EquivarianceMonitor(pl.Callback):
             for key, error in sorted(merged.items(), key=lambda item: self._order(item[0]))
         ]
         self._errors = {}
+        self.agreement = agreement.rows(self._transformation_order)
+        self._agreement = PredictionAgreement()
 
     def _order(self, key: Key) -> tuple[int, int, tuple[bool, float, str]]:
         layer, transformation, parameter = key
-        names = self._names()
-        return self._selected.index(layer), names.index(transformation), parameter_order(parameter)
+        return self._selected.index(layer), *self._transformation_order(transformation, parameter)
+
+    def _transformation_order(
+        self, transformation: str, parameter: Parameter
+    ) -> tuple[int, tuple[bool, float, str]]:
+        return self._names().index(transformation), parameter_order(parameter)
 
     def _names(self) -> list[str]:
         """Of all transformations, each followed by its floor."""
@@ -325,17 +370,22 @@ class EquivarianceMonitor(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, folder: Path, prefix: str) -> None:
         stage = str(trainer.state.fn.value) if trainer.state.fn else "fit"
-        append_csv(folder / f"{stage}.csv", self.results, trainer.current_epoch, trainer.global_step)
+        epoch, step = trainer.current_epoch, trainer.global_step
+        append_csv(folder / f"{stage}.csv", self.results, epoch, step)
+        if self.agreement:
+            append_csv(folder / f"{stage}-agreement.csv", self.agreement, epoch, step)
         if not self.figures:
             return
         during = {"fit": f"validation in epoch {trainer.current_epoch}", "validate": "validation"}.get(
             stage, stage
         )
-        title = f"Equivariance error of {type(trainer.lightning_module).__name__}, {during}"
+        of_model = f"of {type(trainer.lightning_module).__name__}, {during}"
+        title = f"Equivariance error {of_model}"
         drawn: dict[str, Figure | None] = {
             "heatmap": heat_map(self.results, title),
             "curves": curves(self.results, title),
             "depth": self._depth(title),
+            "agreement": agreements(self.agreement, f"Agreement of predictions {of_model}"),
         }
         for kind, figure in drawn.items():
             if figure is not None:

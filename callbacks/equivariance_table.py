@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,13 +82,13 @@ def scalars(rows: Sequence[EquivarianceRow], prefix: str) -> dict[str, float]:
     return named
 
 
-def append_csv(file: Path, rows: Sequence[EquivarianceRow], epoch: int, step: int) -> None:
-    """Add this epoch's rows to the history in ``file``.
+def append_csv(file: Path, rows: Sequence[Any], epoch: int, step: int) -> None:
+    """Add this epoch's rows, at least one, dataclasses of one kind, to the history in ``file``.
 
     Rows of this step or a later one are what a run that was interrupted or started anew had written; they are
     replaced. The file is never seen half-written.
     """
-    header = ["epoch", "step", *(field.name for field in fields(EquivarianceRow))]
+    header = ["epoch", "step", *(field.name for field in fields(rows[0]))]
     history: list[dict[str, object]] = []
     if file.exists():
         with file.open(newline="") as stream:

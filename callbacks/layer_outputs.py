@@ -158,8 +158,8 @@ def layer_outputs(
     layers: Sequence[str],
     images: Tensor,
     forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> tuple[dict[str, LayerOutput | NotMeasurable], Exception | None]:
-    """The outputs of the named modules in ``model(images)``, and the error that stopped it, if one did.
+) -> tuple[dict[str, LayerOutput | NotMeasurable], Any, Exception | None]:
+    """The outputs of the named modules in ``model(images)``, its own, and the error that stopped it, if one did.
 
     Buffers that the forward pass writes to are copies. Gradients, random state and training mode are the
     caller's to protect, by :func:`undisturbed`.
@@ -184,6 +184,7 @@ def layer_outputs(
         except NotMeasurable as reason:
             outputs[name] = reason
 
+    model_output: Any = None
     failure: Exception | None = None
     with ExitStack() as stack:
         for name in layers:
@@ -191,7 +192,7 @@ def layer_outputs(
         buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
         stack.enter_context(forward_context())
         try:
-            functional_call(model, buffers, (images,))
+            model_output = functional_call(model, buffers, (images,))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, TypeError) as error:
@@ -199,7 +200,7 @@ def layer_outputs(
     for name in layers:
         if name not in outputs:
             outputs[name] = NotMeasurable("it does not run in the model's forward pass")
-    return outputs, failure
+    return outputs, model_output, failure
 
 
 @contextmanager

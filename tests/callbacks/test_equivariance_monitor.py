@@ -386,7 +386,8 @@ class TestLogged:
         run = trainer(tmp_path, monitor, logger=logger, max_epochs=2)
         run.fit(control().double(), batches(), batches())
         folder = tmp_path / "run" / "0" / "equivariance"
-        assert {file.name for file in folder.iterdir()} == {"fit.csv", "fit-heatmap.png", "fit-curves.png"}
+        written = {"fit.csv", "fit-agreement.csv", "fit-heatmap.png", "fit-curves.png", "fit-agreement.png"}
+        assert {file.name for file in folder.iterdir()} == written
         with (folder / "fit.csv").open() as stream:
             rows = list(csv.DictReader(stream))
         assert [(row["epoch"], row["step"]) for row in rows] == [("0", "3")] * 20 + [("1", "6")] * 20

@@ -194,7 +194,8 @@ class TestMeasured:
         trainer(tmp_path, monitor).validate(control().double(), batches(), verbose=False)
         folder = tmp_path / "equivariance"
         assert {file.name for file in folder.iterdir()} == {
-            "validate.csv", "validate-heatmap.png", "validate-curves.png", "validate-depth.png"
+            "validate.csv", "validate-heatmap.png", "validate-curves.png", "validate-depth.png",
+            "validate-agreement.csv", "validate-agreement.png",
         }  # fmt: skip
         with (folder / "validate.csv").open() as stream:
             rows = [row for row in csv.DictReader(stream) if row["layer"] == "network.0"]
