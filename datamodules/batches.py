@@ -20,8 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from datamodules.augmentation import Augmentation
-from datamodules.resampling import Downsampling, Padding, resample
-from sefl.padding import pad
+from datamodules.resampling import Downsampling, resample
 
 Batch = tuple[Tensor, Tensor]
 
@@ -212,7 +211,7 @@ class Images(Protocol):
 class ResolutionImages(Dataset[Batch]):
     """Images at full resolution that answer a :class:`BatchRequest` with a batch at the resolution asked for.
 
-    A batch is augmented at full resolution, resampled, padded and normalised, all at once: ``(images, labels)`` with
+    A batch is augmented at full resolution, resampled and normalised, all at once: ``(images, labels)`` with
     float32 images ``(batch, channels, resolution, resolution)`` and int64 labels ``(batch,)``. Images may be signals,
     ``(batch, channels, resolution)``.
 
@@ -223,9 +222,6 @@ class ResolutionImages(Dataset[Batch]):
         downsampling: ``ideal``, or ``bicubic`` with antialiasing; see :func:`datamodules.resampling.resample`.
         mean, std: normalisation of each channel.
         augmentations: what is done to the images at full resolution, in this order.
-        pad_to: bring every image to this size after all, if any.
-        padding: how; ``resize`` resamples as ``downsampling`` does, the others are those of
-            :func:`sefl.padding.pad`.
     """
 
     def __init__(
@@ -236,15 +232,11 @@ class ResolutionImages(Dataset[Batch]):
         mean: list[float],
         std: list[float],
         augmentations: Sequence[Augmentation] = (),
-        pad_to: int | None = None,
-        padding: Padding = "zero",
     ) -> None:
         self.images = images
         self.labels = labels
         self.downsampling = downsampling
         self.augmentations = augmentations
-        self.pad_to = pad_to
-        self.padding = padding
         self.mean = torch.tensor(mean)
         self.std = torch.tensor(std)
 
@@ -259,11 +251,6 @@ class ResolutionImages(Dataset[Batch]):
             for augmentation in self.augmentations:
                 images = augmentation.augment(images, request.global_size, request.share, generator)
         images = resample(images.float(), request.resolution, self.downsampling)
-        if self.pad_to is not None:
-            if self.padding == "resize":
-                images = resample(images, self.pad_to, self.downsampling)
-            else:
-                images = pad(images, self.pad_to, self.padding)
         mean, std = (of_channel.view(-1, *[1] * (images.dim() - 2)) for of_channel in (self.mean, self.std))
         return (images - unit * mean) / (unit * std), self.labels[request.samples]
 

@@ -14,6 +14,7 @@ from datamodules.batches import Images
 from datamodules.image_files import ImageFiles, class_names, find_images
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
 from datamodules.split import PARTS
+from sefl.arguments import require_one_of
 
 # Of ImageNet's training images; the published ones of torchvision's models.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -67,10 +68,8 @@ class ImageFolderScale(ScaleDataModule):
         std: Sequence[float] | None = None,
         **common: Any,
     ) -> None:
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, got {channels!r}")
-        if protocol not in ("standard", "pool"):
-            raise ValueError(f"protocol must be 'standard' or 'pool', got {protocol!r}")
+        require_one_of("channels", channels, (1, 3))
+        require_one_of("protocol", protocol, ("standard", "pool"))
         for name, value in [("val_fraction", val_fraction), ("test_fraction", test_fraction)]:
             if not 0 < value < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {value}")

@@ -17,6 +17,7 @@ from datamodules.mnist import (
     read_mnist,
 )
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
+from sefl.arguments import require_integer, require_one_of
 
 # The published protocol: 10,000 of the pooled images to train on.
 POOL_TRAIN_SIZE = 10_000
@@ -54,8 +55,7 @@ class MNISTScale(ScaleDataModule):
         shift_augmentation: CircularShift | None = CircularShift(),  # noqa: B008 (immutable)
         **common: Any,
     ) -> None:
-        if protocol not in ("pool", "standard"):
-            raise ValueError(f"protocol must be 'pool' or 'standard', got {protocol!r}")
+        require_one_of("protocol", protocol, ("pool", "standard"))
         super().__init__(
             image_size=IMAGE_SIZE,
             channels=1,
@@ -69,8 +69,7 @@ class MNISTScale(ScaleDataModule):
         available = OFFICIAL_TRAIN_SIZE
         if protocol == "pool":
             available += OFFICIAL_TEST_SIZE - POOL_TRAIN_SIZE
-        if not 1 <= val_size < available:
-            raise ValueError(f"val_size must be between 1 and {available - 1}, got {val_size}")
+        require_integer("val_size", val_size, 1, available - 1)
         self.data_dir = data_dir
         self.download = download
         self.protocol = protocol

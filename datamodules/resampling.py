@@ -1,6 +1,6 @@
-"""From one pixel grid to another: to a lower resolution, or to one fixed size."""
+"""From one pixel grid to another."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,8 +8,6 @@ from torch import Tensor
 from sefl.fourier import downsample, downsample1d, upsample, upsample1d
 
 Downsampling = Literal["ideal", "bicubic"]
-Padding = Literal["zero", "reflect", "replicate", "circular", "resize"]
-PADDINGS: tuple[Padding, ...] = get_args(Padding)
 
 
 def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:

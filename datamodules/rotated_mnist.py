@@ -17,6 +17,7 @@ from datamodules.augmentation import Augmentation, RandomAffine
 from datamodules.batches import BatchLoader, ResolutionImages
 from datamodules.scale import ScaleDataModule, draw_stratified_parts
 from datamodules.split import Split
+from sefl.arguments import require_integer, require_one_of
 from sefl.orbit import rotate
 
 DEFAULT_IMAGE_SIZE = 29
@@ -124,17 +125,16 @@ class RotatedMNIST(ScaleDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        if protocol not in ("upright", "rotated"):
-            raise ValueError(f"protocol must be 'upright' or 'rotated', got {protocol!r}")
+        require_one_of("protocol", protocol, ("upright", "rotated"))
         if reflections and protocol == "upright":
             raise ValueError(
                 "reflections must be false in the protocol 'upright', which turns no image, got true"
             )
-        _require_between("image_size", image_size, mnist.IMAGE_SIZE, None)
+        require_integer("image_size", image_size, mnist.IMAGE_SIZE)
         fitting, testing = SIZES[protocol]
-        _require_between("val_size", val_size, 1, fitting - 1)
+        require_integer("val_size", val_size, 1, fitting - 1)
         if test_size is not None:
-            _require_between("test_size", test_size, 1, testing)
+            require_integer("test_size", test_size, 1, testing)
         if train_size is None and protocol == "upright":
             train_size = UPRIGHT_TRAIN_SIZE
         super().__init__(
@@ -274,9 +274,3 @@ def turn(images: Tensor, angles: NDArray[np.float32], mirrored: NDArray[np.bool_
         rotated = rotate(upright.float(), torch.from_numpy(angles[batch]))
         turned[batch] = rotated.round().clamp(0, 255).to(images.dtype)
     return turned
-
-
-def _require_between(name: str, value: int, least: int, most: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
-        wanted = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")

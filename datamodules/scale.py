@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from datamodules.batches import (
     make_loader,
 )
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
-from datamodules.resampling import PADDINGS, Downsampling, Padding
+from datamodules.resampling import Downsampling
 from datamodules.split import PARTS, Split, deal_resolutions, fingerprint, stratified_order
+from sefl.arguments import require_integer, require_one_of
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
 LOWEST_RESOLUTION = 8
@@ -66,10 +67,6 @@ class ScaleDataModule(LightningDataModule):
         crop_augmentation: random crops of training images, padded with black, at full resolution.
         flip_augmentation: mirror images of training images.
         cutout_augmentation: black squares in training images at full resolution.
-        pad_to: for networks that need one size: bring the images of every resolution to this one. ``r`` above is then
-            ``pad_to`` for all, and a batch does not tell its resolution.
-        padding: how, after downsampling: with black (``zero``), by ``reflect``, ``replicate`` or ``circular``
-            continuation on all sides, or with ``resize``, by upsampling of the kind of ``downsampling``.
         split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
         seed: the source of everything random.
         num_workers: loader processes; batches are vectorised, so that 0 is usually best.
@@ -98,8 +95,6 @@ class ScaleDataModule(LightningDataModule):
         crop_augmentation: RandomCrop | None = None,
         flip_augmentation: RandomFlip | None = None,
         cutout_augmentation: Cutout | None = None,
-        pad_to: int | None = None,
-        padding: Padding = "zero",
         split_file: str | None = None,
         seed: int = 0,
         num_workers: int = 0,
@@ -110,18 +105,13 @@ class ScaleDataModule(LightningDataModule):
         held_out_resolutions = held_out_resolutions or []
         _check_resolutions(resolutions, held_out_resolutions, image_size)
         for name, value in [("batch_size", batch_size), ("eval_batch_size", eval_batch_size)]:
-            _require_at_least(name, value, 1)
+            require_integer(name, value, 1)
         for name, size in [("train_size", train_size), ("consistency_size", consistency_size)]:
             if size is not None:
-                _require_at_least(name, size, 1)
-        _require_at_least("seed", seed, 0)
-        _require_at_least("num_workers", num_workers, 0)
-        if downsampling not in ("ideal", "bicubic"):
-            raise ValueError(f"downsampling must be 'ideal' or 'bicubic', got {downsampling!r}")
-        if padding not in PADDINGS:
-            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
-        if pad_to is not None:
-            _require_at_least("pad_to", pad_to, max(resolutions))
+                require_integer(name, size, 1)
+        require_integer("seed", seed, 0)
+        require_integer("num_workers", num_workers, 0)
+        require_one_of("downsampling", downsampling, get_args(Downsampling))
         for name, values in [("mean", mean), ("std", std)]:
             if len(values) != channels:
                 raise ValueError(f"{name} must have one number for each of {channels} channels, got {values}")
@@ -146,8 +136,6 @@ class ScaleDataModule(LightningDataModule):
         self.crop_augmentation = crop_augmentation
         self.flip_augmentation = flip_augmentation
         self.cutout_augmentation = cutout_augmentation
-        self.pad_to = pad_to
-        self.padding: Padding = padding
         self.split_file = split_file
         self.seed = seed
         self.num_workers = num_workers
@@ -289,14 +277,7 @@ class ScaleDataModule(LightningDataModule):
         assert self._images is not None
         assert self._labels is not None
         return ResolutionImages(
-            self._images,
-            self._labels,
-            self.downsampling,
-            self.mean,
-            self.std,
-            augmentations,
-            self.pad_to,
-            self.padding,
+            self._images, self._labels, self.downsampling, self.mean, self.std, augmentations
         )
 
     def _process(self) -> tuple[int, int]:
@@ -358,7 +339,7 @@ def draw_stratified_parts(
 
 
 def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int) -> None:
-    _require_at_least("image_size", image_size, 1)
+    require_integer("image_size", image_size, 1)
     if not resolutions:
         raise ValueError("resolutions must name at least one resolution, got []")
     for resolution in resolutions:
@@ -379,8 +360,3 @@ def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: 
         raise ValueError(
             "held_out_resolutions must leave at least one resolution to train on, got all of them"
         )
-
-
-def _require_at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

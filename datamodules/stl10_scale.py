@@ -20,6 +20,7 @@ from datamodules.stl10 import (
     download_stl10,
     read_stl10,
 )
+from sefl.arguments import require_integer, require_one_of
 
 # The published protocol, of the 13,000 pooled images. Its finest resolution is one above the images' own 96: the odd
 # size that holds the same band, 47, once the Nyquist term of the even one is dropped.
@@ -67,8 +68,7 @@ class STL10Scale(ScaleDataModule):
         cutout_augmentation: Cutout | None = Cutout(),  # noqa: B008
         **common: Any,
     ) -> None:
-        if protocol not in ("pool", "standard"):
-            raise ValueError(f"protocol must be 'pool' or 'standard', got {protocol!r}")
+        require_one_of("protocol", protocol, ("pool", "standard"))
         if resolutions is None:
             resolutions = list(range(LOWEST_RESOLUTION, FINEST_RESOLUTION + 1))
         super().__init__(
@@ -87,8 +87,7 @@ class STL10Scale(ScaleDataModule):
         available = OFFICIAL_TRAIN_SIZE
         if protocol == "pool":
             available += OFFICIAL_TEST_SIZE - POOL_TEST_SIZE
-        if not 1 <= val_size < available:
-            raise ValueError(f"val_size must be between 1 and {available - 1}, got {val_size}")
+        require_integer("val_size", val_size, 1, available - 1)
         self.data_dir = data_dir
         self.download = download
         self.protocol = protocol

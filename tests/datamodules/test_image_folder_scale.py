@@ -193,8 +193,8 @@ def test_damaged_files_are_named(flat: Path, memory_limit: float) -> None:
     ("settings", "message"),
     [
         ({"resolutions": [17]}, "resolutions must be integers from 1 to the image size of 16, got 17"),
-        ({"channels": 4}, "channels must be 1 or 3, got 4"),
-        ({"protocol": "paper"}, "protocol must be 'standard' or 'pool', got 'paper'"),
+        ({"channels": 4}, "channels must be one of 1, 3, got 4"),
+        ({"protocol": "paper"}, "protocol must be one of 'standard', 'pool', got 'paper'"),
         ({"val_fraction": 0}, "val_fraction must be between 0 and 1, got 0"),
         (
             {"val_fraction": 0.5, "test_fraction": 0.5},

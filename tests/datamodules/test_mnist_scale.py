@@ -94,9 +94,9 @@ def test_damaged_files_are_named_with_the_way_out(tmp_path: Path, damage) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"protocol": "paper"}, "protocol must be 'pool' or 'standard', got 'paper'"),
-        ({"val_size": 60_000}, "val_size must be between 1 and 59999, got 60000"),
-        ({"val_size": 0, "protocol": "standard"}, "val_size must be between 1 and 59999, got 0"),
+        ({"protocol": "paper"}, "protocol must be one of 'pool', 'standard', got 'paper'"),
+        ({"val_size": 60_000}, "val_size must be an integer from 1 to 59999, got 60000"),
+        ({"val_size": 0, "protocol": "standard"}, "val_size must be an integer from 1 to 59999, got 0"),
         ({"resolutions": [29]}, "resolutions must be integers from 1 to the image size of 28, got 29"),
     ],
 )

@@ -277,7 +277,7 @@ def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"protocol": "turned"}, r"protocol must be 'upright' or 'rotated', got 'turned'"),
+        ({"protocol": "turned"}, r"protocol must be one of 'upright', 'rotated', got 'turned'"),
         ({"reflections": True}, r"reflections must be false in the protocol 'upright'"),
         ({"image_size": 27}, r"image_size must be an integer of at least 28, got 27"),
         ({"image_size": 29.0}, r"image_size must be an integer of at least 28, got 29\.0"),

@@ -117,19 +117,6 @@ def test_augmentation_is_for_training_alone() -> None:
         assert loader.dataset.augmentations == ()
 
 
-def test_images_of_every_resolution_are_brought_to_one_size() -> None:
-    for padding in ("zero", "reflect", "replicate", "circular", "resize"):
-        data = ready(pad_to=11, padding=padding)
-        for loader in [data.train_dataloader(), data.val_dataloader(), *data.test_dataloader()]:
-            for images, labels in loader:
-                assert images.shape == (len(labels), 1, 11, 11)
-                # Constant images stay constant, but for a rim of zeros; their sum still tells their number.
-                assert (images.amax(dim=(1, 2, 3)).round().long() % 7).clamp(
-                    max=3
-                ).tolist() == labels.tolist()
-                assert (images[:, 0, 0, 0] < 0.5).all() if padding == "zero" else images.amin() >= -0.001
-
-
 def test_a_stored_split_replaces_the_drawn_one(tmp_path: Path) -> None:
     path = tmp_path / "split.npz"
     stored = ready(seed=1)
@@ -172,12 +159,7 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"train_size": 0}, "train_size must be an integer of at least 1, got 0"),
         ({"num_workers": -1}, "num_workers must be an integer of at least 0, got -1"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
-        ({"downsampling": "naive"}, "downsampling must be 'ideal' or 'bicubic', got 'naive'"),
-        ({"pad_to": 8}, "pad_to must be an integer of at least 9, got 8"),
-        (
-            {"padding": "mirror"},
-            "padding must be one of zero, reflect, replicate, circular, resize, got 'mirror'",
-        ),
+        ({"downsampling": "naive"}, "downsampling must be one of 'ideal', 'bicubic', got 'naive'"),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(settings, message: str) -> None:

@@ -8,7 +8,7 @@ from scale_equivariance import assert_same, relative_squared_error, scale_equiva
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import ConvClassifier
+from models import ConvClassifier, Resizing
 from sefl.fourier import downsample, upsample
 from sefl.padding import pad
 
@@ -66,6 +66,26 @@ def test_padding_is_padding_first() -> None:
         for r in range(BASE, FINEST + 1):
             padded = pad(images(r), FINEST, padding)
             assert_same(network(resize=padding)(images(r)), plain(padded))
+
+
+@pytest.mark.parametrize("resize", ["none", "ideal", "bicubic", "zero", "reflect", "replicate", "circular"])
+def test_predictions_count_at_the_resolution_that_an_image_has(resize: str) -> None:
+    """Resizing is part of the network: per-resolution accuracy sees what came before it."""
+    model = network(resize=resize)
+    model.test_step((images(7), torch.arange(3)), 0)
+    model.test_step((images(12), torch.arange(3)), 1)
+    accuracy = model.test_accuracy.compute()
+    assert {r for r, value in accuracy.items() if not value.isnan()} == {7, 12, "overall"}
+
+
+def test_a_network_of_ones_own_gets_one_input_size() -> None:
+    fixed = torch.nn.Sequential(
+        Resizing("zero", FINEST), torch.nn.Flatten(), torch.nn.Linear(2 * FINEST**2, 5)
+    )
+    for r in range(BASE, FINEST + 1):
+        assert fixed.double()(images(r)).shape == (3, 5)
+    with pytest.raises(ValueError, match="size must be at least the 17 pixels of the images, got 16"):
+        fixed(images(FINEST + 1))
 
 
 def test_it_is_not_scale_equivariant() -> None:
