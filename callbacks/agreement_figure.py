@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from callbacks.figure_style import new_figure, spoken
 from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow
@@ -32,15 +31,7 @@ def agreements(rows: Sequence[AgreementRow], title: str) -> Figure | None:
         axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, clip_on=False)
         mean = next(row.agreement for row in here if row.parameter == MEAN)
         axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
-        axes.text(
-            0.98,
-            mean,
-            f"{mean:.3f}",
-            transform=axes.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
+        axes.set_title(f"mean {mean:.3f}", fontsize=8.5, color="0.35")
         step = -(-len(shown) // MOST_LABELS)
         labels = [str(row.parameter) for row in shown[::step]]
         crowded = max(map(len, labels)) > 4 and len(labels) > 1
@@ -52,7 +43,6 @@ def agreements(rows: Sequence[AgreementRow], title: str) -> Figure | None:
         axes.tick_params(labelsize=8, length=2)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[0].set_ylim(min(0.9, *(row.agreement for row in rows)) - 0.05, 1.01)
-    all_axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    all_axes[0].set_ylabel("images whose prediction stays", fontsize=9)
+    all_axes[0].set_ylabel("fraction whose prediction stays", fontsize=9)
     figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
     return figure
