@@ -28,7 +28,8 @@ SMALL_BATCHES = ["--data.batch_size", "2", "--data.eval_batch_size", "2"]
 
 FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
 DATA_FRAGMENTS = sorted(CONFIGS.glob("*/data/*.yaml"))
-EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in ("trainer", "data"))
+NOT_EXPERIMENTS = ("trainer", "data", "sweeps")
+EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in NOT_EXPERIMENTS)
 
 
 def name(path: Path) -> str:
