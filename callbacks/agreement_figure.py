@@ -1,7 +1,9 @@
 """A picture of how often predictions stay the same: a panel of each transformation, over its parameters."""
 
+import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from callbacks.figure_style import new_figure, spoken
@@ -20,29 +22,36 @@ def agreements(rows: Sequence[AgreementRow], title: str) -> Figure | None:
         panels.setdefault(row.transformation, []).append(row)
     if not panels:
         return None
-    counts = [sum(row.parameter not in (MEAN, PAIRS) for row in here) for here in panels.values()]
-    widths = [max(1.6, 0.32 * count) for count in counts]
+    widths = [max(1.6, 0.32 * len(_of_parameters(here))) for here in panels.values()]
     figure = new_figure(max(4.5, 1.0 + 1.1 * sum(widths)), 3.2)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, (name, here) in zip(all_axes, panels.items(), strict=True):
-        shown = [row for row in here if row.parameter not in (MEAN, PAIRS)]
-        values = [row.agreement for row in shown]
-        errors = [(p * (1 - p) / row.count) ** 0.5 for p, row in zip(values, shown, strict=True)]
-        axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, clip_on=False)
-        mean = next(row.agreement for row in here if row.parameter == MEAN)
-        axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
-        axes.set_title(f"mean {mean:.3f}", fontsize=8.5, color="0.35")
-        step = -(-len(shown) // MOST_LABELS)
-        labels = [str(row.parameter) for row in shown[::step]]
-        crowded = max(map(len, labels)) > 4 and len(labels) > 1
-        axes.set_xticks(range(0, len(shown), step), labels, rotation=90 if crowded else 0, fontsize=8)
-        axes.set_xlim(-0.6, len(shown) - 0.4)
-        axes.set_xlabel(spoken(name), fontsize=9)
-        axes.grid(axis="y", color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8, length=2)
-        axes.spines[["top", "right"]].set_visible(False)
+        _draw(axes, name, here)
     all_axes[0].set_ylim(min(0.9, *(row.agreement for row in rows)) - 0.05, 1.01)
     all_axes[0].set_ylabel("fraction whose prediction stays", fontsize=9)
     figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
     return figure
+
+
+def _of_parameters(rows: Sequence[AgreementRow]) -> list[AgreementRow]:
+    return [row for row in rows if row.parameter not in (MEAN, PAIRS)]
+
+
+def _draw(axes: Axes, transformation: str, rows: Sequence[AgreementRow]) -> None:
+    shown = _of_parameters(rows)
+    values = [row.agreement for row in shown]
+    errors = [(p * (1 - p) / row.count) ** 0.5 for p, row in zip(values, shown, strict=True)]
+    axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, clip_on=False)
+    mean = next(row.agreement for row in rows if row.parameter == MEAN)
+    axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+    axes.set_title(f"mean {mean:.3f}", fontsize=8.5, color="0.35")
+    step = math.ceil(len(shown) / MOST_LABELS)
+    labels = [str(row.parameter) for row in shown[::step]]
+    crowded = max(map(len, labels)) > 4 and len(labels) > 1
+    axes.set_xticks(range(0, len(shown), step), labels, rotation=90 if crowded else 0, fontsize=8)
+    axes.set_xlim(-0.6, len(shown) - 0.4)
+    axes.set_xlabel(spoken(transformation), fontsize=9)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, length=2)
+    axes.spines[["top", "right"]].set_visible(False)
