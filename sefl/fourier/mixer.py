@@ -1,0 +1,183 @@
+"""Linear layers over frequencies that commute with ideal downsampling: triangular in frequency.
+
+A linear map of coefficients is scale-equivariant exactly when its output at frequency ``k`` reads input frequencies up
+to ``|k|`` alone (NeurIPS 2023, claim 1): in nested real coefficients a block lower triangular matrix, of one row for
+the constant and two, cosine and sine, for every frequency above. On two axes a matrix of this kind acts along each:
+output ``(k1, k2)`` reads the inputs with ``|j1| <= |k1|`` and ``|j2| <= |k2|``, all of them in shells up to its own.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sefl.fourier.basis import band, require_positive
+from sefl.fourier.sampling import CoefficientModule, coefficient_band
+from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
+
+
+def coefficient_triangle(band: int, bandwidth: int | None = None) -> BlockTriangle:
+    """Of maps between nested coefficients: blocks of 1, 2, 2, ... for the frequencies 0, 1, 2, ... up to ``band``."""
+    sizes = (1, *([2] * band))
+    return BlockTriangle(sizes, sizes, bandwidth)
+
+
+def frequency_triangle(band: int, bandwidth: int | None = None) -> BlockTriangle:
+    """Of maps between sequences of one value per frequency."""
+    sizes = (1,) * (band + 1)
+    return BlockTriangle(sizes, sizes, bandwidth)
+
+
+class FrequencyMixer(CoefficientModule):
+    """What the mixers over frequencies share: one triangle per axis and group of channels, checks, initial values.
+
+    A subclass says in ``forward_band`` what the triangles act on.
+    """
+
+    axes: ClassVar[int]
+
+    def __init__(
+        self,
+        channels: int,
+        max_resolution: int,
+        bandwidth: int | None,
+        groups: int,
+        triangles: tuple[BlockTriangle, ...],
+    ) -> None:
+        super().__init__()
+        for name, value in (("channels", channels), ("groups", groups)):
+            require_positive(name, value)
+        if channels % groups:
+            raise ValueError(f"groups must divide channels ({channels}), got {groups}")
+        self.channels = channels
+        self.max_resolution = max_resolution
+        self.bandwidth = bandwidth
+        self.groups = groups
+        self.triangles = triangles
+        self.weights = nn.ParameterList(torch.empty(groups, triangle.size) for triangle in triangles)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in ``+-1 / sqrt(fan in)`` of each output, as ``torch.nn.Linear``."""
+        for weight, triangle in zip(self.weights, self.triangles, strict=True):
+            reset_triangle(weight, triangle)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        finest = coefficient_band(coefficients, self.axes)
+        if finest > band(self.max_resolution):
+            raise ValueError(
+                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
+                f"max_resolution {self.max_resolution}"
+            )
+        if coefficients.shape[-1] != self.channels:
+            raise ValueError(f"coefficients must have channels={self.channels}, got {coefficients.shape[-1]}")
+        device = coefficients.device.type
+        if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
+            coefficients = coefficients.to(torch.get_autocast_dtype(device))
+        return self.forward_band(coefficients, finest)
+
+    @abstractmethod
+    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
+        """The output for checked coefficients of this band, in the dtype in which products are taken."""
+
+    def mix(self, values: Tensor, finest: int) -> Tensor:
+        """The triangles of the frequencies up to ``finest`` on ``values``, whose leading axes they match.
+
+        These frequencies come first among the entries of all.
+        """
+        leading = [triangle.leading(finest + 1) for triangle in self.triangles]
+        entries = [
+            weight[:, : triangle.size].to(values.dtype)
+            for weight, triangle in zip(self.weights, leading, strict=True)
+        ]
+        return mix_axes(values, entries, leading)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.channels}, max_resolution={self.max_resolution}, bandwidth={self.bandwidth}, "
+            f"groups={self.groups}"
+        )
+
+
+class FrequencyMixer1d(FrequencyMixer):
+    """A learned linear map over the frequencies of signals along one axis: ``C -> T C``, block lower triangular ``T``.
+
+    Exactly scale-equivariant at every length up to ``max_resolution``. It does not commute with shifts, as
+    :class:`sefl.fourier.MagnitudeMixer1d` does, and the channels of a sample do not mix.
+
+    The entries of ``T`` are stored frequency by frequency (``weights[0]``): those of a mixer with a lower
+    ``max_resolution`` are the leading ones.
+
+    Args:
+        channels: channels of input and output.
+        max_resolution: samples per axis of the finest input.
+        bandwidth: frequency ``k`` reads the frequencies ``k - bandwidth .. k``, by default all from 0 on.
+        groups: neighbouring channels are divided into so many groups with weights of their own: 1 shares the weights
+            among all channels, ``channels`` has weights for each.
+
+    Shapes: ``(K, batch, channels)`` to the same, ``K = 2 band + 1``.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are of another shape,
+            are finer than ``max_resolution`` or have other than ``channels`` channels.
+    """
+
+    axes = 1
+
+    def __init__(
+        self, channels: int, max_resolution: int, bandwidth: int | None = None, groups: int = 1
+    ) -> None:
+        triangle = coefficient_triangle(band(max_resolution), bandwidth)
+        super().__init__(channels, max_resolution, bandwidth, groups, (triangle,))
+
+    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
+        return self.mix(coefficients, finest)
+
+
+class FrequencyMixer2d(FrequencyMixer):
+    """A learned linear map over the frequencies of images, along each axis in turn: ``C -> T1 C T2^T``.
+
+    :class:`FrequencyMixer1d` on two axes, where arguments and errors are described; ``weights[0]`` acts along the
+    first axis, ``weights[1]`` along the second.
+
+    Shapes: ``(K, K, batch, channels)`` to the same, ``K = 2 band + 1``.
+    """
+
+    axes = 2
+
+    def __init__(
+        self, channels: int, max_resolution: int, bandwidth: int | None = None, groups: int = 1
+    ) -> None:
+        triangle = coefficient_triangle(band(max_resolution), bandwidth)
+        super().__init__(channels, max_resolution, bandwidth, groups, (triangle, triangle))
+
+    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
+        return self.mix(coefficients, finest)
+
+
+def mix_axes(values: Tensor, entries: Sequence[Tensor], triangles: Sequence[BlockTriangle]) -> Tensor:
+    """A triangular product along each of the leading axes in turn.
+
+    Args:
+        values: ``(K, batch, channels)`` or ``(K1, K2, batch, channels)``.
+        entries: for each axis ``(groups, triangle.size)``, one triangle for each group of neighbouring channels.
+        triangles: for each axis, which entries these are.
+
+    Returns:
+        Values of the same shape.
+    """
+    groups = len(entries[0])
+    if groups == 1:  # whatever lies before an axis is a batch, and nothing has to move in memory
+        for axis, (own, triangle) in enumerate(zip(entries, triangles, strict=True)):
+            flat = values.reshape(prod(values.shape[:axis]), values.shape[axis], -1)
+            values = triangular_product(own, flat, triangle).view(values.shape)
+        return values
+    grouped = values.unflatten(-1, (groups, -1)).movedim(-2, 0)
+    for axis, (own, triangle) in enumerate(zip(entries, triangles, strict=True), start=1):
+        in_front = grouped.movedim(axis, 1)
+        mixed = triangular_product(own, in_front.flatten(2).contiguous(), triangle)
+        grouped = mixed.view(in_front.shape).movedim(1, axis)
+    return grouped.movedim(0, -2).flatten(-2)
