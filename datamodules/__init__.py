@@ -1,4 +1,4 @@
-"""Lightning datamodules: images that each have one of several resolutions, or one orientation."""
+"""Lightning datamodules: images, or signals, that each have one of several resolutions; images of one orientation."""
 
 from datamodules.augmentation import CircularShift, RandomAffine
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
@@ -7,7 +7,10 @@ from datamodules.image_folder_scale import ImageFolderScale
 from datamodules.mnist_scale import MNISTScale
 from datamodules.rotated_mnist import RotatedMNIST
 from datamodules.scale import ScaleDataModule
+from datamodules.scale_signals import ScaleSignals
 from datamodules.stl10_scale import STL10Scale
+from datamodules.wav_folder import WavFolder
+from datamodules.waveforms import Waveforms
 
 __all__ = [
     "CircularShift",
@@ -21,4 +24,7 @@ __all__ = [
     "RotatedMNIST",
     "STL10Scale",
     "ScaleDataModule",
+    "ScaleSignals",
+    "WavFolder",
+    "Waveforms",
 ]

@@ -1,19 +1,18 @@
 """Any images in folders, each at one of several resolutions."""
 
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from datamodules.batches import Images
-from datamodules.image_files import ImageFiles, class_names, find_images
-from datamodules.scale import ScaleDataModule, draw_stratified_parts
-from datamodules.split import PARTS
+from datamodules.class_folders import ClassFolders
+from datamodules.image_files import ImageFiles
+from datamodules.scale import ScaleDataModule
 from sefl.arguments import require_one_of
 
 # Of ImageNet's training images; the published ones of torchvision's models.
@@ -69,25 +68,10 @@ class ImageFolderScale(ScaleDataModule):
         **common: Any,
     ) -> None:
         require_one_of("channels", channels, (1, 3))
-        require_one_of("protocol", protocol, ("standard", "pool"))
-        for name, value in [("val_fraction", val_fraction), ("test_fraction", test_fraction)]:
-            if not 0 < value < 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {value}")
-        if val_fraction + test_fraction >= 1:
-            raise ValueError(
-                "val_fraction and test_fraction must leave something to train on, "
-                f"got {val_fraction} and {test_fraction}"
-            )
         if memory_limit < 0:
             raise ValueError(f"memory_limit must be at least 0 GiB, got {memory_limit}")
-        self.root = Path(root).absolute()
-        self.folders = {part: self.root / part for part in PARTS if (self.root / part).is_dir()}
-        if self.folders and "train" not in self.folders:
-            raise FileNotFoundError(
-                f"root {root!r} has the folder {', '.join(self.folders)} but no folder train"
-            )
-        self.folders = self.folders or {"train": self.root}
-        self.classes = class_names(self.folders["train"])
+        self.folders = ClassFolders(root, IMG_EXTENSIONS, "image", protocol, val_fraction, test_fraction)
+        self.classes = self.folders.classes
         if resolutions is None:
             resolutions = list(range(max(image_size // 2, 1), image_size + 1))
         grey = channels == 1
@@ -102,10 +86,7 @@ class ImageFolderScale(ScaleDataModule):
             **common,
         )
         self.protocol = protocol
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
         self.memory_limit = memory_limit
-        self._sizes: dict[str, int] = {}
 
     def load_images(self) -> tuple[Images, Tensor]:
         """The images of all folders, training images first, and their labels.
@@ -114,16 +95,8 @@ class ImageFolderScale(ScaleDataModule):
             FileNotFoundError: if a class has no image in a folder.
             ValueError: if a file is no image, or folders differ in classes.
         """
-        files: list[Path] = []
-        labels: list[int] = []
-        for part, folder in self.folders.items():
-            of_part, labels_of_part = find_images(folder, self.classes)
-            self._sizes[part] = len(of_part)
-            files += of_part
-            labels += labels_of_part
-        # A stored split holds indices into the sorted files: it fits those of the same names only.
-        names = "\n".join(file.relative_to(self.root).as_posix() for file in files)
-        self.dataset = f"ImageFolderScale/{self.protocol}/{zlib.crc32(names.encode(errors='replace')):08x}"
+        files, labels = self.folders.find()
+        self.dataset = f"ImageFolderScale/{self.protocol}/{self.folders.checksum(files)}"
         images = ImageFiles(files, self.channels, self.image_size)
         size = len(files) * self.channels * self.image_size**2
         if size > self.memory_limit * _GIB:
@@ -137,21 +110,4 @@ class ImageFolderScale(ScaleDataModule):
         self, labels: NDArray[np.int64], generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
-        fixed: dict[str, NDArray[np.int64]] = {}
-        drawn_from = len(labels)
-        if self.protocol == "standard":
-            ends = np.cumsum(list(self._sizes.values()))
-            for (part, size), end in zip(self._sizes.items(), ends, strict=True):
-                fixed[part] = np.arange(end - size, end)
-            drawn_from = len(fixed.pop("train"))
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        sizes = [0 if part in fixed else round(share * drawn_from) for part, share in fractions.items()]
-        for (part, fraction), size in zip(fractions.items(), sizes, strict=True):
-            if part not in fixed and size == 0:
-                raise ValueError(
-                    f"{part}_fraction must leave at least one of {drawn_from} images to the {part} part, got {fraction}"
-                )
-        train, val, test = draw_stratified_parts(
-            labels[:drawn_from], [drawn_from - sum(sizes), *sizes], generator
-        )
-        return train, fixed.get("val", val), fixed.get("test", test)
+        return self.folders.draw_parts(labels, generator)

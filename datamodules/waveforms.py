@@ -1,0 +1,193 @@
+"""Short sounds rendered offline, told apart by melody, rhythm and timbre: a small data set that needs no download."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.batches import seeded_generator
+from datamodules.scale import draw_stratified_parts
+from datamodules.scale_signals import ScaleSignals
+from sefl.fourier import downsample1d
+
+# What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
+TRAITS = ("glide", "arch", "vibrato", "tremolo", "pair", "even_overtones", "odd_overtones")
+KINDS: dict[str, dict[str, float]] = {
+    "tone": {},
+    "rising": {"glide": 1},
+    "falling": {"glide": -1},
+    "arch": {"arch": 1},
+    "dip": {"arch": -1},
+    "vibrato": {"vibrato": 1},
+    "tremolo": {"tremolo": 1},
+    "pair": {"pair": 1},
+    "harmonic": {"even_overtones": 1, "odd_overtones": 1},
+    "hollow": {"odd_overtones": 1},
+}
+
+# Sounds are drawn on so many points, whatever the length asked for, and then downsampled: at every length they are the
+# same, and none is aliased. All the partials fit, of the highest pitch too.
+POINTS = 1024
+LONGEST = POINTS // 2
+SHORTEST = 16
+RENDER_BATCH = 500
+
+# Cycles in the window, before the melody moves it.
+LOWEST_PITCH, HIGHEST_PITCH = 8.0, 40.0
+PARTIALS = 7  # the fundamental and its overtones
+
+# How much of each overtone every sound may have, and the rise and fall of the loudness as parts of the duration.
+FAINT = 0.15
+EDGE = 0.2
+
+_RENDER_STREAM = 30
+
+
+class Waveforms(ScaleSignals):
+    """Ten kinds of short sounds of random pitch, onset, duration, loudness and phase, in noise.
+
+    A tone holds its pitch, others rise, fall, rise and fall back (``arch``), fall and rise back (``dip``) or waver
+    (``vibrato``); the loudness of others trembles (``tremolo``) or comes twice (``pair``); and two hold their pitch
+    with strong overtones, all of them (``harmonic``) or the odd ones (``hollow``). Pitches go up to 40 cycles in the
+    window, which more than 80 samples can show, and overtones beyond: lower resolutions lose some of both.
+
+    Sounds follow from ``seed`` and the sizes; those of a shorter ``length`` are those of a longer one, ideally
+    downsampled. See :class:`ScaleSignals` for the rest.
+
+    Args:
+        length: samples at full resolution, from 16 to 512.
+        train_samples: the size of the training part.
+        val_samples: the size of the validation part.
+        test_samples: the size of the test part.
+        noise: standard deviation of the noise at 256 samples; the loudest sounds have an amplitude of 1.
+        resolutions: the lengths, each at most ``length``; by default from a quarter of it on in steps of an eighth,
+            and one sample less than each.
+        std: what each sample is divided by.
+        **common: the other arguments of :class:`ScaleSignals`.
+
+    Raises:
+        ValueError: if an argument is outside its range or contradicts another.
+    """
+
+    def __init__(
+        self,
+        length: int = 256,
+        train_samples: int = 4_000,
+        val_samples: int = 1_000,
+        test_samples: int = 1_000,
+        noise: float = 0.3,
+        resolutions: list[int] | None = None,
+        std: float = 0.4,
+        **common: Any,
+    ) -> None:
+        sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if not SHORTEST <= length <= LONGEST:
+            raise ValueError(f"length must be between {SHORTEST} and {LONGEST} samples, got {length}")
+        if noise < 0:
+            raise ValueError(f"noise must not be negative, got {noise}")
+        super().__init__(
+            length=length,
+            channels=1,
+            num_classes=len(KINDS),
+            dataset=f"Waveforms/{length}",
+            mean=[0.0],
+            std=[std],
+            resolutions=resolutions,
+            **common,
+        )
+        self.sizes = list(sizes.values())
+        self.noise = noise
+
+    def load_images(self) -> tuple[Tensor, Tensor]:
+        """Render all sounds: ``(samples, 1, length)`` float32 and ``(samples,)``."""
+        generator = seeded_generator(self.seed, _RENDER_STREAM)
+        labels = torch.randperm(sum(self.sizes), generator=generator) % len(KINDS)
+        sounds = [
+            downsample1d(render(batch, self.noise, generator), self.image_size).float()
+            for batch in labels.split(RENDER_BATCH)
+        ]
+        return torch.cat(sounds), labels
+
+    def draw_parts(
+        self, labels: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Stratified training, validation and test indices."""
+        train, val, test = draw_stratified_parts(labels, self.sizes, generator)
+        return train, val, test
+
+
+def render(labels: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Draw one sound per label.
+
+    Args:
+        labels: ``(batch,)``, int64: which of ``KINDS``.
+        noise: standard deviation of the noise after ideal downsampling to 256 samples.
+        generator: the source of everything random.
+
+    Returns:
+        ``(batch, 1, POINTS)``, float64: one window of time from 0 to 1.
+    """
+    batch = len(labels)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, 1, generator=generator, dtype=torch.float64)
+
+    has = {
+        trait: torch.tensor([[kind.get(trait, 0)] for kind in KINDS.values()], dtype=torch.float64)[labels]
+        for trait in TRAITS
+    }
+    duration = uniform(0.45, 0.8)
+    onset = 0.05 + uniform(0, 1) * (0.9 - duration)
+    time = torch.arange(POINTS, dtype=torch.float64) / POINTS
+    inside = ((time - onset) / duration).clamp(0, 1)  # from 0 to 1 from the onset to the end
+
+    octaves = uniform(0.5, 1.0) * (
+        has["glide"] * (inside - 0.5)
+        + has["arch"] * (torch.sin(math.pi * inside) - 2 / math.pi)
+        + has["vibrato"] * 0.4 * torch.sin(2 * math.pi * uniform(3, 5) * inside)
+    )
+    pitch = LOWEST_PITCH * torch.exp2(uniform(0, math.log2(HIGHEST_PITCH / LOWEST_PITCH)) + octaves)
+    cycles = torch.cumsum(pitch, dim=1) / POINTS + uniform(0, 1)
+
+    edges = 0.5 - 0.5 * torch.cos(math.pi * (torch.minimum(inside, 1 - inside) / EDGE).clamp(max=1))
+    troughs = 0.5 + 0.5 * torch.cos(2 * math.pi * uniform(4, 6) * inside)
+    twice = torch.sin(2 * math.pi * inside).square()
+    envelope = edges * (1 - has["tremolo"] * uniform(0.7, 1.0) * troughs)
+    envelope = uniform(0.5, 1.0) * torch.lerp(envelope, twice, has["pair"])
+
+    faint = FAINT * torch.rand(batch, PARTIALS - 1, generator=generator, dtype=torch.float64)
+    strong = torch.cat([has["even_overtones"], has["odd_overtones"]], dim=1).repeat(1, PARTIALS // 2)
+    sound = _with_overtones(cycles, torch.maximum(strong, faint))
+
+    # Of the energy of white noise on so many points, 256 samples keep their share.
+    white = torch.randn(batch, POINTS, generator=generator, dtype=torch.float64) * math.sqrt(POINTS / 256)
+    return (envelope * sound + noise * white).unsqueeze(1)
+
+
+def _with_overtones(cycles: Tensor, strengths: Tensor) -> Tensor:
+    """A sine and its overtones, of unit energy.
+
+    Args:
+        cycles: of the fundamental until each point: ``(batch, points)``.
+        strengths: of the overtones, from 0 to 1: ``(batch, PARTIALS - 1)``.
+
+    Returns:
+        ``(batch, points)``.
+    """
+    amplitudes = torch.cat([torch.ones_like(strengths[:, :1]), strengths], dim=1)
+    amplitudes = amplitudes / torch.arange(1, PARTIALS + 1).sqrt()
+    amplitudes = amplitudes / amplitudes.square().sum(dim=1, keepdim=True).sqrt()
+    # sin((n + 1) x) = 2 cos(x) sin(n x) - sin((n - 1) x)
+    angle = 2 * math.pi * cycles
+    below, partial, twice_cosine = torch.zeros_like(angle), torch.sin(angle), 2 * torch.cos(angle)
+    sound = amplitudes[:, :1] * partial
+    for number in range(1, PARTIALS):
+        below, partial = partial, twice_cosine * partial - below
+        sound += amplitudes[:, number : number + 1] * partial
+    return sound
