@@ -232,6 +232,10 @@ class _ShellwiseOnSpectra(_OnSpectra):
         self.normalised_channels = channels if normalization else None
         self.finest = max_res if normalization else _UNBOUNDED
 
+    def _band_step(self, window: int) -> int:
+        """Output bands from one resolution of theirs to the next, rounded down: never fewer are computed."""
+        return max(1, self.increment // (2 * window))
+
     def _through(self, layer: ScaleEquivariantMaxPool2d, x_ft: Tensor) -> Tensor:
         coefficients = from_spectrum(x_ft)
         resolution = x_ft.shape[-1]
@@ -258,8 +262,8 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
       Nyquist term included.
     * Exact at every resolution. Theirs is so at odd ones and errs in the outermost ring of even ones, where Nyquist
       terms enter; here they are dropped, so that an even resolution is worth the odd one below it.
-    * Every band is always computed. Theirs skips resolutions for ``increment > 1`` and is not equivariant there.
-    * Instance norm has one set of scales and offsets per band, theirs one per resolution.
+    * Resolutions are skipped by whole bands, of two resolutions each: an ``increment`` of 1 or 2 skips none.
+    * Instance norm has one set of scales and offsets per band that is computed, theirs one per resolution.
 
     Args:
         non_lin: pointwise function, or a module, whose parameters are trained; not in place.
@@ -267,7 +271,9 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
         normalization: ``None`` or ``"instance"``. Theirs lists ``"batch"`` too, which fails there.
         channels: number of features, for the norm only.
         max_res: with a norm the finest input; without one any finer input passes, as in theirs.
-        increment: accepted for its place; 1 is what happens (above).
+        increment: pixels from one computed resolution to the next. ``2 m`` is a step of ``m`` bands, and so is
+            ``2 m + 1``, which is no whole number of bands: the next finer step. What is skipped is not equivariant,
+            as in theirs.
 
     Shapes: complex ``(batch, channels, r, r)`` to the same.
 
@@ -287,7 +293,7 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
     ) -> None:
         super().__init__(base_res, normalization, channels, max_res, increment)
         self.nonlinearity = ScaleEquivariantNonlinearity(
-            non_lin, base_res, self.finest, self.normalised_channels
+            non_lin, base_res, self.finest, self.normalised_channels, band_step=self._band_step(1)
         )
 
     def forward(self, x_ft: Tensor) -> Tensor:
@@ -300,7 +306,8 @@ class scaleEqNonlinMaxp(_ShellwiseOnSpectra):
     The differences of :class:`scaleEqNonlin`, and these, which change the numbers:
 
     * Output band ``k`` comes from input band ``pool_window * k``; theirs from the resolutions that are ``base_res``
-      plus a multiple of ``pool_window``, and is meant to be equivariant at these only.
+      plus a multiple of ``pool_window``, and is meant to be equivariant at these only. The ``increment`` counts pixels
+      of the input, as theirs does: ``2 pool_window m`` of them are a step of ``m`` output bands.
     * The activated grid is pooled as it is; theirs is low-passed to the pooled resolution first.
     * Windows lie symmetrically around the pooled samples; theirs start at pixel 0.
 
@@ -327,7 +334,12 @@ class scaleEqNonlinMaxp(_ShellwiseOnSpectra):
             raise ValueError(f"pool_window must be a positive integer, got {pool_window}")
         self.pool_window = pool_window
         self.nonlinearity = ScaleEquivariantMaxPool2d(
-            pool_window, non_lin, base_res, self.finest, self.normalised_channels
+            pool_window,
+            non_lin,
+            base_res,
+            self.finest,
+            self.normalised_channels,
+            band_step=self._band_step(pool_window),
         )
 
     def forward(self, x_ft: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 import sefl.fourier
 from sefl.compat import SpectralConv2dLocalized, scaleEqNonlin, scaleEqNonlinMaxp
 from sefl.compat.fourier import from_spectrum, to_spectrum
-from sefl.fourier import downsample, to_coefficients, to_grid
+from sefl.fourier import band, downsample, to_coefficients, to_grid
 
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5}
 CONTROL = 1e-2
@@ -49,7 +49,7 @@ def equivariance_errors(
 
 
 def test_the_example_of_their_readme() -> None:
-    """As printed there, on 128 x 128 pixels and with an ``increment`` that skips nothing here."""
+    """As printed there, on 128 x 128 pixels and with an ``increment`` that skips resolutions."""
     seq_conv = SpectralConv2dLocalized(in_channel=3, out_channel=32, global_modes=28, local_modes=7)
     seq_nonlin = scaleEqNonlinMaxp(
         torch.nn.functional.sigmoid,
@@ -189,7 +189,7 @@ def layers(dtype: torch.dtype) -> list[tuple[nn.Module, int]]:
     made = [
         (SpectralConv2dLocalized(3, 4, 16, 5), 1),
         (scaleEqNonlin(torch.relu, 6, max_res=16), 1),
-        (scaleEqNonlin(nn.PReLU(), 6, "instance", 3, max_res=16, increment=4), 1),
+        (scaleEqNonlin(nn.PReLU(), 6, "instance", 3, max_res=16, increment=2), 1),
         (scaleEqNonlinMaxp(torch.relu, 6, max_res=16), 2),
         (scaleEqNonlinMaxp(torch.sigmoid, 6, "instance", 3, 3, 16), 3),
     ]
@@ -206,6 +206,49 @@ def test_equivariance_at_every_resolution(finest: int, dtype: torch.dtype) -> No
     for layer, window in layers(dtype):
         errors = equivariance_errors(layer.get_feature, images(finest, dtype=dtype), 6, window)
         assert max(errors.values()) < ROUNDING[dtype], (layer, errors)
+
+
+@pytest.mark.parametrize(
+    ("window", "increment", "band_step"),
+    [
+        (1, 1, 1),
+        (1, 2, 1),
+        (1, 3, 1),
+        (1, 4, 2),
+        (1, 5, 2),
+        (1, 8, 4),
+        (2, 3, 1),
+        (2, 4, 1),
+        (2, 8, 2),
+        (3, 12, 2),
+    ],
+)
+def test_an_increment_skips_bands(window: int, increment: int, band_step: int) -> None:
+    """Of 2 m pixels m bands, which max-pooling divides: those that are left are exact, and there are others."""
+    base, finest = 6, 29
+    x = images(finest)
+    if window == 1:
+        layer = scaleEqNonlin(torch.relu, base, increment=increment)
+        same = sefl.fourier.ScaleEquivariantNonlinearity(torch.relu, base, finest, band_step=band_step)
+    else:
+        layer = scaleEqNonlinMaxp(torch.relu, base, pool_window=window, increment=increment)
+        same = sefl.fourier.ScaleEquivariantMaxPool2d(window, torch.relu, base, finest, band_step=band_step)
+    expected = to_grid(same(to_coefficients(x)), math.ceil(finest / window))
+    assert relative_error(layer.get_feature(x), expected) < 1e-12
+    errors = equivariance_errors(layer.get_feature, x, base, window)
+    of_band = {band(math.ceil(r / window)): error for r, error in errors.items() if r != finest}
+    first = min(of_band)
+    computed = [error for b, error in of_band.items() if (b - first) % band_step == 0]
+    skipped = [error for b, error in of_band.items() if (b - first) % band_step and b < max(of_band)]
+    assert max(computed) < ROUNDING[torch.float64]
+    assert bool(skipped) == (band_step > 1)
+    assert all(error > 1e-4 for error in skipped)
+
+
+def test_what_is_skipped_has_no_scales_to_train() -> None:
+    every, fourth = (scaleEqNonlin(torch.relu, 6, "instance", 3, increment=step) for step in (1, 8))
+    assert every.nonlinearity.weight.shape == (12, 3)  # bands 2 to 13
+    assert fourth.nonlinearity.weight.shape == (4, 3)  # bands 2, 6, 10 and 14
 
 
 def test_a_plain_activation_and_a_plain_pooling_are_not_equivariant() -> None:
