@@ -1,4 +1,4 @@
-"""How far a function of images is from commuting with ideal downsampling, and the assertion that it commutes."""
+"""How far a function of images or signals is from commuting with ideal downsampling, and that it commutes."""
 
 from collections.abc import Callable, Iterable
 from math import ceil
@@ -6,7 +6,14 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from sefl.fourier import downsample, to_coefficients, to_grid
+from sefl.fourier import (
+    downsample,
+    downsample1d,
+    to_coefficients,
+    to_coefficients1d,
+    to_grid,
+    to_grid1d,
+)
 
 # Relative squared error that rounding alone may cause.
 TOLERANCE = {torch.float64: 1e-24, torch.float32: 1e-10}
@@ -25,14 +32,23 @@ def on_images(layer: Callable[[Tensor], Tensor], window: int = 1) -> OnImages:
     return lambda images: to_grid(layer(to_coefficients(images)), ceil(images.shape[-1] / window))
 
 
+def on_signals(layer: Callable[[Tensor], Tensor], window: int = 1) -> OnImages:
+    """A layer on coefficients as a function from signals of length ``r`` to signals of length ``ceil(r / window)``."""
+    return lambda signals: to_grid1d(layer(to_coefficients1d(signals)), ceil(signals.shape[-1] / window))
+
+
 def scale_equivariance_errors(
     function: OnImages, images: Tensor, resolutions: Iterable[int], window: int = 1
 ) -> dict[int, float]:
-    """``||D f(x) - f(D x)||^2 / ||D f(x)||^2`` at each resolution, for ``f`` that divides resolutions by ``window``."""
+    """``||D f(x) - f(D x)||^2 / ||D f(x)||^2`` at each resolution, for ``f`` that divides resolutions by ``window``.
+
+    On images ``(batch, channels, height, width)``, or signals ``(batch, channels, length)`` and their lengths.
+    """
+    resample = downsample1d if images.dim() == 3 else downsample
     with torch.no_grad():
         finest = function(images)
         return {
-            r: relative_squared_error(function(downsample(images, r)), downsample(finest, ceil(r / window)))
+            r: relative_squared_error(function(resample(images, r)), resample(finest, ceil(r / window)))
             for r in resolutions
         }
 

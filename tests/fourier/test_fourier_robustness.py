@@ -18,8 +18,12 @@ import sefl.fourier.convolution
 import sefl.fourier.sampling
 from sefl.fourier import (
     BandPooling,
+    BandPooling1d,
+    ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
     ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity1d,
+    SpectralConv1d,
     SpectralConv2d,
     downsample,
     to_coefficients,
@@ -38,6 +42,18 @@ class OnGrid(nn.Module):
         return to_coefficients(upsample(downsample(to_grid(coefficients, FINEST), 7), 8))
 
 
+class OnFirstRow(nn.Module):
+    """A layer on signals, applied to the first row of coefficients; what it gives is a row again, or bands."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        outcome = self.layer(coefficients[0])
+        return outcome if isinstance(self.layer, BandPooling1d) else outcome.unsqueeze(0)
+
+
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "sampling": OnGrid,
     "convolution": lambda: SpectralConv2d(CHANNELS, 4, 3, FINEST, residual=True),
@@ -49,6 +65,12 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "max-pool": lambda: ScaleEquivariantMaxPool2d(2, nn.ReLU(), 4, FINEST, channels=CHANNELS),
     "max pooling of bands": lambda: BandPooling(4, FINEST, 2),
     "mean pooling of bands": lambda: BandPooling(4, FINEST, 2, pool="mean"),
+    "convolution of signals": lambda: OnFirstRow(SpectralConv1d(CHANNELS, 4, 3, FINEST, residual=True)),
+    "norm and ReLU of signals": lambda: OnFirstRow(
+        ScaleEquivariantNonlinearity1d(nn.ReLU(), 4, FINEST, CHANNELS)
+    ),
+    "max-pool of signals": lambda: OnFirstRow(ScaleEquivariantMaxPool1d(2, nn.PReLU(), 4, FINEST, CHANNELS)),
+    "max pooling of bands of signals": lambda: OnFirstRow(BandPooling1d(4, FINEST, 2)),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -313,7 +335,9 @@ def test_two_passes_at_different_bands_before_one_backward(name: str) -> None:
         assert_same(gradient, alone)
 
 
-@pytest.mark.parametrize("module", ["basis", "blocks", "convolution", "head", "nonlinearity", "sampling"])
+@pytest.mark.parametrize(
+    "module", ["basis", "blocks", "convolution", "head", "nonlinearity", "sampling", "shells", "shellwise"]
+)
 def test_examples_in_docstrings(module: str) -> None:
     failures, _ = doctest.testmod(importlib.import_module(f"sefl.fourier.{module}"))
     assert failures == 0
