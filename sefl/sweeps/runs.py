@@ -1,0 +1,172 @@
+"""Which run of an experiment there is already, and how far it came."""
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, Namespace
+
+from sefl.command_line import use_seed
+from sefl.fit import NOT_STORED, FitCLI
+from sefl.reporting.experiments import NOT_OF_THE_EXPERIMENT
+from sefl.run_folder import RunFolder, name_of_merged, versions
+from sefl.sweeps.plan import Experiment
+
+EPOCHS_BY_DEFAULT = 1000
+"""What Lightning's Trainer takes ``max_epochs: null`` for, without ``max_steps``."""
+
+_NOT_COMPARED = (*NOT_OF_THE_EXPERIMENT, *NOT_STORED, "seed", "config")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment whose options have been found to be right.
+
+    Args:
+        experiment: the experiment.
+        name: what its runs are called.
+        config: its whole configuration, as a run stores it.
+    """
+
+    experiment: Experiment
+    name: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run of an experiment.
+
+    Args:
+        folder: where.
+        finished: whether it was trained to its end.
+        epochs: how many were trained.
+    """
+
+    folder: RunFolder
+    finished: bool
+    epochs: int
+
+    def evaluated(self, checkpoint: str) -> bool:
+        """Whether the checkpoint, ``last`` or ``best``, was evaluated as it is now."""
+        file = self.folder.checkpoint(checkpoint)
+        epoch = _load(file)["epoch"] if file.is_file() else None
+        results = [version / "evaluation.json" for version in versions(self.folder.evaluation)]
+        contents = [json.loads(result.read_text()) for result in results if result.is_file()]
+        return any(
+            Path(content["checkpoint"]).name == file.name and content["epoch"] == epoch
+            for content in contents
+        )
+
+
+class FitParser(FitCLI):
+    """The options of ``python -m sefl.fit``: finds mistakes in them, and makes nothing of them."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.parser.exit_on_error = False
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        self.config = Namespace(seed_everything=False)
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing: there is nothing to prepare for."""
+
+    def instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def plan(self, experiment: Experiment) -> Planned:
+        """Look at an experiment's options.
+
+        Raises:
+            ValueError: if there is a mistake in them.
+        """
+        try:
+            config = self.parser.parse_args(experiment.arguments)
+            use_seed(config)
+        except (ArgumentError, ValueError) as error:
+            raise ValueError(f"{' '.join(experiment.arguments)}: {error}") from error
+        name = config.name or name_of_merged([str(path) for path in config.config])
+        return Planned(experiment, f"{name}/{experiment.variant}".rstrip("/"), self._stored(config))
+
+    def same(self, stored: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
+        """Whether a stored configuration is of the same experiment and seed.
+
+        Options that there were not yet when it was stored count with their defaults.
+        """
+        try:
+            complete = self._stored(self.parser.parse_object(dict(stored)))
+        except ArgumentError:
+            return False
+        return _compared(complete) == _compared(planned)
+
+    def _stored(self, config: Namespace) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load(self.parser.dump(config, skip_none=False))
+        return content
+
+
+def find_run(planned: Planned, runs: Path, parser: FitParser) -> StoredRun | None:
+    """The newest finished run of an experiment and its seed, or else the newest that can go on.
+
+    Looked for among the runs of its name, and of its configuration's name without a variant.
+    """
+    names = dict.fromkeys([planned.name, planned.name.removesuffix(f"/{planned.experiment.variant}")])
+    found = [
+        run
+        for name in names
+        for path in reversed(versions(runs / name))
+        if (run := _read(RunFolder(path), planned, parser)) is not None
+    ]
+    return next((run for run in found if run.finished), found[0] if found else None)
+
+
+def _read(folder: RunFolder, planned: Planned, parser: FitParser) -> StoredRun | None:
+    """A run, if it is one of the experiment and has a checkpoint."""
+    if not folder.configs or not folder.checkpoint("last").is_file():
+        return None
+    for file in folder.configs:
+        stored = yaml.safe_load(file.read_text())
+        data = stored["data"]["init_args"]
+        if data.get("split_file") and Path(data["split_file"]).absolute() == folder.split.absolute():
+            # a resumed run keeps to its own split
+            data["split_file"] = None
+        if not parser.same(stored, planned.config):
+            return None
+    checkpoint = _load(folder.checkpoint("last"))
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return StoredRun(folder, _finished(checkpoint, epochs, planned.config["trainer"]), epochs)
+
+
+def _finished(checkpoint: Mapping[str, Any], trained: int, trainer: Mapping[str, Any]) -> bool:
+    """Whether so many epochs are all, or all steps were made, or the training was stopped early."""
+    epochs, steps = trainer["max_epochs"], trainer["max_steps"]
+    if epochs is None:
+        epochs = EPOCHS_BY_DEFAULT if steps == -1 else -1
+    stopped_early = any(
+        state.get("stopped_epoch")
+        for name, state in checkpoint["callbacks"].items()
+        if "EarlyStopping" in name
+    )
+    return stopped_early or 0 <= epochs <= trained or 0 <= steps <= checkpoint["global_step"]
+
+
+def _load(checkpoint: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return content
+
+
+def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what may differ between runs of one experiment and seed."""
+    pruned = deepcopy(dict(config))
+    for key in _NOT_COMPARED:
+        *parents, last = key.split(".")
+        node: Any = pruned
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    return pruned
