@@ -11,6 +11,7 @@ from torch import Tensor
 from datamodules.batches import seeded_generator
 from datamodules.scale import draw_stratified_parts
 from datamodules.scale_signals import ScaleSignals
+from sefl.arguments import require_integer
 from sefl.fourier import downsample1d
 
 # What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
@@ -37,7 +38,7 @@ RENDER_BATCH = 500
 
 # Cycles in the window, before the melody moves it.
 LOWEST_PITCH, HIGHEST_PITCH = 8.0, 40.0
-PARTIALS = 7  # the fundamental and its overtones
+PARTIALS = 6  # the fundamental and its overtones
 
 # How much of each overtone every sound may have, and the rise and fall of the loudness as parts of the duration.
 FAINT = 0.15
@@ -63,8 +64,6 @@ class Waveforms(ScaleSignals):
         val_samples: the size of the validation part.
         test_samples: the size of the test part.
         noise: standard deviation of the noise at 256 samples; the loudest sounds have an amplitude of 1.
-        resolutions: the lengths, each at most ``length``; by default from a quarter of it on in steps of an eighth,
-            and one sample less than each.
         std: what each sample is divided by.
         **common: the other arguments of :class:`ScaleSignals`.
 
@@ -78,17 +77,14 @@ class Waveforms(ScaleSignals):
         train_samples: int = 4_000,
         val_samples: int = 1_000,
         test_samples: int = 1_000,
-        noise: float = 0.3,
-        resolutions: list[int] | None = None,
+        noise: float = 0.2,
         std: float = 0.4,
         **common: Any,
     ) -> None:
         sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
         for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if not SHORTEST <= length <= LONGEST:
-            raise ValueError(f"length must be between {SHORTEST} and {LONGEST} samples, got {length}")
+            require_integer(name, size, 1)
+        require_integer("length", length, SHORTEST, LONGEST)
         if noise < 0:
             raise ValueError(f"noise must not be negative, got {noise}")
         super().__init__(
@@ -98,7 +94,6 @@ class Waveforms(ScaleSignals):
             dataset=f"Waveforms/{length}",
             mean=[0.0],
             std=[std],
-            resolutions=resolutions,
             **common,
         )
         self.sizes = list(sizes.values())
@@ -147,7 +142,7 @@ def render(labels: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     time = torch.arange(POINTS, dtype=torch.float64) / POINTS
     inside = ((time - onset) / duration).clamp(0, 1)  # from 0 to 1 from the onset to the end
 
-    octaves = uniform(0.5, 1.0) * (
+    octaves = uniform(0.8, 1.4) * (
         has["glide"] * (inside - 0.5)
         + has["arch"] * (torch.sin(math.pi * inside) - 2 / math.pi)
         + has["vibrato"] * 0.4 * torch.sin(2 * math.pi * uniform(3, 5) * inside)
@@ -163,6 +158,7 @@ def render(labels: Tensor, noise: float, generator: torch.Generator) -> Tensor:
 
     faint = FAINT * torch.rand(batch, PARTIALS - 1, generator=generator, dtype=torch.float64)
     strong = torch.cat([has["even_overtones"], has["odd_overtones"]], dim=1).repeat(1, PARTIALS // 2)
+    strong = strong[:, : PARTIALS - 1]
     sound = _with_overtones(cycles, torch.maximum(strong, faint))
 
     # Of the energy of white noise on so many points, 256 samples keep their share.
