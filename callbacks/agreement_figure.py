@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from callbacks.figure_style import new_figure, spoken
+from callbacks.figure_style import UNCLIPPED, new_figure, spoken
 from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow
 
 MOST_LABELS = 12
@@ -41,7 +41,7 @@ def _draw(axes: Axes, transformation: str, rows: Sequence[AgreementRow]) -> None
     shown = _of_parameters(rows)
     values = [row.agreement for row in shown]
     errors = [(p * (1 - p) / row.count) ** 0.5 for p, row in zip(values, shown, strict=True)]
-    axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, clip_on=False)
+    axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, **UNCLIPPED)
     mean = next(row.agreement for row in rows if row.parameter == MEAN)
     axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
     axes.set_title(f"mean {mean:.3f}", fontsize=8.5, color="0.35")

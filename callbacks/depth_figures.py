@@ -15,6 +15,7 @@ from callbacks.equivariance_table import EquivarianceRow, combined, floor_of, in
 from callbacks.figure_style import (
     DOTTED,
     FLOOR_NOTE,
+    UNCLIPPED,
     clipped,
     exponents,
     new_figure,
@@ -122,7 +123,7 @@ def _draw(
     depth = np.arange(len(mean))
     color = style["color"]
     axes.fill_between(depth, mean, largest, color=color, alpha=0.15, linewidth=0)
-    axes.plot(depth, mean, **style, clip_on=False, label=label)
+    axes.plot(depth, mean, **style, **UNCLIPPED, label=label)
     axes.plot(depth, alone, color=color, marker=".", markersize=3, linewidth=1.1, linestyle=DOTTED)
 
 

@@ -16,6 +16,7 @@ from callbacks.equivariance_table import EquivarianceRow, floor_of, interpolated
 from callbacks.figure_style import (
     DOTTED,
     FLOOR_NOTE,
+    UNCLIPPED,
     clipped,
     exponents,
     new_figure,
@@ -123,7 +124,7 @@ def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
         between = interpolated(rows, name)
         for layer, color, marker in zip(layers, colors, cycle("osD^vPX"), strict=False):
             of_layer = sorted((row for row in here if row.layer == layer), key=_number)
-            style = {"color": color, "marker": marker, "markersize": 3.5, "clip_on": False}
+            style = {"color": color, "marker": marker, "markersize": 3.5, **UNCLIPPED}
             # Lines join the parameters that interpolate, where some do, and pass by those that are exact.
             joined = [row for row in of_layer if row.parameter in between] if between else of_layer
             apart = [row for row in of_layer if row not in joined]

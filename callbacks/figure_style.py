@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,8 @@ from callbacks.equivariance_table import is_floor
 FLOAT32_ROUNDING = -14
 FLOOR_NOTE = ", dotted: floor, the error of interpolation alone"
 DOTTED = (0, (1, 1.5))
+# Markers on the edge are whole. The layout leaves such lines out: it would take them for as wide as their numbers.
+UNCLIPPED: dict[str, Any] = {"clip_on": False, "in_layout": False}
 SPOKEN = {
     "downsample": "downsampled to resolution",
     "rotate": "rotated by degrees",

@@ -55,7 +55,12 @@ def test_many_layers_and_several_transformations():
             ("flip", "vertical"),
         ]
     ]
-    assert len(curves(several, "title").axes) == 2
+    figure = curves(several, "title")
+    figure.canvas.draw()
+    assert len(figure.axes) == 2
+    assert all(axes.get_position().width > 0.3 for axes in figure.axes), (
+        "side by side, and no narrower than that"
+    )
     assert len(heat_map(several, "title").axes[0].texts) == 14 * 5
 
 
