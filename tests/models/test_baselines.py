@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models import (
+    ConvClassifier,
     FourierCNNClassifier,
     PerResolutionClassifier,
     ScaleClassifier,
+    SESNClassifier,
     WideResNetClassifier,
 )
 from sefl.fourier import downsample, upsample
@@ -26,6 +28,11 @@ from sefl.padding import pad
 BASE, FINEST = 6, 13
 
 BASELINES: dict[str, tuple[type[ScaleClassifier], dict[str, Any]]] = {
+    "CNN": (ConvClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
+    "SESN": (
+        SESNClassifier,
+        {"widths": [3, 4], "scales": [1.0, 1.5], "order": 2, "head_hidden": 5, "head_dropout": 0.0},
+    ),
     "per resolution": (PerResolutionClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
     "wide ResNet": (WideResNetClassifier, {"depth": 10, "width": 1, "dropout": 0.0}),
     "Fourier CNN": (FourierCNNClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),

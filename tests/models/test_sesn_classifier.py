@@ -95,21 +95,6 @@ def test_every_resolution_has_a_prediction() -> None:
         model.get_submodule(name)
 
 
-def test_sesn_training_reduces_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network().train()
-    monkeypatch.setattr(model, "log", lambda *_, **__: None)
-    batch = images(FINEST, 8), torch.arange(8) % 5
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(4):
-        loss = model.training_step(batch, 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
