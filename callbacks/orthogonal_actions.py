@@ -15,9 +15,9 @@ from callbacks.transformations import (
     Size,
     Transformation,
     border_median,
-    require_one_of,
     rotation_matrix,
 )
+from sefl.arguments import require_one_of
 from sefl.groups import finite_group
 from sefl.groups.spatial import act_on_grid
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sefl.arguments import require_one_of
 from sefl.fourier import downsample, downsample1d, to_coefficients, to_coefficients1d, to_grid, to_grid1d
 
 Parameter = int | float | str
@@ -345,8 +346,3 @@ def _require_no_larger(output_size: Size, size: Size) -> None:
     if any(now > before for now, before in zip(output_size, size, strict=True)):
         before, now = (" x ".join(map(str, counts)) for counts in (size, output_size))
         raise NotMeasurable(f"its output grows from {before} to {now} when the image is downsampled")
-
-
-def require_one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{argument} must be one of {choices}, got {value!r}")

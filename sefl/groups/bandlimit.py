@@ -1,12 +1,12 @@
 """Bandlimited signals on a group: the anti-aliasing filter before restriction to a subgroup, and the way back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 
+from sefl.arguments import require_one_of
 from sefl.groups.blocks import Block, right_convolution
 from sefl.groups.group import FiniteGroup, FloatArray
 from sefl.groups.lowpass import Equivariance, Fill, lowpass_blocks
@@ -112,9 +112,9 @@ def bandlimit(
     >>> limit, limit.projector.shape, limit.reconstruction.shape
     (Bandlimit(C8 < C24 {e, r^3, r^6, r^9, r^12, r^15, r^18, r^21}, dimension 7), (24, 24), (24, 8))
     """
-    _require_one_of("equivariance", equivariance, get_args(Equivariance))
-    _require_one_of("fill", fill, get_args(Fill))
-    _require_one_of("design", design, get_args(Design))
+    require_one_of("equivariance", equivariance, get_args(Equivariance))
+    require_one_of("fill", fill, get_args(Fill))
+    require_one_of("design", design, get_args(Design))
     if isinstance(subgroup, Subgroup):
         if subgroup.parent is not group:
             raise ValueError(f"subgroup must be one of {group.name}, got {subgroup.name} of another group")
@@ -154,8 +154,3 @@ def _bandlimit(
     for matrix in (projector, reconstruction):
         matrix.flags.writeable = False
     return Bandlimit(subgroup, projector, reconstruction, kept)
-
-
-def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from sefl.arguments import require_one_of
 from sefl.groups.bandlimit import Bandlimit, bandlimit
 from sefl.groups.blur import BlurPool
 from sefl.groups.canonicalization import Canonicalize
@@ -80,8 +81,8 @@ class GroupSampledNetwork(nn.Module):
         for name, value in (("in_channels", in_channels), ("classes", classes)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value}")
-        _check_one_of("anti_aliasing", anti_aliasing, get_args(AntiAliasing))
-        _check_one_of("pooling", pooling, get_args(Pooling))
+        require_one_of("anti_aliasing", anti_aliasing, get_args(AntiAliasing))
+        require_one_of("pooling", pooling, get_args(Pooling))
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         whole = finite_group(group)
@@ -283,8 +284,3 @@ def _check_stages(
                 f"subgroups and group_rates both say where stage {index} goes, {chosen!r} and rate {rate}: "
                 "leave the rate at 1 where a subgroup is named"
             )
-
-
-def _check_one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sefl.arguments import require_one_of
 from sefl.groups.blocks import blocks, cayley_laplacian
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.groups.subgroup import Subgroup
@@ -48,9 +49,7 @@ class OptimizedDesign:
         for name in ("smoothness_weight", "equivariance_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.operator not in get_args(Operator):
-            allowed = ", ".join(map(repr, get_args(Operator)))
-            raise ValueError(f"operator must be one of {allowed}, got {self.operator!r}")
+        require_one_of("operator", self.operator, get_args(Operator))
         if self.iterations < 1:
             raise ValueError(f"iterations must be a positive integer, got {self.iterations}")
 

@@ -172,8 +172,11 @@ def test_construction_takes_no_time_to_speak_of():
         ({"rates": (2, 1)}, "group_rates must have one entry per stage, 3 as widths"),
         ({"rates": (0, 1, 1)}, "group_rates must be positive"),
         ({"widths": []}, "widths must name the fields of at least one stage"),
-        ({"anti_aliasing": "some"}, "anti_aliasing must be one of closed_form, optimized, none, got 'some'"),
-        ({"pooling": "median"}, "pooling must be one of max, mean"),
+        (
+            {"anti_aliasing": "some"},
+            "anti_aliasing must be one of 'closed_form', 'optimized', 'none', got 'some'",
+        ),
+        ({"pooling": "median"}, "pooling must be one of 'max', 'mean'"),
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"classes": 0}, "classes must be a positive integer, got 0"),
         ({"kernel_sizes": [4, 3, 3]}, "kernel_size must be odd"),
