@@ -131,7 +131,7 @@ def _read(folder: RunFolder, planned: Planned, parser: FitParser) -> StoredRun |
         return None
     for file in folder.configs:
         stored = yaml.safe_load(file.read_text())
-        data = stored["data"]["init_args"]
+        data = (stored.get("data") or {}).get("init_args", {})
         if data.get("split_file") and Path(data["split_file"]).absolute() == folder.split.absolute():
             # a resumed run keeps to its own split
             data["split_file"] = None
