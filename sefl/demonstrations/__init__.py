@@ -1,0 +1,1 @@
+"""What python -m sefl.demo draws: one module for each picture."""
