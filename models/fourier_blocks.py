@@ -1,21 +1,49 @@
 """The blocks of the scale-equivariant networks of Rahman & Yeh (NeurIPS 2023): coefficients to coefficients."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
 from torch import Tensor, nn
 
-from sefl.fourier import CoefficientModule, ScaleEquivariantMaxPool2d, SpectralConv2d
+from models.scale_classifier import Dimensions
+from sefl.fourier import (
+    BandPooling,
+    BandPooling1d,
+    CoefficientModule,
+    ScaleEquivariantMaxPool1d,
+    ScaleEquivariantMaxPool2d,
+    SpectralConv1d,
+    SpectralConv2d,
+    to_coefficients,
+    to_coefficients1d,
+)
 from sefl.fourier.nonlinearity import Activation
 
 Norm = Literal["instance", "none"]
 
 
+@dataclass(frozen=True)
+class FourierLayers:
+    """The layers on signals along one axis, or those on images."""
+
+    to_coefficients: Callable[[Tensor], Tensor]
+    convolution: type[SpectralConv1d | SpectralConv2d]
+    max_pool: type[ScaleEquivariantMaxPool1d | ScaleEquivariantMaxPool2d]
+    band_pooling: type[BandPooling1d | BandPooling]
+
+
+LAYERS: dict[Dimensions, FourierLayers] = {
+    1: FourierLayers(to_coefficients1d, SpectralConv1d, ScaleEquivariantMaxPool1d, BandPooling1d),
+    2: FourierLayers(to_coefficients, SpectralConv2d, ScaleEquivariantMaxPool2d, BandPooling),
+}
+
+
 class FourierBlock(CoefficientModule):
     """Spectral convolution, then norm, activation and pooling."""
 
-    def __init__(self, convolution: SpectralConv2d, nonlinearity: ScaleEquivariantMaxPool2d) -> None:
+    def __init__(self, convolution: CoefficientModule, nonlinearity: CoefficientModule) -> None:
         super().__init__()
         self.convolution = convolution
         self.nonlinearity = nonlinearity
@@ -33,9 +61,9 @@ class ResidualFourierBlock(CoefficientModule):
     def __init__(
         self,
         inner: nn.Sequential,
-        convolution: SpectralConv2d,
-        shortcut: SpectralConv2d | None,
-        nonlinearity: ScaleEquivariantMaxPool2d,
+        convolution: CoefficientModule,
+        shortcut: CoefficientModule | None,
+        nonlinearity: CoefficientModule,
     ) -> None:
         super().__init__()
         self.inner = inner
@@ -52,11 +80,12 @@ class ResidualFourierBlock(CoefficientModule):
 
 @dataclass(frozen=True)
 class BlockSettings:
-    """What all blocks of a network share; resolutions are those of the images.
+    """What all blocks of a network share; resolutions are those of the images, or lengths of the signals.
 
     A block that follows poolings by ``reached`` in all works at ``1 / reached`` of the resolutions and of the step.
     """
 
+    layers: FourierLayers
     activation: Activation
     norm: Norm
     residual: bool
@@ -80,7 +109,8 @@ class BlockSettings:
         ]
         shortcut = None
         if self.residual:
-            shortcut = SpectralConv2d(inputs, outputs, 1, ceil(self.max_resolution / reached), bias=False)
+            finest = ceil(self.max_resolution / reached)
+            shortcut = self.layers.convolution(inputs, outputs, 1, finest, bias=False)
         return ResidualFourierBlock(
             nn.Sequential(*inner),
             self._convolution(outputs, outputs, size, reached),
@@ -94,12 +124,14 @@ class BlockSettings:
 
     def _convolution(
         self, inputs: int, outputs: int, size: int, reached: int, residual: bool = False
-    ) -> SpectralConv2d:
+    ) -> CoefficientModule:
         finest = ceil(self.max_resolution / reached)
-        return SpectralConv2d(inputs, outputs, size, finest, self.norm == "none", residual and size > 1)
+        return self.layers.convolution(
+            inputs, outputs, size, finest, self.norm == "none", residual and size > 1
+        )
 
-    def _nonlinearity(self, channels: int, window: int, reached: int) -> ScaleEquivariantMaxPool2d:
-        return ScaleEquivariantMaxPool2d(
+    def _nonlinearity(self, channels: int, window: int, reached: int) -> CoefficientModule:
+        return self.layers.max_pool(
             window,
             self.activation,
             ceil(self.base_resolution / reached),

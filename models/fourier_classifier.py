@@ -9,9 +9,9 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fourier_blocks import BlockSettings, Norm
-from models.scale_classifier import ScaleClassifier
-from sefl.fourier import BandPooling, ScaleEquivariantMaxPool2d, band, to_coefficients
+from models.fourier_blocks import LAYERS, BlockSettings, Norm
+from models.scale_classifier import Dimensions, ScaleClassifier
+from sefl.fourier import band
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
@@ -56,6 +56,9 @@ class FourierClassifier(ScaleClassifier):
     resolutions, 9 and 10, share a band). Band ``b``'s logits depend on frequencies up to ``b`` alone, so one pass at
     the finest resolution holds the predictions at every coarser one.
 
+    With ``dimensions=1`` it classifies signals ``(batch, in_channels, length)``: images, pixels and resolutions below
+    are signals, samples and lengths then.
+
     Args:
         in_channels: channels of the images.
         classes: number of classes.
@@ -73,6 +76,7 @@ class FourierClassifier(ScaleClassifier):
             exact where the skipped bands are those that the pooling behind leaves out (``exact_predictions``);
             otherwise predictions at several resolutions take as many passes. The increment 8 of the paper's STL-10
             network is a step of 4, which is exact in this sense from a ``layer_base_resolution`` of 41 on, not of 40.
+        dimensions: 2 for images, 1 for signals.
         base_resolution: coarsest resolution of an input, and of the head's bands.
         max_resolution: finest resolution of an input.
         layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
@@ -104,6 +108,7 @@ class FourierClassifier(ScaleClassifier):
         norm: Norm = "instance",
         oversampling: float = 1.0,
         band_step: int = 1,
+        dimensions: Dimensions = 2,
         base_resolution: int = 8,
         max_resolution: int = 28,
         layer_base_resolution: int = 6,
@@ -117,7 +122,14 @@ class FourierClassifier(ScaleClassifier):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            in_channels, classes, base_resolution, max_resolution, consistency_weight, optimizer, lr_scheduler
+            in_channels,
+            classes,
+            base_resolution,
+            max_resolution,
+            consistency_weight,
+            optimizer,
+            lr_scheduler,
+            dimensions,
         )
         widths = [32, 64, 100, 100] if widths is None else widths
         pools = [1] * len(widths) if pools is None else pools
@@ -146,7 +158,9 @@ class FourierClassifier(ScaleClassifier):
             raise ValueError(f"projection must be a positive integer or None, got {projection}")
         if band_step < 1:
             raise ValueError(f"band_step must be a positive integer, got {band_step}")
+        self.layers = LAYERS[dimensions]
         settings = BlockSettings(
+            self.layers,
             getattr(F, activation),
             norm,
             residual,
@@ -167,17 +181,17 @@ class FourierClassifier(ScaleClassifier):
         self.blocks = nn.Sequential(*blocks)
         self.reduction = reached
         self.exact_predictions = self._computes_what_the_head_sees(pools)
-        self.pooling = BandPooling(
+        self.pooling = self.layers.band_pooling(
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )
         bands = self._band_index(max_resolution) + 1
         self.head = BandHead(
-            widths[-1] * head_cells**2, head_hidden, classes, head_dropout, bands, head_accumulate
+            widths[-1] * head_cells**dimensions, head_hidden, classes, head_dropout, bands, head_accumulate
         )
 
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)
-        coefficients = to_coefficients(images)
+        coefficients = self.layers.to_coefficients(images)
         if self.projection is not None:
             coefficients = self.projection(coefficients)
         return self.head(self.pooling(self.blocks(coefficients)))
@@ -201,7 +215,7 @@ class FourierClassifier(ScaleClassifier):
         reached = 1
         for block, window in zip([self.projection, *self.blocks], [1, *pools], strict=True):
             for layer in [] if block is None else block.modules():
-                if isinstance(layer, ScaleEquivariantMaxPool2d):
+                if isinstance(layer, self.layers.max_pool):
                     behind = self.reduction // (reached * layer.window)
                     needed = (b * behind - layer.base_band for b in bands)
                     if any(above > 0 and above % layer.band_step for above in needed):

@@ -1,8 +1,8 @@
-"""What every classifier of images at several resolutions shares: losses, metrics, optimisers."""
+"""What every classifier at several resolutions shares, of images or signals: losses, metrics, optimisers."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning import LightningModule
@@ -12,17 +12,19 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from models.schedules import scheduled
-from sefl.fourier import downsample
+from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 
 Batch = tuple[Tensor, Tensor]
+Dimensions = Literal[1, 2]
 
 
 class ScaleClassifier(LightningModule):
     """Base of the classifiers: a subclass gives ``forward`` and, where it has a cheaper way, the predictions.
 
     ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, bands from coarse to
-    fine, the last one being the prediction at the resolution of the input.
+    fine, the last one being the prediction at the resolution of the input. With ``dimensions=1`` the images are
+    signals ``(batch, in_channels, length)`` and resolutions are lengths.
 
     The loss is the cross-entropy summed over the bands, plus ``consistency_weight`` times
     ``max(L_b - L_{b-1}, 0)`` per sample and pair of neighbouring bands (NeurIPS 2023, section 4.3; the published code
@@ -43,6 +45,7 @@ class ScaleClassifier(LightningModule):
         optimizer: from parameters to an optimiser.
         lr_scheduler: from the optimiser to its schedule; :class:`models.schedules.OneCycle` steps with the optimiser,
             any other once per epoch.
+        dimensions: 2 for images, 1 for signals.
 
     Raises:
         ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
@@ -58,6 +61,7 @@ class ScaleClassifier(LightningModule):
         consistency_weight: float,
         optimizer: OptimizerCallable,
         lr_scheduler: LRSchedulerCallable | None,
+        dimensions: Dimensions = 2,
     ) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("classes", classes)):
@@ -69,6 +73,8 @@ class ScaleClassifier(LightningModule):
             )
         if consistency_weight < 0:
             raise ValueError(f"consistency_weight must not be negative, got {consistency_weight}")
+        if dimensions not in get_args(Dimensions):
+            raise ValueError(f"dimensions must be 1 for signals or 2 for images, got {dimensions}")
         self.in_channels = in_channels
         self.classes = classes
         self.base_resolution = base_resolution
@@ -76,6 +82,7 @@ class ScaleClassifier(LightningModule):
         self.consistency_weight = consistency_weight
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
+        self.dimensions = dimensions
         resolutions = range(base_resolution, max_resolution + 1)
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_accuracy, self.test_accuracy = (
@@ -107,7 +114,8 @@ class ScaleClassifier(LightningModule):
             ValueError: if a resolution is below the base or above that of the images.
         """
         resolutions = self._resolutions(images, resolutions)
-        return torch.stack([self(downsample(images, r))[:, -1] for r in resolutions], dim=1)
+        resample = downsample1d if self.dimensions == 1 else downsample
+        return torch.stack([self(resample(images, r))[:, -1] for r in resolutions], dim=1)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
@@ -172,10 +180,9 @@ class ScaleClassifier(LightningModule):
         return losses.view(-1, bands)
 
     def _log_consistency(self, name: str, metric: ScaleConsistency) -> None:
-        """Log it if anything was measured: every process has the summed count, so that all log or none does."""
-        value = metric.compute()
-        if not value.isnan():
-            self._log_global(name, value)
+        """Log it if any process measured anything, which all of them decide together: computing it takes all."""
+        if self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False):
+            self._log_global(name, metric.compute())
 
     def _log_global(self, name: str, value: Tensor, prog_bar: bool = False) -> None:
         """Log a metric that is computed over all processes: they hold the same number, and its mean is that number."""
@@ -187,20 +194,25 @@ class ScaleClassifier(LightningModule):
             return range(self.base_resolution, finest + 1)
         outside = [r for r in resolutions if not self.base_resolution <= r <= finest]
         if outside:
+            kind = "signals" if self.dimensions == 1 else "images"
             raise ValueError(
-                f"resolutions must lie between base_resolution {self.base_resolution} and the images' {finest}, "
+                f"resolutions must lie between base_resolution {self.base_resolution} and the {kind}' {finest}, "
                 f"got {outside}"
             )
         return resolutions
 
     def _check_images(self, images: Tensor) -> None:
         shape = tuple(images.shape)
-        if images.dim() != 4 or shape[2] != shape[3]:
-            raise ValueError(f"images must be square, (batch, channels, r, r), got shape {shape}")
+        if self.dimensions == 1:
+            kind, quantity, expected = "signals", "length", "(batch, channels, length)"
+        else:
+            kind, quantity, expected = "images", "resolution", "square, (batch, channels, r, r)"
+        if images.dim() != 2 + self.dimensions or len(set(shape[2:])) != 1:
+            raise ValueError(f"{kind} must be {expected}, got shape {shape}")
         if shape[1] != self.in_channels:
-            raise ValueError(f"images must have in_channels={self.in_channels}, got {shape[1]}")
+            raise ValueError(f"{kind} must have in_channels={self.in_channels}, got {shape[1]}")
         if not self.base_resolution <= shape[2] <= self.max_resolution:
             raise ValueError(
-                f"images of resolution {shape[2]} are outside the model's range, base_resolution "
+                f"{kind} of {quantity} {shape[2]} are outside the model's range, base_resolution "
                 f"{self.base_resolution} to max_resolution {self.max_resolution}"
             )
