@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from models.conv_classifier import conv_blocks
 from models.single_prediction import SinglePredictionClassifier, pooled_perceptron
@@ -26,8 +29,8 @@ class PerResolutionClassifier(SinglePredictionClassifier):
     Images of resolution ``r`` are classified by the network of ``r``, which they alone train. A resolution that is
     held out of training keeps the network that it was initialised with, and predicts by chance.
 
-    A batch, of one resolution, leaves the parameters of all others without gradients: several processes need
-    ``--trainer.strategy ddp_find_unused_parameters_true``.
+    A batch, of one resolution, leaves the networks of all others without gradients. On several processes, which wait
+    for the gradients of all parameters, they have gradients of zero until the optimiser steps.
 
     Args:
         in_channels: channels of the images.
@@ -70,7 +73,32 @@ class PerResolutionClassifier(SinglePredictionClassifier):
 
     def classify(self, images: Tensor) -> Tensor:
         resolution = images.shape[-1]
-        return self.head(self.features(images, resolution), resolution)
+        logits = self.head(self.features(images, resolution), resolution)
+        if self.training and _several_processes():
+            # The sum of no elements of any parameter: zero whatever they are, and so are its gradients.
+            logits = logits + torch.cat([parameter.flatten()[:0] for parameter in self.parameters()]).sum()
+        return logits
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Leave to the optimiser what one process would: weight decay and momentum act on gradients of zero too."""
+        if not _several_processes():
+            return
+        networks = (part.modules_by_resolution.values() for part in (self.features, self.head))
+        for of_resolution in zip(*networks, strict=True):
+            trained = [
+                parameter
+                for module in of_resolution
+                for parameter in module.parameters()
+                if parameter.grad is not None
+            ]
+            # Gradients are those of all processes, which decide alike.
+            if get_total_norm([parameter.grad for parameter in trained]) == 0:
+                for parameter in trained:
+                    parameter.grad = None
 
     def measured_layers(self) -> list[str]:
         return ["features", "head"]
+
+
+def _several_processes() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

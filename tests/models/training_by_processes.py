@@ -1,0 +1,122 @@
+"""A network per resolution, trained by several processes: ``python training_by_processes.py FOLDER DEVICES``."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from datamodules import ScaleDataModule
+from models import PerResolutionClassifier, per_resolution_classifier
+
+FINEST = 6
+REFERENCE = "ddp_find_unused_parameters_true"
+
+
+class Noise(ScaleDataModule):
+    """Random images of two classes at the resolutions 4 to 6, of which 5 is held out of training."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            image_size=FINEST,
+            channels=1,
+            num_classes=2,
+            dataset="Noise",
+            mean=[0.5],
+            std=[0.3],
+            resolutions=[4, 5, 6],
+            held_out_resolutions=[5],
+            batch_size=4,
+        )
+
+    def load_images(self) -> tuple[Tensor, Tensor]:
+        images = torch.rand(56, 1, FINEST, FINEST, generator=torch.Generator().manual_seed(0))
+        return images, torch.arange(56) % 2
+
+    def draw_parts(
+        self, labels: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        return np.arange(32), np.arange(32, 44), np.arange(44, 56)
+
+
+class Steps(Callback):
+    """Counts the training batches of each resolution."""
+
+    def __init__(self) -> None:
+        self.of_resolution = dict.fromkeys((4, 5, 6), 0)
+
+    def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
+        self.of_resolution[batch[0].shape[-1]] += 1
+
+
+def network() -> PerResolutionClassifier:
+    torch.manual_seed(0)
+    return PerResolutionClassifier(
+        classes=2,
+        widths=[2, 3],
+        kernel_size=3,
+        head_hidden=3,
+        head_dropout=0.0,
+        base_resolution=4,
+        max_resolution=FINEST,
+        optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.5),
+    )
+
+
+def run(strategy: str, devices: int) -> dict[str, Any]:
+    """Train, test with a single loader, and tell what came of it."""
+    model, data, steps = network(), Noise(), Steps()
+    trainer = Trainer(
+        accelerator="cpu",
+        strategy=strategy,
+        devices=devices,
+        max_epochs=1,
+        logger=False,
+        callbacks=[steps],
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(model, data)
+        (optimizer,) = trainer.optimizers
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        taken = {names[parameter]: int(state["step"]) for parameter, state in optimizer.state.items()}
+        (results,) = trainer.test(model, data.test_dataloader()[:1])
+    return {
+        "parameters": {name: parameter.detach() for name, parameter in model.named_parameters()},
+        "steps": taken,
+        "batches": steps.of_resolution,
+        "results": results,
+        "warnings": [str(warning.message) for warning in caught],
+        "rank": trainer.global_rank,
+    }
+
+
+def error_of_two_resolutions(model: PerResolutionClassifier) -> str:
+    """What PyTorch's own wrapper, which needs no trainer, says of a batch of one resolution after one of another."""
+    parallel = DistributedDataParallel(model)
+    try:
+        for resolution in (4, 6):
+            parallel(torch.zeros(2, 1, resolution, resolution)).sum().backward()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    folder, devices = Path(sys.argv[1]), int(sys.argv[2])
+    found: dict[str, Any] = {"ddp": run("ddp", devices)}
+    per_resolution_classifier._several_processes = lambda: False  # as if nothing were done about it
+    found[REFERENCE] = run(REFERENCE, devices)
+    found["control"] = error_of_two_resolutions(network())
+    torch.save(found, folder / f"found-{found['ddp']['rank']}.pt")
