@@ -204,6 +204,29 @@ def test_other_configurations_are_other_rows(capsys: pytest.CaptureFixture[str])
     assert "runs/fourier/0 and runs/fourier/1 differ in more than their seed" in markdown()
 
 
+def record_data(run: Path, **options: Any) -> None:
+    """As an evaluation does that was given other options of the data than the run."""
+    path = run / "evaluation/0/evaluation.json"
+    data = yaml.safe_load((run / "config.yaml").read_text())["data"]
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "data": {**data, "init_args": {**data["init_args"], **options}}}))
+
+
+def test_an_evaluation_on_other_data_stands_apart_and_says_so() -> None:
+    for seed, accuracy in enumerate((0.9, 0.8, 0.5)):
+        run = make_run("fourier", seed, accuracy)
+        record_data(
+            run, **({"resolutions": [8, 16]} if seed == 2 else {"split_file": "a.npz", "batch_size": 7})
+        )
+    main(["runs"])
+    assert written()["fourier (0, 1)", "test", "accuracy"]["n"] == "2"
+    assert written()["fourier (2)", "test", "accuracy"]["mean"] == "0.5"
+    said = "runs/fourier/2 was evaluated on other data than it was trained on: resolutions [8, 16]"
+    assert said in markdown()
+    assert markdown().count("was evaluated on other data") == 1
+    assert "## MNISTScale, resolutions [8, 16]" in markdown()
+
+
 def test_the_stored_split_of_a_resumed_run_is_no_difference() -> None:
     for seed in range(2):
         run = make_run("fourier", seed)

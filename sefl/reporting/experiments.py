@@ -59,8 +59,13 @@ class Experiment:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The configuration of the data: ``class_path`` and ``init_args``."""
-        return self.runs[-1].configs[-1].get("data") or {}
+        """The configuration of the data that was measured on: ``class_path`` and ``init_args``."""
+        run = self.runs[-1]
+        data = run.configs[-1].get("data") or {}
+        if not run.other_data:
+            return data
+        options = {**(data.get("init_args") or {}), **run.other_data}
+        return {"class_path": options.pop("class_path", data.get("class_path")), "init_args": options}
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
@@ -111,6 +116,9 @@ def group_runs(runs: Iterable[Run]) -> tuple[list[Experiment], list[str]]:
                 f"{name}: {alike[0][0].path} and {others[0].path} differ in more than their seed, "
                 f"so they are separate rows: {_difference(alike[0][0], others[0])}"
             )
+        for run in (run for same in alike for run in same if run.other_data):
+            spelled = "; ".join(f"{name} {value}" for name, value in sorted(run.other_data.items()))
+            warnings.append(f"{run.path} was evaluated on other data than it was trained on: {spelled}")
         for same in alike:
             versions = ", ".join(run.path.name for run in same)
             label = name if len(alike) == 1 else f"{name} ({versions})"
@@ -122,9 +130,14 @@ def group_runs(runs: Iterable[Run]) -> tuple[list[Experiment], list[str]]:
 
 
 def _compared(run: Run) -> list[dict[str, Any]]:
-    """The configurations of a run's starts without what may differ, and without repetitions."""
+    """The configurations of a run's starts without what may differ, and without repetitions.
+
+    With the last one goes what the run was evaluated on, where that is other data than its own.
+    """
     flat = [dict(_flat(config)) for config in run.configs]
-    return [config for config, _ in groupby(flat)]
+    distinct = [config for config, _ in groupby(flat)]
+    evaluated = {f"evaluated on {name}": value for name, value in run.other_data.items()}
+    return [*distinct[:-1], {**distinct[-1], **evaluated}]
 
 
 def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:

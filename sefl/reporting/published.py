@@ -188,13 +188,6 @@ PUBLISHED = (
             D12, no subsampling | .9730 .8128 .8248
             D24, no subsampling | .9752 .8253 .8496
             """,
-        )
-        | _rows(
-            ("orbit_accuracy", "orbit_error"),
-            f"""
-            SO(2), rate 4{SECOND_HAND}                | .564 .132
-            SO(2), rate 4, anti-aliased{SECOND_HAND} | .659 .056
-            """,
         ),
     ),
     PublishedTable(

@@ -26,6 +26,13 @@ INTERPOLATED, INTERPOLATED_FLOOR = ", interpolated", ", interpolation alone"
 ACTION = "act_"
 """Begins the names of the actions of groups."""
 
+WITHOUT_EFFECT = (
+    *("data_dir", "root", "download", "num_workers", "seed", "split_file", "memory_limit"),
+    *("batch_size", "eval_batch_size", "train_size", "held_out_resolutions"),
+)
+"""Options of the data that change no test image, or only choose one of several equal draws."""
+AUGMENTATION = "_augmentation"
+
 FIT, EVALUATE = "python -m sefl.fit", "python -m sefl.evaluate"
 
 
@@ -51,6 +58,7 @@ class Results:
             and whatever else was logged.
         layers: the equivariance error of every layer, in the network's order.
         commands: what measured it, beside training.
+        data: the configuration of the data that an evaluation measured it on, if it recorded that.
     """
 
     origin: Origin
@@ -59,6 +67,7 @@ class Results:
     values: Mapping[str, float]
     layers: tuple[LayerError, ...]
     commands: tuple[str, ...] = ()
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,23 @@ class Run:
         taken = {"parameters": self.resources.parameters, "peak_memory": self.resources.peak_bytes}
         seconds = self.resources.seconds_per_epoch
         return {**taken, **({} if seconds is None else {"epoch_seconds": seconds}), **self.results.values}
+
+    @property
+    def other_data(self) -> dict[str, Any]:
+        """The options of the data that an evaluation had otherwise than the run, less those of training alone.
+
+        Options that only one of the two recorded are those of another version of the datamodule, and do not count.
+        """
+        if self.results.data is None:
+            return {}
+        trained, tested = (_options(data) for data in (self.configs[-1].get("data") or {}, self.results.data))
+        return {
+            name: tested[name]
+            for name in trained.keys() & tested.keys()
+            if trained[name] != tested[name]
+            and name not in WITHOUT_EFFECT
+            and not name.endswith(AUGMENTATION)
+        }
 
 
 class NoResults(Exception):
@@ -155,6 +181,10 @@ def spoken(transformation: str, measured: Iterable[str]) -> str:
     return transformation.replace("_", " ") + exact
 
 
+def _options(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"class_path": data.get("class_path"), **(data.get("init_args") or {})}
+
+
 def _runs_below(folder: Path) -> Iterator[Path]:
     for parent, children, _ in os.walk(folder):
         if RunFolder(Path(parent)).holds_a_run():
@@ -210,6 +240,7 @@ def _evaluation(run: RunFolder, folder: Path) -> Results:
             values=values | _by_transformation(layers),
             layers=layers,
             commands=tuple(commands),
+            data=content.get("data"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedRun(f"{path} is damaged ({_said(error)}); evaluate the run again") from error
