@@ -36,6 +36,7 @@ from sefl.benchmarks.filters import designs, surveys
 from sefl.benchmarks.group_authors import GroupAuthorsCode, against_group_authors
 from sefl.benchmarks.group_layers import convolutions, group_layers
 from sefl.benchmarks.measurement import Row, measure
+from sefl.benchmarks.pipelines import pipelines
 from sefl.benchmarks.tables import tables
 from sefl.benchmarks.timing import Effort
 
@@ -161,7 +162,7 @@ class Benchmark:
         planned: dict[Part, list[Comparison]] = {
             "layers": layers(self.sizes),
             "steps": steps(self.sizes),
-            "data": data(self.sizes, self.data_dir),
+            "data": [*data(self.sizes, self.data_dir), *pipelines(self.sizes.pipelines)],
             "groups": [
                 *surveys(groups),
                 *designs(groups),

@@ -14,6 +14,8 @@ from torch import nn
 from sefl.bench import main
 from sefl.benchmarks.measurement import Row
 from sefl.benchmarks.memory import peak_bytes
+from sefl.benchmarks.pipelines import mapped_photographs
+from sefl.benchmarks.tables import tables
 from sefl.benchmarks.timing import Effort, Spread, interleaved, ratios
 from sefl.benchmarks.work import LayerWork, StepWork, flops, images, lightning_loss
 
@@ -239,9 +241,50 @@ def test_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "data")
-    assert [row["work"] for row in rows] == ["Glyphs"]
+    assert [row["work"] for row in rows] == ["Glyphs", "STL10Scale", "MNISTScale"]
     assert "Glyphs" in output
     assert set(rows[0]["seconds"]) == {"loader", "ours"}
+    for row, networks in zip(rows[1:], (("fourier_small", "cnn_small"), ("fourier", "cnn")), strict=True):
+        folder = {"STL10Scale": "stl10_scale", "MNISTScale": "mnist_scale"}[row["work"]]
+        steps = {f"{folder}/{network}": {"images": 2} for network in networks}
+        assert row["facts"] == {"0 workers": {"images": 20}, "1 workers": {"images": 20}, **steps}
+        assert row["seconds"].keys() == row["facts"].keys()
+    assert "Loaders without training" in output
+
+
+def test_a_loader_is_compared_by_images_not_by_rounds() -> None:
+    row = Row(
+        part="data",
+        work="w",
+        passes="forward + backward",
+        items=10,
+        seconds={"0 workers": [2.0, 2.0], "net": [5.0, 5.0]},
+        peak_bytes={},
+        flop={},
+        table="pipelines",
+        facts={"0 workers": {"images": 80}, "net": {"images": 20}},
+    )
+    (shown,) = tables("data", [row])
+    # 80 images in 2 s, and 20 in 5 s
+    assert [list(column.cells) for column in shown.columns] == [
+        *(["w"], ["0 workers"], ["40"], ["net"], ["4"], ["10.0 ±0%"])
+    ]
+
+
+def test_the_photographs_are_mapped_and_stay_bytes(tmp_path: Path) -> None:
+    from datamodules.stl10 import MappedImages
+
+    images = mapped_photographs(tmp_path, size=1000)
+    assert isinstance(images, MappedImages)
+    assert {part.dtype for part in images._parts} == {torch.uint8}
+    (file,) = tmp_path.iterdir()
+    first = images[torch.tensor([0, 500])]
+    assert first.shape == (2, 3, 96, 96)
+    assert first.dtype == torch.uint8
+    # what is written to the file is seen: it is mapped, not read
+    with file.open("r+b") as opened:
+        opened.write(bytes([255 - int(first[0, 0, 0, 0])]))
+    assert images[torch.tensor([0])][0, 0, 0, 0] == 255 - first[0, 0, 0, 0]
 
 
 def test_against_a_checkout(capsys: pytest.CaptureFixture[str], tmp_path: Path, checkout: Path) -> None:

@@ -106,6 +106,23 @@ A_FEW = GroupSizes(
 
 
 @dataclass(frozen=True)
+class PipelineSizes:
+    """How much is loaded, and trained on, at a time.
+
+    Args:
+        resolutions: how many of a data set's resolutions, from the lowest to the highest.
+        images: in an epoch, of each resolution.
+        workers: numbers of loader processes.
+        batch: images in a batch; by default as configured.
+    """
+
+    resolutions: int = 3
+    images: int = 160
+    workers: tuple[int, ...] = (0, 2)
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
 class Sizes:
     """How large the measured work is."""
 
@@ -117,6 +134,7 @@ class Sizes:
     groups: GroupSizes
     copy_bytes: int = CopyWork.size
     glyphs: int = 4_000
+    pipelines: PipelineSizes = PipelineSizes()
 
 
 PAPER = Sizes(
@@ -136,6 +154,7 @@ TINY = Sizes(
     groups=A_FEW,
     copy_bytes=2**20,
     glyphs=100,
+    pipelines=PipelineSizes(resolutions=1, images=20, workers=(0, 1), batch=2),
 )
 
 

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -20,6 +21,7 @@ from sefl.benchmarks.comparisons import (
 from sefl.benchmarks.filters import DESIGNS, FILTER_TARGET, FILTERS, SEARCH
 from sefl.benchmarks.group_layers import BLUR_RATE, CONVOLUTIONS, GROUP_LAYERS
 from sefl.benchmarks.measurement import TRAFFIC, Row
+from sefl.benchmarks.pipelines import IMAGES, PIPELINES, WORKERS
 from sefl.benchmarks.timing import Spread
 
 ABSENT = "-"
@@ -89,6 +91,26 @@ def _data(rows: Sequence[Row]) -> Table:
             *(f"{row.items * len(row.seconds[OURS]) / seconds:.0f}" for seconds in (loading, training)),
             f"{100 * loading / (loading + training):.1f} %",
         )
+    return shown
+
+
+def _pipelines(rows: Sequence[Row]) -> Table:
+    shown = Table(
+        *("datamodule", "loader", "images/s", "training step", "images/s", "loader / step"),
+        title="Loaders without training, compared with training steps without loading",
+        caption="On random images. Median ratio of rates taken in turns ± half its interquartile range: a loader below "
+        "1 is the bottleneck; on a processor that also trains, one below 2 or so delays the training.",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        handled = {name: facts[IMAGES] for name, facts in row.facts.items()}
+        rates = {name: f"{number / row.time(name).median:.0f}" for name, number in handled.items()}
+        loaders = [name for name in handled if name.endswith(WORKERS)]
+        for loader, step in product(loaders, (name for name in handled if name not in loaders)):
+            times = row.ratio(step, loader)
+            scale = handled[loader] / handled[step]
+            ratio = Spread(times.median * scale, times.low * scale, times.high * scale)
+            shown.add_row(row.work, loader, rates[loader], step, rates[step], _spread(ratio))
     return shown
 
 
@@ -207,6 +229,7 @@ _TABLES: dict[tuple[Part, str], Callable[[Sequence[Row]], Table]] = {
     ("layers", ""): _layers,
     ("steps", ""): _steps,
     ("data", ""): _data,
+    ("data", PIPELINES): _pipelines,
     ("groups", FILTERS): _filters,
     ("groups", DESIGNS): _designs,
     ("groups", GROUP_LAYERS): _group_layers,
