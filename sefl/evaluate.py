@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
@@ -102,6 +103,7 @@ class EvaluateCLI(ExperimentCLI):
             parameters=count_parameters(self.model),
             metrics={name: float(value) for name, value in metrics.items()},
             equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],
+            data=yaml.safe_load(self.parser.dump(self.config, skip_none=False)).get("data"),
         )
         record_command(self.output, self.command)
         evaluation.write_json(self.output / "evaluation.json")

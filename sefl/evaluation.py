@@ -36,6 +36,7 @@ class Evaluation:
         parameters: how many the model has.
         metrics: everything that the model and the callbacks logged, by name.
         equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
+        data: the configuration of the data, ``class_path`` and ``init_args``, which need not be that of the run.
     """
 
     checkpoint: str
@@ -44,6 +45,7 @@ class Evaluation:
     parameters: int
     metrics: dict[str, float]
     equivariance: list[dict[str, Any]]
+    data: dict[str, Any] | None = None
 
     @property
     def accuracy_by_resolution(self) -> dict[int, float]:

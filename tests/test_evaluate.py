@@ -43,6 +43,9 @@ def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.Ca
     result = evaluation()
     assert set(result["accuracy_by_resolution"]) == {"8", "11", "12"}
     assert 0 <= result["accuracy"] <= 1
+    stored = yaml.safe_load((RUN / "config.yaml").read_text())["data"]
+    stored["init_args"]["split_file"] = str((RUN / "split.npz").absolute())
+    assert result["data"] == stored
     assert 0 <= result["scale_consistency"] <= 1
     rows = result["equivariance"]
     assert {row["layer"] for row in rows} == {"blocks.0", "head"}
