@@ -61,9 +61,9 @@ class FrequencyMixer(CoefficientModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in ``+-1 / sqrt(fan in)`` of each output, as ``torch.nn.Linear``."""
+        """Random, so that signals whose amplitude falls as 1 / frequency, as images' do, keep that spectrum."""
         for weight, triangle in zip(self.weights, self.triangles, strict=True):
-            reset_triangle(weight, triangle)
+            reset_triangle(weight, triangle, decay=1.0)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = coefficient_band(coefficients, self.axes)

@@ -100,12 +100,20 @@ def triangular_product(entries: Tensor, x: Tensor, triangle: BlockTriangle) -> T
     return cast(Tensor, _TriangularProduct.apply(entries, x, triangle))
 
 
-def reset_triangle(entries: Tensor, triangle: BlockTriangle) -> None:
-    """Fill ``(..., triangle.size)`` uniformly in ``+-1 / sqrt(fan in)`` of each row, as ``torch.nn.Linear`` does."""
+def reset_triangle(entries: Tensor, triangle: BlockTriangle, decay: float = 0.0) -> None:
+    """Fill ``(..., triangle.size)`` uniformly in ``+-((1 + j) / (1 + k))^decay / sqrt(fan in)``, for blocks ``(k, j)``.
+
+    Without ``decay`` as ``torch.nn.Linear``. With it, inputs whose amplitude falls as ``(1 + j)^-decay`` over the
+    blocks give outputs that fall likewise.
+    """
+    place = torch.arange(1, len(triangle.columns) + 1, device=entries.device, dtype=entries.dtype)
+    repeats = torch.tensor(triangle.columns, device=entries.device)
+    growth = place.pow(decay).repeat_interleave(repeats)
     with torch.no_grad():
-        for block in triangle.row_blocks():
-            bound = block.width**-0.5
-            entries[..., block.entry : block.entry + block.size].uniform_(-bound, bound)
+        for index, block in enumerate(triangle.row_blocks()):
+            own = entries[..., block.entry : block.entry + block.size].unflatten(-1, (-1, block.width))
+            bound = (1 + index) ** -decay / block.width**0.5
+            own.uniform_(-bound, bound).mul_(growth[block.column : block.column + block.width])
 
 
 @lru_cache(maxsize=1024)

@@ -114,33 +114,23 @@ def test_equal_to_the_masked_dense_matrix(name: str, resolution: int, kind: type
     assert_same(layer(x), masked_dense(layer, x))
 
 
-@pytest.mark.parametrize("kind", LINEAR)
 @pytest.mark.parametrize("bandwidth", [None, 5])
-def test_equal_to_the_masked_dense_matrix_of_many_panels(bandwidth: int | None, kind: type) -> None:
-    layer = kind(1, 161, bandwidth).double()
-    count = 161 if axes_of(kind) == 1 else 91
-    shape = (*([count] * axes_of(kind)), 1, 1)
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    towards = torch.randn(shape, dtype=torch.float64)
-    matrices = [
-        torch.zeros(count, count, dtype=torch.float64, requires_grad=True) for _ in range(axes_of(kind))
-    ]
-    for matrix, weight in zip(matrices, layer.weights, strict=True):
-        matrix.data = dense_matrix(weight.detach(), count, bandwidth)[0]
-    if len(matrices) == 1:
-        dense = torch.einsum("kj,jbc->kbc", matrices[0], x)
-    else:
-        dense = torch.einsum("kj,li,jibc->klbc", *matrices, x)
-    out = layer(x)
+def test_products_and_gradients_of_many_panels(bandwidth: int | None) -> None:
+    count = 141
+    layer = FrequencyMixer1d(1, 161, bandwidth).double()
+    (weight,), (triangle,) = layer.weights, layer.triangles
+    size = triangle.leading(band(count) + 1).size
+    matrix = dense_matrix(weight.detach(), count, bandwidth)[0].requires_grad_()
+    x = torch.randn(count, 2, 1, dtype=torch.float64, requires_grad=True)
+    towards = torch.randn(count, 2, 1, dtype=torch.float64)
+    out, dense = layer(x), torch.einsum("kj,jbc->kbc", matrix, x)
     assert_same(out, dense)
-    found = torch.autograd.grad(out, [x, *layer.weights], towards)
-    expected = torch.autograd.grad(dense, [x, *matrices], towards)
-    assert_same(found[0], expected[0])
-    for gradient, matrix_gradient, triangle in zip(found[1:], expected[1:], layer.triangles, strict=True):
-        size = triangle.leading(band(count) + 1).size
-        assert not gradient[:, size:].any()
-        inside = dense_matrix(torch.ones(1, size), count, bandwidth)[0].bool()
-        assert_same(dense_matrix(gradient[:, :size], count, bandwidth)[0], matrix_gradient * inside)
+    found, found_entries = torch.autograd.grad(out, [x, weight], towards)
+    expected, expected_matrix = torch.autograd.grad(dense, [x, matrix], towards)
+    assert_same(found, expected)
+    assert not found_entries[:, size:].any()
+    inside = dense_matrix(torch.ones(1, size), count, bandwidth)[0].bool()
+    assert_same(dense_matrix(found_entries[:, :size], count, bandwidth)[0], expected_matrix * inside)
 
 
 @pytest.mark.parametrize("kind", MIXERS)
@@ -217,6 +207,16 @@ def test_only_the_triangle_is_stored() -> None:
         assert count(kind, "in groups") == 3 * (first + second)
         assert count(kind, "banded") == narrow_first + narrow_second
     assert count(FrequencyMixer1d, "shared") < 0.6 * FINEST**2
+
+
+@pytest.mark.parametrize("kind", [FrequencyMixer1d, MagnitudeMixer1d])
+def test_a_fresh_mixer_keeps_a_spectrum_that_falls_as_one_over_frequency(kind: type) -> None:
+    torch.manual_seed(0)
+    layer = kind(500, 41, groups=500)
+    falling = 1 / (1 + torch.arange(41).add(1).div(2, rounding_mode="floor"))
+    out = layer(falling[:, None, None] * torch.randn(41, 8, 500))
+    energy = (out / falling[:, None, None]).square().mean((1, 2))
+    assert 0.2 < energy.min() < energy.max() < 0.5
 
 
 @pytest.mark.parametrize("kind", MIXERS)

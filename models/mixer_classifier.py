@@ -1,0 +1,195 @@
+"""A classifier whose layers mix frequencies instead of convolving: equivariant at every integer resolution."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.fourier_blocks import LAYERS, Norm
+from models.fourier_classifier import ActivationName, BandHead
+from models.scale_classifier import Dimensions, ScaleClassifier
+from sefl.arguments import require_integer, require_one_of
+from sefl.fourier import (
+    BandPerceptron,
+    CoefficientModule,
+    FrequencyMixer1d,
+    FrequencyMixer2d,
+    MagnitudeMixer1d,
+    MagnitudeMixer2d,
+    band,
+)
+
+Mixing = Literal["linear", "magnitude"]
+Head = Literal["shared", "triangular"]
+
+_MIXERS: dict[
+    tuple[Mixing, Dimensions],
+    type[FrequencyMixer1d | FrequencyMixer2d | MagnitudeMixer1d | MagnitudeMixer2d],
+] = {
+    ("linear", 1): FrequencyMixer1d,
+    ("linear", 2): FrequencyMixer2d,
+    ("magnitude", 1): MagnitudeMixer1d,
+    ("magnitude", 2): MagnitudeMixer2d,
+}
+
+
+class MixerBlock(CoefficientModule):
+    """``nonlinearity(channels(frequencies(x)) + shortcut(x))``.
+
+    As in an MLP-mixer, what mixes places, here frequencies, leaves channels apart, and the other way round.
+
+    Args:
+        frequencies: a mixer over frequencies, from channels to as many.
+        channels: a 1 x 1 convolution behind it.
+        shortcut: a 1 x 1 convolution beside both.
+        nonlinearity: norm and activation.
+    """
+
+    def __init__(
+        self,
+        frequencies: CoefficientModule,
+        channels: CoefficientModule,
+        shortcut: CoefficientModule,
+        nonlinearity: CoefficientModule,
+    ) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.channels = channels
+        self.shortcut = shortcut
+        self.nonlinearity = nonlinearity
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        mixed = self.channels(self.frequencies(coefficients))
+        return self.nonlinearity(mixed + self.shortcut(coefficients))
+
+
+class MixerClassifier(ScaleClassifier):
+    """Blocks that mix frequencies and channels in turn, and a head over all bands.
+
+    A 1 x 1 convolution lifts the image to ``width`` channels; ``depth`` blocks (:class:`MixerBlock`), pooling and head
+    follow. ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to
+    logits ``(batch, bands, classes)``: one prediction per band from the base up to the one of ``r``, as
+    :class:`models.FourierClassifier`. Band ``b``'s logits depend on frequencies up to ``b`` alone.
+
+    With ``dimensions=1`` it classifies signals ``(batch, in_channels, length)``: images, pixels and resolutions below
+    are signals, samples and lengths then.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        width: channels of all blocks.
+        depth: number of blocks.
+        mixing: ``"linear"``, a triangular matrix over the frequencies along each axis, or ``"magnitude"``, gains from
+            the magnitudes of lower frequencies, which commute with circular shifts too.
+        bandwidth: frequency ``k`` reads the frequencies ``k - bandwidth .. k``, by default all lower ones.
+        groups: groups of channels that mix frequencies with weights of their own; it divides ``width``.
+        activation: name of a pointwise function in ``torch.nn.functional``.
+        norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
+        oversampling: grid points of the non-linearities as a multiple of the critical number.
+        dimensions: 2 for images, 1 for signals.
+        base_resolution: coarsest resolution of an input, and of the head's bands.
+        max_resolution: finest resolution of an input.
+        layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
+        head: ``"shared"``, one perceptron on every band, or ``"triangular"``, one whose layers mix the features of a
+            band with those of all coarser bands.
+        head_cells: cells per axis that the head pools features to.
+        head_pool: ``"max"`` or ``"mean"``.
+        head_hidden: hidden units of the head, per band.
+        head_dropout: dropout of the hidden units.
+        head_accumulate: add up the logits of a shared head over the bands from coarse to fine.
+        consistency_weight: weight of the scale-consistency hinge.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from an optimiser to its schedule.
+
+    Raises:
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 10,
+        width: int = 32,
+        depth: int = 2,
+        mixing: Mixing = "linear",
+        bandwidth: int | None = None,
+        groups: int = 8,
+        activation: ActivationName = "relu",
+        norm: Norm = "instance",
+        oversampling: float = 1.0,
+        dimensions: Dimensions = 2,
+        base_resolution: int = 8,
+        max_resolution: int = 28,
+        layer_base_resolution: int = 6,
+        head: Head = "shared",
+        head_cells: int = 2,
+        head_pool: Literal["max", "mean"] = "max",
+        head_hidden: int = 256,
+        head_dropout: float = 0.5,
+        head_accumulate: bool = True,
+        consistency_weight: float = 1e-3,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            classes,
+            base_resolution,
+            max_resolution,
+            consistency_weight,
+            optimizer,
+            lr_scheduler,
+            dimensions,
+        )
+        require_integer("depth", depth, least=1)
+        require_integer("layer_base_resolution", layer_base_resolution, least=1, most=base_resolution)
+        require_one_of("mixing", mixing, get_args(Mixing))
+        require_one_of("activation", activation, get_args(ActivationName))
+        require_one_of("norm", norm, get_args(Norm))
+        require_one_of("head", head, get_args(Head))
+        self.layers = LAYERS[dimensions]
+        self.embedding = self.layers.convolution(in_channels, width, 1, max_resolution)
+
+        def block() -> MixerBlock:
+            return MixerBlock(
+                _MIXERS[mixing, dimensions](width, max_resolution, bandwidth, groups),
+                self.layers.convolution(width, width, 1, max_resolution, bias=norm == "none"),
+                self.layers.convolution(width, width, 1, max_resolution, bias=False),
+                self.layers.max_pool(
+                    1,
+                    getattr(F, activation),
+                    layer_base_resolution,
+                    max_resolution,
+                    width if norm == "instance" else None,
+                    oversampling,
+                ),
+            )
+
+        self.blocks = nn.Sequential(*(block() for _ in range(depth)))
+        self.pooling = self.layers.band_pooling(base_resolution, max_resolution, head_cells, pool=head_pool)
+        features, bands = width * head_cells**dimensions, self._band_index(max_resolution) + 1
+        self.head = (
+            BandHead(features, head_hidden, classes, head_dropout, bands, head_accumulate)
+            if head == "shared"
+            else BandPerceptron(features, head_hidden, classes, bands, head_dropout)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check_images(images)
+        coefficients = self.embedding(self.layers.to_coefficients(images))
+        return self.head(self.pooling(self.blocks(coefficients)))
+
+    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
+        indices = [self._band_index(r) for r in self._resolutions(images, resolutions)]
+        return self(images)[:, indices]
+
+    def measured_layers(self) -> list[str]:
+        return [*(f"blocks.{index}" for index in range(len(self.blocks))), "head"]
+
+    def _band_index(self, resolution: int) -> int:
+        """Which entry of the head's bands belongs to a resolution."""
+        return band(resolution) - band(self.base_resolution)
