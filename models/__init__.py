@@ -5,6 +5,7 @@ from models.fixed_resolution import Resizing
 from models.fourier_classifier import FourierClassifier
 from models.fourier_cnn_classifier import FourierCNNClassifier
 from models.group_sampled_classifier import GroupSampledClassifier
+from models.mixer_classifier import MixerClassifier
 from models.per_resolution_classifier import PerResolutionClassifier
 from models.scale_classifier import ScaleClassifier
 from models.schedules import OneCycle
@@ -17,6 +18,7 @@ __all__ = [
     "FourierCNNClassifier",
     "FourierClassifier",
     "GroupSampledClassifier",
+    "MixerClassifier",
     "OneCycle",
     "PerResolutionClassifier",
     "Resizing",
