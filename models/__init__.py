@@ -11,6 +11,7 @@ from models.scale_classifier import ScaleClassifier
 from models.schedules import OneCycle
 from models.sesn_classifier import SESNClassifier
 from models.single_prediction import SinglePredictionClassifier
+from models.torchvision_classifier import TorchvisionClassifier
 from models.wide_resnet_classifier import WideResNetClassifier
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "SESNClassifier",
     "ScaleClassifier",
     "SinglePredictionClassifier",
+    "TorchvisionClassifier",
     "WideResNetClassifier",
 ]

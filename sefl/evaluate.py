@@ -1,5 +1,7 @@
 """Evaluate a checkpoint: python -m sefl.evaluate --ckpt_path CKPT [--config FILE ...] [--key value ...]
 
+A model whose own arguments load weights is evaluated without a checkpoint too (RUNS/NAME/pretrained).
+
 Over the run's test split: accuracy, accuracy per resolution, scale consistency and the equivariance error of
 every layer, and what the configuration's callbacks measure, as tables on the terminal, as evaluation.json and plots in
 RUN/evaluation/N, and in W&B, in the group of the run.
@@ -27,6 +29,7 @@ from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_versio
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
 DEFAULT_MONITOR = "callbacks.EquivarianceMonitor"
+PRETRAINED = "pretrained"
 
 
 class EvaluateCLI(ExperimentCLI):
@@ -53,10 +56,7 @@ class EvaluateCLI(ExperimentCLI):
         parser.set_defaults({"monitor": {"class_path": DEFAULT_MONITOR}})
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        if self.checkpoint is None:
-            raise ValueError("--ckpt_path: is needed. Give the checkpoint file to evaluate.")
-        check_weights(self.model, self.checkpoint)
-        run = self.checkpoint_folder or RunFolder(self.checkpoint.parent)
+        run = self.evaluated_run()
         self.output = agreed_by_all_processes(lambda: make_next_version(run.evaluation), None)
         given = listed(self.config_init.trainer.callbacks)
         measuring = [callback for callback in given if not isinstance(callback, TRAINING_ONLY)]
@@ -74,6 +74,22 @@ class EvaluateCLI(ExperimentCLI):
             **kwargs,
         )
 
+    def evaluated_run(self) -> RunFolder:
+        """The run whose checkpoint is evaluated, or a folder beside the runs for a model that came with weights.
+
+        Raises:
+            ValueError: if there is nothing to evaluate, or the checkpoint is of another model.
+        """
+        if self.checkpoint is not None:
+            check_weights(self.model, self.checkpoint)
+            return self.checkpoint_folder or RunFolder(self.checkpoint.parent)
+        if not getattr(self.model, "pretrained", False):
+            raise ValueError(
+                "--ckpt_path: is needed. Give the checkpoint file to evaluate; only a model whose own arguments load "
+                "weights does without, as models.TorchvisionClassifier with state_dict."
+            )
+        return RunFolder(Path(self.config.run_dir or Path(self.config.runs) / self.config.name / PRETRAINED))
+
     def group(self, run: RunFolder) -> str:
         """The W&B group of the run that is evaluated."""
         return f"{self.config.name}/{run.path.name}"
@@ -84,22 +100,23 @@ class EvaluateCLI(ExperimentCLI):
             output.rmdir()
 
     def evaluate(self) -> None:
-        assert self.checkpoint is not None
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, verbose=False
             )
         if self.trainer.is_global_zero:
-            self.report(self.checkpoint)
+            self.report()
 
-    def report(self, checkpoint: Path) -> None:
+    def report(self) -> None:
         """Write and show what was measured."""
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        state: dict[str, Any] = {}
+        if self.checkpoint is not None:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
         metrics = self.trainer.callback_metrics
         evaluation = Evaluation(
-            checkpoint=str(checkpoint),
-            epoch=state["epoch"],
-            step=state["global_step"],
+            checkpoint=None if self.checkpoint is None else str(self.checkpoint),
+            epoch=state.get("epoch"),
+            step=state.get("global_step"),
             parameters=count_parameters(self.model),
             metrics={name: float(value) for name, value in metrics.items()},
             equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],

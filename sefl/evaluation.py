@@ -30,18 +30,18 @@ class Evaluation:
     """What was measured over the test split.
 
     Args:
-        checkpoint: the file that was evaluated.
-        epoch: the epoch it was written in, counted from 0.
-        step: the optimiser steps until then.
+        checkpoint: the file that was evaluated; ``None`` for weights that the model came with.
+        epoch: the epoch it was written in, counted from 0; ``None`` without one.
+        step: the optimiser steps until then; ``None`` without a checkpoint.
         parameters: how many the model has.
         metrics: everything that the model and the callbacks logged, by name.
         equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
         data: the configuration of the data, ``class_path`` and ``init_args``, which need not be that of the run.
     """
 
-    checkpoint: str
-    epoch: int
-    step: int
+    checkpoint: str | None
+    epoch: int | None
+    step: int | None
     parameters: int
     metrics: dict[str, float]
     equivariance: list[dict[str, Any]]
@@ -51,6 +51,15 @@ class Evaluation:
     def accuracy_by_resolution(self) -> dict[int, float]:
         found = {re.fullmatch(r"test/accuracy_(\d+)", name): value for name, value in self.metrics.items()}
         return dict(sorted((int(match[1]), value) for match, value in found.items() if match))
+
+    @property
+    def agreement(self) -> dict[str, dict[str, float]]:
+        """By transformation: ``mean`` and, of several parameters, ``pairs``; see ``sefl.metrics.ShiftConsistency``."""
+        found: dict[str, dict[str, float]] = {}
+        for name, value in self.metrics.items():
+            if match := re.fullmatch(r"agreement_test/(.+)/(mean|pairs)", name):
+                found.setdefault(match[1], {})[match[2]] = value
+        return found
 
     def write_json(self, path: Path) -> None:
         content = {
@@ -63,16 +72,21 @@ class Evaluation:
         write_atomically(path, lambda file: file.write(text.encode()))
 
     def tables(self) -> list[Table]:
-        """The measures, the accuracy per resolution and the equivariance error per layer."""
+        """The measures, accuracy per resolution, agreement of predictions, and equivariance error per layer."""
         tables = [self._measures()]
         if self.accuracy_by_resolution:
             tables.append(self._accuracies())
+        if self.agreement:
+            tables.append(self._agreements())
         if self.equivariance:
             tables.append(self._errors())
         return tables
 
     def _measures(self) -> Table:
-        table = Table("measure", "value", title=f"Test split, checkpoint of epoch {self.epoch}")
+        weights = (
+            "the model's own weights" if self.checkpoint is None else f"checkpoint of epoch {self.epoch}"
+        )
+        table = Table("measure", "value", title=f"Test split, {weights}")
         for name, measure in MEASURES.items():
             if name in self.metrics:
                 table.add_row(measure, f"{self.metrics[name]:.4f}")
@@ -82,6 +96,14 @@ class Evaluation:
         table = Table("resolution", "accuracy", title="Accuracy per resolution")
         for resolution, accuracy in self.accuracy_by_resolution.items():
             table.add_row(str(resolution), f"{accuracy:.4f}")
+        return table
+
+    def _agreements(self) -> Table:
+        title = "Agreement of predictions (fraction of images)"
+        table = Table("transformation", "with the untransformed image", "all pairs", title=title)
+        for transformation, measured in self.agreement.items():
+            pairs = f"{measured['pairs']:.4f}" if "pairs" in measured else ""
+            table.add_row(transformation, f"{measured['mean']:.4f}", pairs)
         return table
 
     def _errors(self) -> Table:

@@ -1,0 +1,132 @@
+"""Any classification network of torchvision as it is, to train or only to measure; copy this file for your own."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchvision import models
+
+from models.scale_classifier import ScaleClassifier
+
+COLORS = 3
+
+
+class TorchvisionClassifier(ScaleClassifier):
+    """A network of torchvision, its code unchanged: ``(batch, in_channels, r, r)`` to ``(batch, 1, classes)``.
+
+    The network is :attr:`network`, so that its layers are called ``network.layer1`` and so on. Grey images are given
+    to it three times, as its three colours.
+
+    Most of these networks are made for images of 224 pixels. A ResNet halves the resolution five times: of ``r``
+    pixels ``r / 32``, rounded up, are left behind its last layer, one of 28 pixels, where nothing is left that could
+    move. Give it 64 pixels or more (2 x 2), and measure no lower than 33. Networks of a fixed input size, such as
+    vision transformers, cannot be measured at other resolutions; the other transformations do.
+
+    Args:
+        architecture: its name in ``torchvision.models``.
+        in_channels: channels of the images, 1 or 3.
+        classes: number of classes.
+        weights: torchvision's name of weights to start from, such as ``DEFAULT``; they are downloaded. Most have 1000
+            classes.
+        state_dict: a file of weights to start from, as ``torch.save(network.state_dict(), file)`` writes it.
+        network_args: further arguments of the network, such as ``{aux_logits: false}``.
+        base_resolution: coarsest resolution of an input.
+        max_resolution: finest resolution of an input.
+        optimizer: from parameters to an optimiser.
+        lr_scheduler: from an optimiser to its schedule.
+
+    Raises:
+        FileNotFoundError: if there is no file ``state_dict``.
+        ValueError: if an argument is out of its range, or ``state_dict`` holds no weights or those of another network;
+            in ``forward`` for images that are not square, have other than ``in_channels`` channels or a resolution
+            outside the range.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "resnet18",
+        in_channels: int = 3,
+        classes: int = 10,
+        weights: str | None = None,
+        state_dict: str | None = None,
+        network_args: dict[str, Any] | None = None,
+        base_resolution: int = 33,
+        max_resolution: int = 224,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        if in_channels not in (1, COLORS):
+            raise ValueError(f"in_channels must be 1 or {COLORS}, got {in_channels}")
+        if weights is not None and state_dict is not None:
+            raise ValueError(f"state_dict {state_dict} and weights {weights} exclude each other, give one")
+        self.network = torchvision_network(architecture, classes, weights, network_args or {})
+        if state_dict is not None:
+            load_state_dict(self.network, Path(state_dict))
+        self.pretrained = weights is not None or state_dict is not None
+        """Whether there is something to evaluate without a checkpoint of Lightning (``python -m sefl.evaluate``)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check_images(images)
+        logits: Tensor = self.network(images.expand(-1, COLORS, -1, -1))
+        return logits.unsqueeze(1)
+
+    def measured_layers(self) -> list[str]:
+        return [f"network.{name}" for name, _ in self.network.named_children()]
+
+
+def torchvision_network(
+    architecture: str, classes: int, weights: str | None, network_args: dict[str, Any]
+) -> nn.Module:
+    """A classification network of torchvision by name.
+
+    Raises:
+        ValueError: if there is no network, or there are no weights of the name, or it has a second output in training.
+    """
+    known = models.list_models(module=models)
+    if architecture not in known:
+        raise ValueError(f"architecture must be one of {', '.join(known)}, got {architecture!r}")
+    if weights is not None:
+        names = models.get_model_weights(architecture).__members__
+        if weights not in names:
+            raise ValueError(f"weights of {architecture} must be one of {', '.join(names)}, got {weights!r}")
+    network: nn.Module = models.get_model(architecture, weights=weights, num_classes=classes, **network_args)
+    if getattr(network, "aux_logits", False):
+        raise ValueError(
+            f"network_args of {architecture} must be {{aux_logits: false}}: it has one output, and a second loss is "
+            f"not provided for, got {network_args}"
+        )
+    return network
+
+
+def load_state_dict(network: nn.Module, file: Path) -> None:
+    """Load weights from a file of a ``state_dict``.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it holds something else, or weights of other names or shapes than the network's.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"state_dict {file}: there is no such file")
+    saved_by = "Write it by torch.save(network.state_dict(), file)."
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"state_dict {file}: holds no weights alone ({error}). {saved_by}") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        held = ", ".join(map(str, weights)) if isinstance(weights, dict) else type(weights).__name__
+        raise ValueError(f"state_dict {file}: holds no weights by name but {held}. {saved_by}")
+    stored = {name: tuple(value.shape) for name, value in weights.items()}
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    different = [name for name in {**expected, **stored} if expected.get(name) != stored.get(name)]
+    if different:
+        name = different[0]
+        raise ValueError(
+            f"state_dict {file}: fits another network, in {len(different)} of {len(expected)} weights: {name} is "
+            f"{stored.get(name, 'absent')} in the file and {expected.get(name, 'absent')} in the network. "
+            "Set architecture, classes and network_args as they were."
+        )
+    network.load_state_dict(weights)
