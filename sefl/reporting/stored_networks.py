@@ -15,7 +15,7 @@ from torch import Tensor
 from sefl.reporting.runs import Run
 from sefl.run_folder import CHECKPOINT_NAMES, RunFolder
 
-LONGEST_REASON = 240
+LONGEST_REASON = 320
 
 
 class NotLoadable(Exception):
@@ -93,4 +93,6 @@ def _made_of(run: Run, part: str, base: type, config: Any) -> Any:
 def _reason(error: Exception) -> str:
     """An error of any length in a part of one line."""
     text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    # jsonargparse says what is wrong, then repeats the whole configuration.
+    text, _, _ = text.partition("Given value")
     return shorten(text, LONGEST_REASON, placeholder=" ...")
