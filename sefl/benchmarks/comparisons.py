@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from sefl.benchmarks.work import (
 )
 from sefl.fourier import (
     BandPooling,
+    FrequencyMixer2d,
     ScaleEquivariantMaxPool2d,
     ScaleEquivariantNonlinearity,
     SpectralConv2d,
@@ -218,6 +219,7 @@ def layers(sizes: Sizes) -> list[Comparison]:
             partial(BandPooling, min(HEAD_BASE, r), r, HEAD_CELLS),
             partial(nn.AdaptiveMaxPool2d, HEAD_CELLS),
         ),
+        "FrequencyMixer2d": (partial(FrequencyMixer2d, c, r), partial(_FullMatrices, r)),
     }
     return [
         Comparison(
@@ -396,6 +398,18 @@ def _convolution_and_relu(channels: int) -> nn.Module:
 
 def _normed_relu(channels: int) -> nn.Module:
     return nn.Sequential(nn.InstanceNorm2d(channels, affine=True), nn.ReLU())
+
+
+class _FullMatrices(nn.Module):
+    """A matrix along the rows and one along the columns of images: a mixer without its triangles."""
+
+    def __init__(self, resolution: int) -> None:
+        super().__init__()
+        self.rows = nn.Linear(resolution, resolution, bias=False)
+        self.columns = nn.Linear(resolution, resolution, bias=False)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        return cast(Tensor, self.columns(self.rows(grid.mT).mT))
 
 
 def _pooled_relu() -> nn.Module:

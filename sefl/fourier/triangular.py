@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_PANEL_ROWS = 40
+_PANEL_ROWS = 32
 _BANDED_PANEL_ROWS = 16
 
 
