@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,9 @@ class ScaleDataModule(LightningDataModule):
         ValueError: if an argument is outside its range or contradicts another.
     """
 
+    # What errors call the finest resolution.
+    full_resolution: ClassVar[str] = "image size"
+
     def __init__(
         self,
         image_size: int,
@@ -104,7 +107,7 @@ class ScaleDataModule(LightningDataModule):
         if resolutions is None:
             resolutions = list(range(min(LOWEST_RESOLUTION, image_size), image_size + 1))
         held_out_resolutions = held_out_resolutions or []
-        _check_resolutions(resolutions, held_out_resolutions, image_size)
+        _check_resolutions(resolutions, held_out_resolutions, image_size, self.full_resolution)
         for name, value in [("batch_size", batch_size), ("eval_batch_size", eval_batch_size)]:
             require_integer(name, value, 1)
         for name, size in [("train_size", train_size), ("consistency_size", consistency_size)]:
@@ -339,7 +342,7 @@ def draw_stratified_parts(
     return [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int) -> None:
+def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int, called: str) -> None:
     require_integer("image_size", image_size, 1)
     if not resolutions:
         raise ValueError("resolutions must name at least one resolution, got []")
@@ -350,7 +353,7 @@ def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: 
             or not 1 <= resolution <= image_size
         ):
             raise ValueError(
-                f"resolutions must be integers from 1 to the image size of {image_size}, got {resolution!r}"
+                f"resolutions must be integers from 1 to the {called} of {image_size}, got {resolution!r}"
             )
     if len(set(resolutions)) < len(resolutions):
         raise ValueError(f"resolutions must differ from each other, got {resolutions}")

@@ -1,10 +1,11 @@
 """Signals along one axis, such as sound, that each have one of several resolutions."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from datamodules.scale import ScaleDataModule
+from sefl.arguments import require_integer
 
 # By default resolutions are so many, evenly spread from a quarter of the full one on: odd and even ones.
 RESOLUTIONS = 14
@@ -30,7 +31,10 @@ class ScaleSignals(ScaleDataModule):
         ValueError: if an argument is outside its range, contradicts another or is for images.
     """
 
+    full_resolution: ClassVar[str] = "length"
+
     def __init__(self, length: int, resolutions: list[int] | None = None, **common: Any) -> None:
+        require_integer("length", length, 1)
         if resolutions is None:
             lowest = max(length // 4, 1)
             resolutions = sorted({round(r) for r in np.linspace(lowest, length, RESOLUTIONS)})

@@ -128,7 +128,8 @@ def test_cubic_resampling_is_that_of_the_rows_of_an_image(length: int) -> None:
         ({"crop_augmentation": RandomCrop(1)}, "crop_augmentation is for images"),
         ({"flip_augmentation": RandomFlip()}, "flip_augmentation is for images"),
         ({"cutout_augmentation": Cutout(4)}, "cutout_augmentation is for images.* have shift_augmentation"),
-        ({"resolutions": [13]}, "resolutions must be integers from 1 to .* 12, got 13"),
+        ({"resolutions": [13]}, "resolutions must be integers from 1 to the length of 12, got 13"),
+        ({"length": 0}, "length must be an integer of at least 1, got 0"),
     ],
 )
 def test_what_is_for_images_or_too_long_is_refused(settings, message: str) -> None:
