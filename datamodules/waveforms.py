@@ -1,4 +1,4 @@
-"""Short sounds rendered offline, told apart by melody, rhythm and timbre: a small data set that needs no download."""
+"""Short sounds rendered offline, told apart by melody, loudness and timbre: a small data set that needs no download."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from sefl.arguments import require_integer
 from sefl.fourier import downsample1d
 
 # What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
-TRAITS = ("glide", "arch", "vibrato", "tremolo", "pair", "even_overtones", "odd_overtones")
+TRAITS = ("glide", "arch", "vibrato", "tremolo", "pair", "swell", "overtones")
 KINDS: dict[str, dict[str, float]] = {
     "tone": {},
     "rising": {"glide": 1},
@@ -25,8 +25,8 @@ KINDS: dict[str, dict[str, float]] = {
     "vibrato": {"vibrato": 1},
     "tremolo": {"tremolo": 1},
     "pair": {"pair": 1},
-    "harmonic": {"even_overtones": 1, "odd_overtones": 1},
-    "hollow": {"odd_overtones": 1},
+    "swell": {"swell": 1},
+    "harmonic": {"overtones": 1},
 }
 
 # Sounds are drawn on so many points, whatever the length asked for, and then downsampled: at every length they are the
@@ -36,8 +36,8 @@ LONGEST = POINTS // 2
 SHORTEST = 16
 RENDER_BATCH = 500
 
-# Cycles in the window, before the melody moves it.
-LOWEST_PITCH, HIGHEST_PITCH = 8.0, 40.0
+# Cycles in the window, before the melody moves it: one octave, about as far as melodies go.
+LOWEST_PITCH, HIGHEST_PITCH = 8.0, 16.0
 PARTIALS = 6  # the fundamental and its overtones
 
 # How much of each overtone every sound may have, and the rise and fall of the loudness as parts of the duration.
@@ -51,9 +51,10 @@ class Waveforms(ScaleSignals):
     """Ten kinds of short sounds of random pitch, onset, duration, loudness and phase, in noise.
 
     A tone holds its pitch, others rise, fall, rise and fall back (``arch``), fall and rise back (``dip``) or waver
-    (``vibrato``); the loudness of others trembles (``tremolo``) or comes twice (``pair``); and two hold their pitch
-    with strong overtones, all of them (``harmonic``) or the odd ones (``hollow``). Pitches go up to 40 cycles in the
-    window, which more than 80 samples can show, and overtones beyond: lower resolutions lose some of both.
+    (``vibrato``). The loudness of others trembles (``tremolo``), comes twice (``pair``) or grows to the end
+    (``swell``), and one has strong overtones (``harmonic``). Pitches start from 8 to 16 cycles in the window, melodies
+    keep them from 4 to 30, which 61 samples can show, and overtones are up to six times as high: lower resolutions
+    lose what makes a sound harmonic.
 
     Sounds follow from ``seed`` and the sizes; those of a shorter ``length`` are those of a longer one, ideally
     downsampled. See :class:`ScaleSignals` for the rest.
@@ -77,8 +78,8 @@ class Waveforms(ScaleSignals):
         train_samples: int = 4_000,
         val_samples: int = 1_000,
         test_samples: int = 1_000,
-        noise: float = 0.2,
-        std: float = 0.4,
+        noise: float = 0.1,
+        std: float = 0.35,
         **common: Any,
     ) -> None:
         sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
@@ -145,21 +146,21 @@ def render(labels: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     octaves = uniform(0.8, 1.4) * (
         has["glide"] * (inside - 0.5)
         + has["arch"] * (torch.sin(math.pi * inside) - 2 / math.pi)
-        + has["vibrato"] * 0.4 * torch.sin(2 * math.pi * uniform(3, 5) * inside)
+        + has["vibrato"] * 0.45 * torch.sin(2 * math.pi * uniform(2, 3) * inside)
     )
     pitch = LOWEST_PITCH * torch.exp2(uniform(0, math.log2(HIGHEST_PITCH / LOWEST_PITCH)) + octaves)
     cycles = torch.cumsum(pitch, dim=1) / POINTS + uniform(0, 1)
 
     edges = 0.5 - 0.5 * torch.cos(math.pi * (torch.minimum(inside, 1 - inside) / EDGE).clamp(max=1))
-    troughs = 0.5 + 0.5 * torch.cos(2 * math.pi * uniform(4, 6) * inside)
+    troughs = 0.5 + 0.5 * torch.cos(2 * math.pi * uniform(3, 4) * inside)
     twice = torch.sin(2 * math.pi * inside).square()
     envelope = edges * (1 - has["tremolo"] * uniform(0.7, 1.0) * troughs)
-    envelope = uniform(0.5, 1.0) * torch.lerp(envelope, twice, has["pair"])
+    envelope = torch.lerp(envelope, twice, has["pair"])
+    envelope = torch.lerp(envelope, envelope * inside.square(), has["swell"])
+    envelope = uniform(0.5, 1.0) * envelope
 
     faint = FAINT * torch.rand(batch, PARTIALS - 1, generator=generator, dtype=torch.float64)
-    strong = torch.cat([has["even_overtones"], has["odd_overtones"]], dim=1).repeat(1, PARTIALS // 2)
-    strong = strong[:, : PARTIALS - 1]
-    sound = _with_overtones(cycles, torch.maximum(strong, faint))
+    sound = _with_overtones(cycles, torch.maximum(has["overtones"], faint))
 
     # Of the energy of white noise on so many points, 256 samples keep their share.
     white = torch.randn(batch, POINTS, generator=generator, dtype=torch.float64) * math.sqrt(POINTS / 256)
