@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_one_of
-from sefl.fourier import upsample
+from sefl.fourier import upsample, upsample1d
 from sefl.padding import pad
 
 Resize = Literal["none", "ideal", "bicubic", "zero", "reflect", "replicate", "circular"]
@@ -16,7 +16,8 @@ class Resizing(nn.Module):
     """Brings square images to a resolution that is not below their own, or leaves them as they are.
 
     It is part of the network, behind which the metrics and the monitor still see the resolution that an image has.
-    ``(batch, channels, r, r)`` to ``(batch, channels, resolution, resolution)``, with ``"none"`` to the same.
+    ``(batch, channels, r, r)`` to ``(batch, channels, resolution, resolution)``, with ``"none"`` to the same. Signals
+    ``(batch, channels, length)`` may be upsampled ideally.
 
     Args:
         resize: ``"none"``, upsampling that is ``"ideal"`` (:func:`sefl.fourier.upsample`) or ``"bicubic"``, or what
@@ -38,7 +39,7 @@ class Resizing(nn.Module):
         if self.resize == "none":
             return images
         if self.resize == "ideal":
-            return upsample(images, self.resolution)
+            return (upsample1d if images.ndim == 3 else upsample)(images, self.resolution)
         if self.resize == "bicubic":
             return F.interpolate(images, size=(self.resolution,) * 2, mode="bicubic", align_corners=False)
         return pad(images, self.resolution, self.resize)

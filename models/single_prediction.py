@@ -7,7 +7,9 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from models.scale_classifier import ScaleClassifier
+from models.scale_classifier import Dimensions, ScaleClassifier
+
+_MAX_POOLS: dict[Dimensions, type[nn.Module]] = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d}
 
 
 class SinglePredictionClassifier(ScaleClassifier):
@@ -71,8 +73,12 @@ def block_shapes(in_channels: int, widths: Sequence[int], pools: Sequence[int]) 
     return list(zip([in_channels, *widths[:-1]], widths, pools, strict=True))
 
 
-def pooled_perceptron(channels: int, cells: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
+def pooled_perceptron(
+    channels: int, cells: int, hidden: int, classes: int, dropout: float, dimensions: Dimensions = 2
+) -> nn.Sequential:
     """Max-pooling to ``cells x cells`` and one hidden layer: ``(batch, channels, r, r)`` to ``(batch, classes)``.
+
+    With ``dimensions=1`` features of signals, ``(batch, channels, length)``, to ``cells``.
 
     Raises:
         ValueError: if there is no cell or no hidden unit.
@@ -81,9 +87,9 @@ def pooled_perceptron(channels: int, cells: int, hidden: int, classes: int, drop
         if value < 1:
             raise ValueError(f"{name} must be a positive integer, got {value}")
     return nn.Sequential(
-        nn.AdaptiveMaxPool2d(cells),
+        _MAX_POOLS[dimensions](cells),
         nn.Flatten(),
-        nn.Linear(channels * cells**2, hidden),
+        nn.Linear(channels * cells**dimensions, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
         nn.Linear(hidden, classes),

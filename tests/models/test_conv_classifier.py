@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models import ConvClassifier, Resizing
-from sefl.fourier import downsample, upsample
+from sefl.fourier import downsample, downsample1d, upsample, upsample1d
 from sefl.padding import pad
 
 BASE, FINEST = 6, 16
@@ -98,6 +98,29 @@ def test_it_is_not_scale_equivariant() -> None:
         assert relative_squared_error(logits[:, index], logits[:, -1]) > 1e-6
 
 
+class TestSignals:
+    """The same network along one axis."""
+
+    @pytest.mark.parametrize("resize", ["none", "ideal"])
+    def test_predictions_at_all_lengths_are_those_of_the_downsampled_signals(self, resize: str) -> None:
+        model, x = network(dimensions=1, resize=resize), images(14)[..., 0]
+        found = model.predict_all_resolutions(x)
+        assert found.shape == (3, 14 - BASE + 1, 5)
+        for r in range(BASE, 15):
+            assert_same(found[:, r - BASE], model(downsample1d(x, r))[:, 0])
+        for index in range(14 - 2 - BASE):
+            assert relative_squared_error(found[:, index], found[:, -1]) > 1e-6
+
+    def test_ideal_resizing_is_upsampling_first(self) -> None:
+        model, plain = network(dimensions=1, resize="ideal"), network(dimensions=1)
+        for r in range(BASE, FINEST + 1):
+            x = images(r)[..., 0]
+            assert_same(model(x), plain(upsample1d(x, FINEST)))
+
+    def test_the_names_of_parameters_are_those_of_the_network_on_images(self) -> None:
+        assert list(network(dimensions=1).state_dict()) == list(network().state_dict())
+
+
 def test_measured_layers_exist() -> None:
     model = network()
     for name in model.measured_layers():
@@ -113,6 +136,8 @@ def test_measured_layers_exist() -> None:
         ({"pools": [0, 1, 1]}, r"pools must be positive, got \[0, 1, 1\]"),
         ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
         ({"resize": "mirror"}, "resize must be one of 'none', 'ideal', .*, 'circular', got 'mirror'"),
+        ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),
+        ({"dimensions": 1, "resize": "zero"}, "resize must be 'none' or 'ideal' for signals, got 'zero'"),
         ({"base_resolution": 17}, r"base_resolution must lie in 1..max_resolution \(16\), got 17"),
     ],
 )
