@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from models.fourier_blocks import LAYERS, BlockSettings, Norm
 from models.scale_classifier import Dimensions, ScaleClassifier
+from sefl.arguments import require_integer, require_one_of
 from sefl.fourier import band
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
@@ -141,23 +142,13 @@ class FourierClassifier(ScaleClassifier):
                 )
         if not widths:
             raise ValueError("widths must name the channels of at least one block, got []")
-        if layer_base_resolution > base_resolution:
-            raise ValueError(
-                f"layer_base_resolution must be at most base_resolution ({base_resolution}), "
-                f"got {layer_base_resolution}"
-            )
-        if norm not in ("instance", "none"):
-            raise ValueError(f"norm must be 'instance' or 'none', got {norm!r}")
-        if activation not in get_args(ActivationName):
-            raise ValueError(
-                f"activation must be one of {', '.join(get_args(ActivationName))}, got {activation!r}"
-            )
-        if convolutions < 1:
-            raise ValueError(f"convolutions must be a positive integer, got {convolutions}")
-        if projection is not None and projection < 1:
-            raise ValueError(f"projection must be a positive integer or None, got {projection}")
-        if band_step < 1:
-            raise ValueError(f"band_step must be a positive integer, got {band_step}")
+        require_integer("layer_base_resolution", layer_base_resolution, least=1, most=base_resolution)
+        require_one_of("norm", norm, get_args(Norm))
+        require_one_of("activation", activation, get_args(ActivationName))
+        require_integer("convolutions", convolutions, least=1)
+        if projection is not None:
+            require_integer("projection", projection, least=1)
+        require_integer("band_step", band_step, least=1)
         self.layers = LAYERS[dimensions]
         settings = BlockSettings(
             self.layers,

@@ -105,9 +105,9 @@ def test_measured_layers_exist() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"projection": 0}, "projection must be a positive integer or None, got 0"),
-        ({"convolutions": 0}, "convolutions must be a positive integer, got 0"),
-        ({"band_step": 0}, "band_step must be a positive integer, got 0"),
+        ({"projection": 0}, "projection must be an integer of at least 1, got 0"),
+        ({"convolutions": 0}, "convolutions must be an integer of at least 1, got 0"),
+        ({"band_step": 0}, "band_step must be an integer of at least 1, got 0"),
     ],
 )
 def test_options_out_of_range(arguments: dict[str, Any], message: str) -> None:
