@@ -91,7 +91,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
         ]
         zeros |= 0.0 in values
         lowest, highest = _decades(values)
-        depths = _depths([each.errors_by_layer.get(transformation, {}) for each in experiments])
+        shared = _shared_layers([each.errors_by_layer.get(transformation, {}) for each in experiments])
         for index, experiment in enumerate(experiments):
             layers = experiment.errors_by_layer.get(transformation)
             if not layers:
@@ -100,14 +100,14 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
             mean, low, high = (
                 np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
             )
-            at = [depths[layer] for layer in layers]
+            at = _depths(layers, shared)
             _line(axes, index, at, mean, low, high, described(experiment))
             if transformation.endswith(INTERPOLATED):
                 alone = experiment.errors_by_layer[_floor_name(transformation)]
-                _floor(axes, index, depths, alone)
-        if len(set(depths.values())) == len(depths):
-            axes.set_xticks(list(depths.values()), list(depths))
-            if sum(map(len, depths)) > CROWDED:
+                _floor(axes, index, _depths(alone, shared), alone)
+        if shared is not None:
+            axes.set_xticks(range(1, len(shared) + 1), shared)
+            if sum(map(len, shared)) > CROWDED:
                 for label in axes.get_xticklabels():
                     label.set(rotation=40, ha="right", rotation_mode="anchor")
         else:
@@ -173,19 +173,23 @@ def _floor_name(transformation: str) -> str:
     )
 
 
-def _floor(axes: Axes, index: int, depths: Mapping[str, int], floor: Mapping[str, Sequence[float]]) -> None:
-    at = [depths[layer] for layer in floor]
+def _floor(axes: Axes, index: int, at: Sequence[int], floor: Mapping[str, Sequence[float]]) -> None:
     values = [float(np.mean(errors)) for errors in floor.values()]
     axes.plot(at, values, color=COLORS[index % len(COLORS)], linestyle=DOTTED, linewidth=1.2)
 
 
-def _depths(networks: Sequence[Iterable[str]]) -> dict[str, int]:
-    """At which depth to draw each layer: by name in the deepest network if it has all layers, else by number."""
+def _shared_layers(networks: Sequence[Iterable[str]]) -> list[str] | None:
+    """The layers of the deepest network, if it has those of all others; ``None`` if their names say nothing."""
     named = [list(layers) for layers in networks]
     deepest = max(named, key=len)
-    if all(set(layers) <= set(deepest) for layers in named):
-        return {layer: depth for depth, layer in enumerate(deepest, 1)}
-    return {layer: depth for layers in named for depth, layer in enumerate(layers, 1)}
+    return deepest if all(set(layers) <= set(deepest) for layers in named) else None
+
+
+def _depths(layers: Iterable[str], shared: Sequence[str] | None) -> list[int]:
+    """At which depth to draw each layer of a network: that of its name where names are shared, else its own number."""
+    if shared is None:
+        return list(range(1, len(list(layers)) + 1))
+    return [shared.index(layer) + 1 for layer in layers]
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
