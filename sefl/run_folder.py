@@ -85,7 +85,7 @@ def name_of(config: str | None) -> str:
 
 
 def name_of_merged(configs: Sequence[str]) -> str:
-    """The name of the runs of several merged files: the first one's, with the stems of those that change the experiment.
+    """The name of the runs of several merged files: the first one's, and the stems of those that change the experiment.
 
     Those in a folder called ``trainer`` say where and how long to train, and do not count:
     ``mnist_scale/fourier.yaml``, ``mnist_scale/data/bicubic.yaml`` and ``trainer/ddp.yaml`` make
