@@ -18,7 +18,6 @@ from callbacks.layer_outputs import (
     default_layers,
     layer_outputs,
     select_layers,
-    undisturbed,
 )
 from callbacks.logged_figures import figure_folder, save_figure
 from callbacks.orthogonal_actions import GroupAction
@@ -30,6 +29,7 @@ from callbacks.transformations import (
     Transformation,
     parameter_order,
 )
+from sefl.evaluating import undisturbed
 from sefl.metrics import EquivarianceError
 from sefl.metrics.functional import float64_device, in_float64
 

@@ -1,14 +1,13 @@
 """Which layers of a model to look at, and what each puts out, without disturbing the model."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.loss import _Loss
@@ -162,7 +161,7 @@ def layer_outputs(
     """The outputs of the named modules in ``model(images)``, its own, and the error that stopped it, if one did.
 
     Buffers that the forward pass writes to are copies. Gradients, random state and training mode are the
-    caller's to protect, by :func:`undisturbed`.
+    caller's to protect, by :func:`sefl.evaluating.undisturbed`.
 
     Args:
         model: called as ``model(images)``.
@@ -201,20 +200,6 @@ def layer_outputs(
         if name not in outputs:
             outputs[name] = NotMeasurable("it does not run in the model's forward pass")
     return outputs, model_output, failure
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluate the model in between, without gradients; modes and random state are then as they were."""
-    modes = [(module, module.training) for module in model.modules()]
-    with torch.no_grad(), isolate_rng():
-        if any(training for _, training in modes):
-            model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
 
 
 def select_layers(model: nn.Module, patterns: Iterable[str], argument: str = "layers") -> list[str]:

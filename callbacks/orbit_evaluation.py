@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from callbacks.layer_outputs import undisturbed
 from callbacks.logged_figures import figure_folder, save_figure
+from sefl.evaluating import undisturbed
 from sefl.metrics import OrbitAccuracy, OrbitError
 from sefl.orbit import Orbit, black
 from sefl.orbit_figures import accuracy_over_angle

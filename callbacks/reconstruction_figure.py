@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from callbacks.layer_outputs import undisturbed
 from callbacks.logged_figures import figure_folder, save_figure
+from sefl.evaluating import undisturbed
 from sefl.groups import Bandlimit, SubgroupDownsample
 
 FOLDER = "reconstruction"

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.scale import draw_stratified_parts
-from datamodules.split import PARTS
+from datamodules.split import PARTS, Parts, draw_stratified_parts
 from sefl.arguments import require_one_of
 
 Protocol = Literal["standard", "pool"]
@@ -93,9 +92,7 @@ class ClassFolders:
         names = "\n".join(file.relative_to(self.root).as_posix() for file in files)
         return f"{zlib.crc32(names.encode(errors='replace')):08x}"
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices of the files that :meth:`find` found, stratified where they are drawn.
 
         Raises:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from datamodules.augmentation import affine_coordinates, affine_matrices
 from datamodules.batches import seeded_generator
-from datamodules.scale import ScaleDataModule, draw_stratified_parts
+from datamodules.scale import ScaleDataModule
+from datamodules.split import Parts, draw_stratified_parts
 
 # By name, not by a search: another matplotlib must not change the data. Left out are fonts of symbols
 # (cmex10, cmsy10, STIXSiz*, STIXNonUni*, *Display, LastResort), which have no digits.
@@ -102,9 +103,7 @@ class Glyphs(ScaleDataModule):
         images = [render(glyphs, batch, self.image_size, generator) for batch in labels.split(RENDER_BATCH)]
         return torch.cat(images), labels
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Stratified training, validation and test indices."""
         train, val, test = draw_stratified_parts(labels, self.sizes, generator)
         return train, val, test

@@ -13,6 +13,7 @@ from datamodules.batches import Images
 from datamodules.class_folders import ClassFolders
 from datamodules.image_files import ImageFiles
 from datamodules.scale import ScaleDataModule
+from datamodules.split import Parts
 from sefl.arguments import require_one_of
 
 # Of ImageNet's training images; the published ones of torchvision's models.
@@ -106,8 +107,6 @@ class ImageFolderScale(ScaleDataModule):
             decoded[batch] = images[batch]
         return decoded, torch.tensor(labels)
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
         return self.folders.draw_parts(labels, generator)

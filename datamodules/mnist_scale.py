@@ -1,6 +1,6 @@
 """MNIST-scale: each MNIST image at one of the resolutions 8 to 28 (NeurIPS 2023, section 5)."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from datamodules.mnist import (
     download_mnist,
     read_mnist,
 )
-from datamodules.scale import ScaleDataModule, draw_stratified_parts
-from sefl.arguments import require_integer, require_one_of
+from datamodules.protocols import OfficialParts, Protocol
+from datamodules.scale import ScaleDataModule
+from datamodules.split import Parts
 
 # The published protocol: 10,000 of the pooled images to train on.
-POOL_TRAIN_SIZE = 10_000
+OFFICIAL = OfficialParts(OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE, pool_train=10_000)
 
 
 class MNISTScale(ScaleDataModule):
@@ -48,14 +49,14 @@ class MNISTScale(ScaleDataModule):
         self,
         data_dir: str = "data",
         download: bool = False,
-        protocol: Literal["pool", "standard"] = "pool",
+        protocol: Protocol = "pool",
         val_size: int = 10_000,
         mean: float = MEAN,
         std: float = STD,
         shift_augmentation: CircularShift | None = CircularShift(),  # noqa: B008 (immutable)
         **common: Any,
     ) -> None:
-        require_one_of("protocol", protocol, ("pool", "standard"))
+        OFFICIAL.check(protocol, val_size)
         super().__init__(
             image_size=IMAGE_SIZE,
             channels=1,
@@ -66,10 +67,6 @@ class MNISTScale(ScaleDataModule):
             shift_augmentation=shift_augmentation,
             **common,
         )
-        available = OFFICIAL_TRAIN_SIZE
-        if protocol == "pool":
-            available += OFFICIAL_TEST_SIZE - POOL_TRAIN_SIZE
-        require_integer("val_size", val_size, 1, available - 1)
         self.data_dir = data_dir
         self.download = download
         self.protocol = protocol
@@ -89,16 +86,6 @@ class MNISTScale(ScaleDataModule):
         """
         return read_mnist(self.data_dir)
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified."""
-        if self.protocol == "pool":
-            test_size = len(labels) - POOL_TRAIN_SIZE - self.val_size
-            train, val, test = draw_stratified_parts(
-                labels, [POOL_TRAIN_SIZE, self.val_size, test_size], generator
-            )
-            return train, val, test
-        sizes = [OFFICIAL_TRAIN_SIZE - self.val_size, self.val_size]
-        train, val = draw_stratified_parts(labels[:OFFICIAL_TRAIN_SIZE], sizes, generator)
-        return train, val, np.arange(OFFICIAL_TRAIN_SIZE, len(labels))
+        return OFFICIAL.draw(self.protocol, self.val_size, labels, generator)

@@ -15,8 +15,8 @@ from torch import Tensor
 from datamodules import mnist
 from datamodules.augmentation import Augmentation, RandomAffine
 from datamodules.batches import BatchLoader, ResolutionImages
-from datamodules.scale import ScaleDataModule, draw_stratified_parts
-from datamodules.split import Split
+from datamodules.scale import ScaleDataModule
+from datamodules.split import Parts, Split, draw_stratified_parts
 from sefl.arguments import require_integer, require_one_of
 from sefl.orbit import rotate
 
@@ -177,9 +177,7 @@ class RotatedMNIST(ScaleDataModule):
         images, labels = mnist.read_mnist(self.data_dir)
         return pad_to(images, self.image_size), labels
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified."""
         fitting, testing = SIZES[self.protocol]
         sizes = [fitting - self.val_size, self.val_size]

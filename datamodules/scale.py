@@ -20,7 +20,7 @@ from datamodules.batches import (
 )
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.resampling import Downsampling
-from datamodules.split import PARTS, Split, deal_resolutions, fingerprint, stratified_order
+from datamodules.split import PARTS, Parts, Split, deal_resolutions, fingerprint, stratified_order
 from sefl.arguments import require_integer, require_one_of
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
@@ -152,9 +152,7 @@ class ScaleDataModule(LightningDataModule):
         """Images, ``(samples, channels, height, width)`` uint8, and labels, ``(samples,)`` int64."""
 
     @abstractmethod
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """The indices of the training, validation and test samples, of the labels of all images."""
 
     @property
@@ -325,21 +323,6 @@ class ScaleDataModule(LightningDataModule):
             dataset=self.dataset,
             fingerprint=fingerprint(labels),
         )
-
-
-def draw_stratified_parts(
-    labels: NDArray[np.int64], sizes: list[int], generator: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Disjoint random parts of the given sizes, each with every class in proportion.
-
-    Raises:
-        ValueError: if the sizes exceed the number of labels.
-    """
-    if sum(sizes) > len(labels):
-        raise ValueError(f"sizes must sum to at most the {len(labels)} samples, got {sizes}")
-    order = stratified_order(labels, generator)
-    ends = np.cumsum(sizes)
-    return [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int, called: str) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+# The indices of the samples of each part, in this order.
+Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 _FORMAT = 1
 
@@ -43,6 +45,21 @@ def stratified_order(strata: NDArray[np.int64], generator: np.random.Generator) 
     offset = generator.random(len(counts))
     place = (rank + offset[of]) / counts[of]
     return shuffled[np.argsort(place, kind="stable")]
+
+
+def draw_stratified_parts(
+    labels: NDArray[np.int64], sizes: list[int], generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Disjoint random parts of the given sizes, each with every class in proportion.
+
+    Raises:
+        ValueError: if the sizes exceed the number of labels.
+    """
+    if sum(sizes) > len(labels):
+        raise ValueError(f"sizes must sum to at most the {len(labels)} samples, got {sizes}")
+    order = stratified_order(labels, generator)
+    ends = np.cumsum(sizes)
+    return [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def deal_resolutions(

@@ -1,14 +1,16 @@
 """STL10-scale: each STL-10 image at one of the resolutions 49 to 97 (NeurIPS 2023, section 5)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
-from datamodules.scale import ScaleDataModule, draw_stratified_parts
+from datamodules.protocols import OfficialParts, Protocol
+from datamodules.scale import ScaleDataModule
+from datamodules.split import Parts
 from datamodules.stl10 import (
     CHANNELS,
     CLASSES,
@@ -20,11 +22,10 @@ from datamodules.stl10 import (
     download_stl10,
     read_stl10,
 )
-from sefl.arguments import require_integer, require_one_of
 
-# The published protocol, of the 13,000 pooled images. Its finest resolution is one above the images' own 96: the odd
-# size that holds the same band, 47, once the Nyquist term of the even one is dropped.
-POOL_TEST_SIZE = 5_000
+# The published protocol: 5,000 of the 13,000 pooled images to test on. Its finest resolution is one above the images'
+# own 96: the odd size that holds the same band, 47, once the Nyquist term of the even one is dropped.
+OFFICIAL = OfficialParts(OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE, pool_test=5_000)
 LOWEST_RESOLUTION, FINEST_RESOLUTION = 49, 97
 
 
@@ -58,7 +59,7 @@ class STL10Scale(ScaleDataModule):
         self,
         data_dir: str = "data",
         download: bool = False,
-        protocol: Literal["pool", "standard"] = "pool",
+        protocol: Protocol = "pool",
         val_size: int = 1_000,
         resolutions: list[int] | None = None,
         mean: Sequence[float] = MEAN,
@@ -68,7 +69,7 @@ class STL10Scale(ScaleDataModule):
         cutout_augmentation: Cutout | None = Cutout(),  # noqa: B008
         **common: Any,
     ) -> None:
-        require_one_of("protocol", protocol, ("pool", "standard"))
+        OFFICIAL.check(protocol, val_size)
         if resolutions is None:
             resolutions = list(range(LOWEST_RESOLUTION, FINEST_RESOLUTION + 1))
         super().__init__(
@@ -84,10 +85,6 @@ class STL10Scale(ScaleDataModule):
             cutout_augmentation=cutout_augmentation,
             **common,
         )
-        available = OFFICIAL_TRAIN_SIZE
-        if protocol == "pool":
-            available += OFFICIAL_TEST_SIZE - POOL_TEST_SIZE
-        require_integer("val_size", val_size, 1, available - 1)
         self.data_dir = data_dir
         self.download = download
         self.protocol = protocol
@@ -107,16 +104,6 @@ class STL10Scale(ScaleDataModule):
         """
         return read_stl10(self.data_dir)
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified."""
-        if self.protocol == "pool":
-            train_size = len(labels) - self.val_size - POOL_TEST_SIZE
-            train, val, test = draw_stratified_parts(
-                labels, [train_size, self.val_size, POOL_TEST_SIZE], generator
-            )
-            return train, val, test
-        sizes = [OFFICIAL_TRAIN_SIZE - self.val_size, self.val_size]
-        train, val = draw_stratified_parts(labels[:OFFICIAL_TRAIN_SIZE], sizes, generator)
-        return train, val, np.arange(OFFICIAL_TRAIN_SIZE, len(labels))
+        return OFFICIAL.draw(self.protocol, self.val_size, labels, generator)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.class_folders import ClassFolders
 from datamodules.scale_signals import ScaleSignals
+from datamodules.split import Parts
 from datamodules.wav_files import EXTENSIONS, cut_or_pad, read_wav, resample_long
 from sefl.arguments import require_one_of
 
@@ -100,8 +101,6 @@ class WavFolder(ScaleSignals):
             sounds /= torch.where(deviation > SILENCE, deviation, 1)
         return sounds, torch.tensor(labels)
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
         return self.folders.draw_parts(labels, generator)

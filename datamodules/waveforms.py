@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batches import seeded_generator
-from datamodules.scale import draw_stratified_parts
 from datamodules.scale_signals import ScaleSignals
+from datamodules.split import Parts, draw_stratified_parts
 from sefl.arguments import require_integer
 from sefl.fourier import downsample1d
 
@@ -110,9 +110,7 @@ class Waveforms(ScaleSignals):
         ]
         return torch.cat(sounds), labels
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Stratified training, validation and test indices."""
         train, val, test = draw_stratified_parts(labels, self.sizes, generator)
         return train, val, test

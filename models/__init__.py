@@ -1,5 +1,6 @@
 """LightningModules and the networks they wrap."""
 
+from models.band_classifier import BandClassifier
 from models.conv_classifier import ConvClassifier
 from models.fixed_resolution import Resizing
 from models.fourier_classifier import FourierClassifier
@@ -15,6 +16,7 @@ from models.torchvision_classifier import TorchvisionClassifier
 from models.wide_resnet_classifier import WideResNetClassifier
 
 __all__ = [
+    "BandClassifier",
     "ConvClassifier",
     "FourierCNNClassifier",
     "FourierClassifier",

@@ -1,6 +1,5 @@
 """The truly scale-equivariant classifier of Rahman & Yeh (NeurIPS 2023), as configuration."""
 
-from collections.abc import Sequence
 from math import ceil
 from typing import Literal, get_args
 
@@ -9,47 +8,16 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.band_classifier import BandClassifier, BandHead
 from models.fourier_blocks import LAYERS, BlockSettings, Norm
-from models.scale_classifier import Dimensions, ScaleClassifier
+from models.scale_classifier import Dimensions
 from sefl.arguments import require_integer, require_one_of
 from sefl.fourier import band
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
 
-class BandHead(nn.Module):
-    """One perceptron on the pooled features of every band: ``(batch, bands, features)`` to logits.
-
-    Layer norm, linear, dropout, layer norm, ReLU, linear, as published; shared by the bands, but for one learned
-    weight per band, ``exp(log_weight)``. With ``accumulate`` the logits of a band are the sum of what it and every
-    coarser band say: still nothing of a finer band enters, and each finer look at an image adds evidence instead of
-    starting over, so that the loss falls with resolution by construction wherever the bands agree.
-    """
-
-    # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
-    output_signal = "bands"
-
-    def __init__(
-        self, features: int, hidden: int, classes: int, dropout: float, bands: int, accumulate: bool
-    ) -> None:
-        super().__init__()
-        self.accumulate = accumulate
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(features),
-            nn.Linear(features, hidden),
-            nn.Dropout(dropout),
-            nn.LayerNorm(hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, classes),
-        )
-        self.log_weight = nn.Parameter(torch.zeros(bands, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        evidence = self.perceptron(features) * self.log_weight[: features.shape[1]].exp()
-        return evidence.cumsum(1) if self.accumulate else evidence
-
-
-class FourierClassifier(ScaleClassifier):
+class FourierClassifier(BandClassifier):
     """Blocks on nested Fourier coefficients and a head over all bands; equivariant at every integer resolution.
 
     ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to logits
@@ -175,7 +143,7 @@ class FourierClassifier(ScaleClassifier):
         self.pooling = self.layers.band_pooling(
             ceil(base_resolution / reached), ceil(max_resolution / reached), head_cells, pool=head_pool
         )
-        bands = self._band_index(max_resolution) + 1
+        bands = self.band_index(max_resolution) + 1
         self.head = BandHead(
             widths[-1] * head_cells**dimensions, head_hidden, classes, head_dropout, bands, head_accumulate
         )
@@ -186,12 +154,6 @@ class FourierClassifier(ScaleClassifier):
         if self.projection is not None:
             coefficients = self.projection(coefficients)
         return self.head(self.pooling(self.blocks(coefficients)))
-
-    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
-        if not self.exact_predictions:  # the bands of a fine image are not quite those of a coarser one
-            return super().predict_all_resolutions(images, resolutions)
-        indices = [self._band_index(r) for r in self._resolutions(images, resolutions)]
-        return self(images)[:, indices]
 
     def measured_layers(self) -> list[str]:
         projection = [] if self.projection is None else ["projection"]
@@ -213,7 +175,3 @@ class FourierClassifier(ScaleClassifier):
                         return False
             reached *= window
         return True
-
-    def _band_index(self, resolution: int) -> int:
-        """Which entry of the head's bands belongs to a resolution."""
-        return band(ceil(resolution / self.reduction)) - band(ceil(self.base_resolution / self.reduction))

@@ -1,6 +1,5 @@
 """A classifier whose layers mix frequencies instead of convolving: equivariant at every integer resolution."""
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -8,9 +7,10 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.band_classifier import BandClassifier, BandHead
 from models.fourier_blocks import LAYERS, Norm
-from models.fourier_classifier import ActivationName, BandHead
-from models.scale_classifier import Dimensions, ScaleClassifier
+from models.fourier_classifier import ActivationName
+from models.scale_classifier import Dimensions
 from sefl.arguments import require_integer, require_one_of
 from sefl.fourier import (
     BandPerceptron,
@@ -19,7 +19,6 @@ from sefl.fourier import (
     FrequencyMixer2d,
     MagnitudeMixer1d,
     MagnitudeMixer2d,
-    band,
 )
 
 Mixing = Literal["linear", "magnitude"]
@@ -66,7 +65,7 @@ class MixerBlock(CoefficientModule):
         return self.nonlinearity(mixed + self.shortcut(coefficients))
 
 
-class MixerClassifier(ScaleClassifier):
+class MixerClassifier(BandClassifier):
     """Blocks that mix frequencies and channels in turn, and a head over all bands.
 
     A 1 x 1 convolution lifts the image to ``width`` channels; ``depth`` blocks (:class:`MixerBlock`), pooling and head
@@ -171,7 +170,7 @@ class MixerClassifier(ScaleClassifier):
 
         self.blocks = nn.Sequential(*(block() for _ in range(depth)))
         self.pooling = self.layers.band_pooling(base_resolution, max_resolution, head_cells, pool=head_pool)
-        features, bands = width * head_cells**dimensions, self._band_index(max_resolution) + 1
+        features, bands = width * head_cells**dimensions, self.band_index(max_resolution) + 1
         self.head = (
             BandHead(features, head_hidden, classes, head_dropout, bands, head_accumulate)
             if head == "shared"
@@ -183,13 +182,5 @@ class MixerClassifier(ScaleClassifier):
         coefficients = self.embedding(self.layers.to_coefficients(images))
         return self.head(self.pooling(self.blocks(coefficients)))
 
-    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
-        indices = [self._band_index(r) for r in self._resolutions(images, resolutions)]
-        return self(images)[:, indices]
-
     def measured_layers(self) -> list[str]:
         return [*(f"blocks.{index}" for index in range(len(self.blocks))), "head"]
-
-    def _band_index(self, resolution: int) -> int:
-        """Which entry of the head's bands belongs to a resolution."""
-        return band(resolution) - band(self.base_resolution)

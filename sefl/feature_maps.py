@@ -1,14 +1,13 @@
 """A layer's features of one image at several resolutions, beside the downsampled features of the finest one."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from sefl.evaluating import undisturbed
 from sefl.fourier import CoefficientModule, downsample, to_grid
 from sefl.metrics.functional import relative_squared_error
 
@@ -103,22 +102,9 @@ def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
             if name not in modules:
                 raise ValueError(f"layer must be a module of {type(model).__name__}, it has no {name!r}")
             hooks.append(modules[name].register_forward_hook(partial(record, name)))
-        with _evaluating(model):
+        with undisturbed(model):
             model(images)
     finally:
         for hook in hooks:
             hook.remove()
     return found
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the modes of all modules are then as they were."""
-    modes = [(module, module.training) for module in model.modules()]
-    with torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sefl.fourier.basis import band, band_of_count
+from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
-from sefl.fourier.sampling import CoefficientModule, coefficient_band
+from sefl.fourier.sampling import CoefficientModule, band_in_layer
 
 
 class _SpectralConvNd(CoefficientModule):
@@ -88,16 +88,7 @@ class _SpectralConvNd(CoefficientModule):
         return mixed if bias is None else _add_constant(mixed, bias.to(mixed.dtype))
 
     def _check(self, coefficients: Tensor) -> None:
-        finest = coefficient_band(coefficients, self.axes)
-        if finest > band(self.max_resolution):
-            raise ValueError(
-                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
-                f"max_resolution {self.max_resolution}"
-            )
-        if coefficients.shape[-1] != self.in_channels:
-            raise ValueError(
-                f"coefficients must have in_channels={self.in_channels}, got {coefficients.shape[-1]}"
-            )
+        band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
 
     def extra_repr(self) -> str:
         return (

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sefl.fourier.basis import band, require_positive
-from sefl.fourier.sampling import CoefficientModule, coefficient_band
+from sefl.fourier.sampling import CoefficientModule, band_in_layer
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 
 
@@ -66,14 +66,7 @@ class FrequencyMixer(CoefficientModule):
             reset_triangle(weight, triangle, decay=1.0)
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        finest = coefficient_band(coefficients, self.axes)
-        if finest > band(self.max_resolution):
-            raise ValueError(
-                f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
-                f"max_resolution {self.max_resolution}"
-            )
-        if coefficients.shape[-1] != self.channels:
-            raise ValueError(f"coefficients must have channels={self.channels}, got {coefficients.shape[-1]}")
+        finest = band_in_layer(coefficients, self.axes, self.max_resolution, self.channels, "channels")
         device = coefficients.device.type
         if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
             coefficients = coefficients.to(torch.get_autocast_dtype(device))

@@ -44,6 +44,30 @@ def coefficient_band(coefficients: Tensor, axes: int) -> int:
     return band_of_count(shape[0])
 
 
+def band_in_layer(coefficients: Tensor, axes: int, max_resolution: int, channels: int, argument: str) -> int:
+    """The band of coefficients that a layer for at most this resolution and this many channels accepts.
+
+    Args:
+        coefficients: ``(K, K, batch, channels)``, or with one axis ``(K, batch, channels)``.
+        axes: how many axes they must have.
+        max_resolution: resolution of the finest band that is accepted.
+        channels: how many channels they must have.
+        argument: the layer's name for this number.
+
+    Raises:
+        ValueError: if they are of another shape, finer, or have other channels.
+    """
+    finest = coefficient_band(coefficients, axes)
+    if finest > band(max_resolution):
+        raise ValueError(
+            f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
+            f"max_resolution {max_resolution}"
+        )
+    if coefficients.shape[-1] != channels:
+        raise ValueError(f"coefficients must have {argument}={channels}, got {coefficients.shape[-1]}")
+    return finest
+
+
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
 

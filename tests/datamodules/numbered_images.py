@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from datamodules import ScaleDataModule
-from datamodules.scale import draw_stratified_parts
+from datamodules.split import draw_stratified_parts
 
 IMAGE_SIZE = 9
 CLASSES = 4

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules import CircularShift, Cutout, RandomAffine, RandomCrop, RandomFlip, ScaleSignals, Waveforms
 from datamodules.resampling import resample
-from datamodules.scale import draw_stratified_parts
+from datamodules.split import draw_stratified_parts
 from datamodules.waveforms import KINDS, POINTS, render
 from sefl.fourier import band, downsample1d, to_coefficients1d, upsample1d
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from datamodules.scale import draw_stratified_parts
-from datamodules.split import Split, deal_resolutions, stratified_order
+from datamodules.split import Split, deal_resolutions, draw_stratified_parts, stratified_order
 
 RESOLUTIONS = list(range(8, 29))
 

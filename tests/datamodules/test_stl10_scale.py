@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor
 
 from datamodules import STL10Scale, stl10, stl10_scale
+from datamodules.protocols import OfficialParts
 from datamodules.resampling import resample
 from datamodules.stl10 import MEAN, STD, LabelledSTL10
 from sefl.fourier import downsample
@@ -43,9 +44,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(LabelledSTL10, "train_list", known["train"])
     monkeypatch.setattr(LabelledSTL10, "test_list", known["test"])
     monkeypatch.setattr(stl10, "_SIZES", {"train": TRAIN, "test": TEST})
-    monkeypatch.setattr(stl10_scale, "OFFICIAL_TRAIN_SIZE", TRAIN)
-    monkeypatch.setattr(stl10_scale, "OFFICIAL_TEST_SIZE", TEST)
-    monkeypatch.setattr(stl10_scale, "POOL_TEST_SIZE", POOL_TEST)
+    monkeypatch.setattr(stl10_scale, "OFFICIAL", OfficialParts(TRAIN, TEST, pool_test=POOL_TEST))
     return folder.parent
 
 
