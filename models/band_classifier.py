@@ -5,28 +5,32 @@ from math import ceil
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.scale_classifier import ScaleClassifier
 from sefl.fourier import band
+
+# Before training the weight of a band exceeds that of the next coarser one by a factor exp(softplus(this)), 1.08.
+INITIAL_GROWTH = -2.5
 
 
 class BandHead(nn.Module):
     """One perceptron on the pooled features of every band: ``(batch, bands, features)`` to logits.
 
     Layer norm, linear, dropout, layer norm, ReLU, linear, as published; shared by the bands, but for one learned
-    weight per band, ``exp(log_weight)``. With ``accumulate`` the logits of a band are the sum of what it and every
-    coarser band say: still nothing of a finer band enters, and each finer look at an image adds evidence instead of
-    starting over, so that the loss falls with resolution by construction wherever the bands agree.
+    weight per band. With ``sharpen`` that weight can only grow from coarse to fine, so that each finer look at an image
+    is more certain than the last: its loss falls with resolution by construction wherever the bands agree and are
+    right, and no band has to learn it. Nothing of a finer band enters either way.
     """
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
     output_signal = "bands"
 
     def __init__(
-        self, features: int, hidden: int, classes: int, dropout: float, bands: int, accumulate: bool
+        self, features: int, hidden: int, classes: int, dropout: float, bands: int, sharpen: bool
     ) -> None:
         super().__init__()
-        self.accumulate = accumulate
+        self.sharpen = sharpen
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
@@ -37,9 +41,15 @@ class BandHead(nn.Module):
         )
         self.log_weight = nn.Parameter(torch.zeros(bands, 1))
 
+    def weights(self) -> Tensor:
+        """What the perceptron's logits are multiplied by: ``(bands, 1)``, positive."""
+        if not self.sharpen:
+            return self.log_weight.exp()
+        growth = F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
+        return torch.cat([self.log_weight[:1], growth]).cumsum(0).exp()
+
     def forward(self, features: Tensor) -> Tensor:
-        evidence = self.perceptron(features) * self.log_weight[: features.shape[1]].exp()
-        return evidence.cumsum(1) if self.accumulate else evidence
+        return self.perceptron(features) * self.weights()[: features.shape[1]]
 
 
 class BandClassifier(ScaleClassifier):

@@ -53,7 +53,7 @@ class FourierClassifier(BandClassifier):
         head_pool: ``"max"`` or ``"mean"``.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
-        head_accumulate: add up the logits over the bands from coarse to fine; published: no.
+        head_sharpen: let the weight of a band in the head only grow from coarse to fine; published: no.
         consistency_weight: weight of the scale-consistency hinge.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from an optimiser to its schedule.
@@ -85,7 +85,7 @@ class FourierClassifier(BandClassifier):
         head_pool: Literal["max", "mean"] = "max",
         head_hidden: int = 256,
         head_dropout: float = 0.75,
-        head_accumulate: bool = True,
+        head_sharpen: bool = True,
         consistency_weight: float = 1e-3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -145,7 +145,7 @@ class FourierClassifier(BandClassifier):
         )
         bands = self.band_index(max_resolution) + 1
         self.head = BandHead(
-            widths[-1] * head_cells**dimensions, head_hidden, classes, head_dropout, bands, head_accumulate
+            widths[-1] * head_cells**dimensions, head_hidden, classes, head_dropout, bands, head_sharpen
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class MixerClassifier(BandClassifier):
         head_pool: ``"max"`` or ``"mean"``.
         head_hidden: hidden units of the head, per band.
         head_dropout: dropout of the hidden units.
-        head_accumulate: add up the logits of a shared head over the bands from coarse to fine.
+        head_sharpen: let the weight of a band in a shared head only grow from coarse to fine.
         consistency_weight: weight of the scale-consistency hinge.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from an optimiser to its schedule.
@@ -129,7 +129,7 @@ class MixerClassifier(BandClassifier):
         head_pool: Literal["max", "mean"] = "max",
         head_hidden: int = 256,
         head_dropout: float = 0.5,
-        head_accumulate: bool = True,
+        head_sharpen: bool = True,
         consistency_weight: float = 1e-3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -172,7 +172,7 @@ class MixerClassifier(BandClassifier):
         self.pooling = self.layers.band_pooling(base_resolution, max_resolution, head_cells, pool=head_pool)
         features, bands = width * head_cells**dimensions, self.band_index(max_resolution) + 1
         self.head = (
-            BandHead(features, head_hidden, classes, head_dropout, bands, head_accumulate)
+            BandHead(features, head_hidden, classes, head_dropout, bands, head_sharpen)
             if head == "shared"
             else BandPerceptron(features, head_hidden, classes, bands, head_dropout)
         )

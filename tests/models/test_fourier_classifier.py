@@ -29,7 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "as published": {},
     "no norm": {"norm": "none", "activation": "gelu", "residual": False, "kernel_size": [3, 1]},
     "pools": {"pools": [2, 1], "kernel_size": [5, 3], "layer_base_resolution": 5},
-    "more pools": {"pools": [2, 2], "kernel_size": 3, "head_pool": "mean", "head_accumulate": False},
+    "more pools": {"pools": [2, 2], "kernel_size": 3, "head_pool": "mean", "head_sharpen": False},
     "pools by three": {"pools": [1, 3], "kernel_size": [5, 5], "base_resolution": 7, "max_resolution": 15},
     "oversampled": {"oversampling": 1.5, "head_cells": 3, "activation": "tanh", "max_resolution": 13},
 }
@@ -226,10 +226,17 @@ def test_nothing_in_the_state_is_complex() -> None:
         assert not any(value.is_complex() for value in network(name).state_dict().values())
 
 
-def test_accumulated_logits_are_the_sums_of_the_bands_own() -> None:
-    summed, own = network(head_accumulate=True), network(head_accumulate=False)
+def test_a_sharpening_head_weighs_no_band_less_than_a_coarser_one() -> None:
+    sharp, free = network(head_sharpen=True), network(head_sharpen=False)
+    for model in (sharp, free):
+        nn.init.normal_(model.head.log_weight, std=5.0)
     x = images(FINEST)
-    assert_same(summed(x), own(x).cumsum(1))
+    logits, own = sharp(x), free(x) / free.head.log_weight.exp()
+    weights = (logits / own).mean((0, 2))
+    assert_same(logits, own * weights[:, None])
+    assert (weights.diff() >= 0).all()
+    assert weights[-1] > weights[0]
+    assert (free.head.weights().diff(dim=0) < 0).any()  # without it a band may count for less
 
 
 def test_bfloat16_autocast_trains(monkeypatch: pytest.MonkeyPatch) -> None:
