@@ -50,7 +50,7 @@ class OfficialParts:
         """
         if protocol == "pool":
             rest = len(labels) - val_size
-            train_size = rest - self.pool_test if self.pool_train is None else self.pool_train
+            train_size = self.pool_train or rest - (self.pool_test or 0)
             sizes = [train_size, val_size, rest - train_size]
             train, val, test = draw_stratified_parts(labels, sizes, generator)
             return train, val, test

@@ -14,6 +14,7 @@ from sefl.fourier import (
     CoefficientModule,
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
+    SpectralBatchNorm,
     SpectralConv1d,
     SpectralConv2d,
     to_coefficients,
@@ -21,7 +22,7 @@ from sefl.fourier import (
 )
 from sefl.fourier.nonlinearity import Activation
 
-Norm = Literal["instance", "none"]
+Norm = Literal["instance", "batch", "none"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,46 @@ class FourierLayers:
     max_pool: type[ScaleEquivariantMaxPool1d | ScaleEquivariantMaxPool2d]
     band_pooling: type[BandPooling1d | BandPooling]
 
+    def nonlinearity(
+        self,
+        channels: int,
+        window: int,
+        activation: Activation,
+        norm: Norm,
+        base_resolution: int,
+        max_resolution: int,
+        oversampling: float,
+        band_step: int = 1,
+    ) -> CoefficientModule:
+        """Norm, activation and max-pooling."""
+        pooling = self.max_pool(
+            window,
+            activation,
+            base_resolution,
+            max_resolution,
+            channels if norm == "instance" else None,
+            oversampling,
+            band_step=band_step,
+        )
+        return NormalisedNonlinearity(SpectralBatchNorm(channels), pooling) if norm == "batch" else pooling
+
 
 LAYERS: dict[Dimensions, FourierLayers] = {
     1: FourierLayers(to_coefficients1d, SpectralConv1d, ScaleEquivariantMaxPool1d, BandPooling1d),
     2: FourierLayers(to_coefficients, SpectralConv2d, ScaleEquivariantMaxPool2d, BandPooling),
 }
+
+
+class NormalisedNonlinearity(CoefficientModule):
+    """A norm, then a non-linearity that has none of its own."""
+
+    def __init__(self, norm: CoefficientModule, nonlinearity: CoefficientModule) -> None:
+        super().__init__()
+        self.norm = norm
+        self.nonlinearity = nonlinearity
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        return self.nonlinearity(self.norm(coefficients))
 
 
 class FourierBlock(CoefficientModule):
@@ -131,13 +167,14 @@ class BlockSettings:
         )
 
     def _nonlinearity(self, channels: int, window: int, reached: int) -> CoefficientModule:
-        return self.layers.max_pool(
+        return self.layers.nonlinearity(
+            channels,
             window,
             self.activation,
+            self.norm,
             ceil(self.base_resolution / reached),
             ceil(self.max_resolution / reached),
-            channels if self.norm == "instance" else None,
             self.oversampling,
             # The step counts output bands. A window below one is refused by the layer.
-            band_step=max(1, self.band_step // (reached * max(1, window))),
+            max(1, self.band_step // (reached * max(1, window))),
         )

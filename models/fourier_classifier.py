@@ -38,7 +38,7 @@ class FourierClassifier(BandClassifier):
         convolutions: spectral convolutions of each block, norm and activation between them.
         residual: 1 x 1 convolution beside the kernels of each block, from its input to its last norm.
         activation: name of a pointwise function in ``torch.nn.functional``.
-        norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
+        norm: ``"batch"``, ``"instance"`` per band, as published, or ``"none"``; the former two with affine parameters.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
         band_step: of the bands compute each so many, divided by the pooling before; 1 computes all. Above, layers are
             **not** equivariant but at some resolutions, as ``callbacks.EquivarianceMonitor`` shows. Predictions stay

@@ -86,7 +86,7 @@ class MixerClassifier(BandClassifier):
         bandwidth: frequency ``k`` reads the frequencies ``k - bandwidth .. k``, by default all lower ones.
         groups: groups of channels that mix frequencies with weights of their own; it divides ``width``.
         activation: name of a pointwise function in ``torch.nn.functional``.
-        norm: ``"instance"`` per band, with affine parameters, or ``"none"``.
+        norm: ``"batch"``, ``"instance"`` per band, as published, or ``"none"``; the former two with affine parameters.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
         dimensions: 2 for images, 1 for signals.
         base_resolution: coarsest resolution of an input, and of the head's bands.
@@ -158,12 +158,13 @@ class MixerClassifier(BandClassifier):
                 _MIXERS[mixing, dimensions](width, max_resolution, bandwidth, groups),
                 self.layers.convolution(width, width, 1, max_resolution, bias=norm == "none"),
                 self.layers.convolution(width, width, 1, max_resolution, bias=False),
-                self.layers.max_pool(
+                self.layers.nonlinearity(
+                    width,
                     1,
                     getattr(F, activation),
+                    norm,
                     layer_base_resolution,
                     max_resolution,
-                    width if norm == "instance" else None,
                     oversampling,
                 ),
             )

@@ -2,6 +2,7 @@
 
 from sefl.fourier.band_mixing import BandLinear, BandPerceptron
 from sefl.fourier.basis import band
+from sefl.fourier.batch_norm import SpectralBatchNorm
 from sefl.fourier.convolution import SpectralConv1d, SpectralConv2d
 from sefl.fourier.head import BandPooling, BandPooling1d
 from sefl.fourier.magnitude import MagnitudeMixer1d, MagnitudeMixer2d
@@ -38,6 +39,7 @@ __all__ = [
     "ScaleEquivariantMaxPool2d",
     "ScaleEquivariantNonlinearity",
     "ScaleEquivariantNonlinearity1d",
+    "SpectralBatchNorm",
     "SpectralConv1d",
     "SpectralConv2d",
     "band",

@@ -85,7 +85,7 @@ class _SpectralConvNd(CoefficientModule):
             mixed = torch.matmul(coefficients, taps[0, 0])
         else:
             mixed = cast(Tensor, _FrequencyProduct.apply(coefficients, taps, self.max_resolution))
-        return mixed if bias is None else _add_constant(mixed, bias.to(mixed.dtype))
+        return mixed if bias is None else add_constant(mixed, bias.to(mixed.dtype))
 
     def _check(self, coefficients: Tensor) -> None:
         band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
@@ -151,15 +151,16 @@ class _AddConstant(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, coefficients: Tensor, constant: Tensor) -> Tensor:
         ctx.mark_dirty(coefficients)
-        coefficients[0, 0] += constant
+        coefficients[(0,) * (coefficients.dim() - 2)] += constant
         return coefficients
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, gradient[0, 0].sum(0)
+        return gradient, gradient[(0,) * (gradient.dim() - 2)].sum(0)
 
 
-def _add_constant(coefficients: Tensor, constant: Tensor) -> Tensor:
+def add_constant(coefficients: Tensor, constant: Tensor) -> Tensor:
+    """Add ``constant (channels,)`` to signals given by ``coefficients ([K,] K, batch, channels)``, which it changes."""
     return cast(Tensor, _AddConstant.apply(coefficients, constant))
 
 
