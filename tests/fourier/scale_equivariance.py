@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from math import ceil
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sefl.fourier import (
+    SpectralBatchNorm,
     downsample,
     downsample1d,
     to_coefficients,
@@ -19,6 +21,7 @@ from sefl.fourier import (
 TOLERANCE = {torch.float64: 1e-24, torch.float32: 1e-10}
 
 OnImages = Callable[[Tensor], Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def relative_squared_error(actual: Tensor, expected: Tensor) -> float:
@@ -68,3 +71,15 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
     assert actual.dtype == expected.dtype
     error = relative_squared_error(actual, expected)
     assert error < TOLERANCE[expected.dtype], f"relative squared error {error}"
+
+
+def randomised(model: Network) -> Network:
+    """The model with noise on every parameter and random statistics in every batch norm, so that none is neutral."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        for module in model.modules():
+            if isinstance(module, SpectralBatchNorm):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+    return model

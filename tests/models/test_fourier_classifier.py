@@ -13,6 +13,7 @@ from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
     on_images,
+    randomised,
     relative_squared_error,
     scale_equivariance_errors,
 )
@@ -32,6 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "more pools": {"pools": [2, 2], "kernel_size": 3, "head_pool": "mean", "head_sharpen": False},
     "pools by three": {"pools": [1, 3], "kernel_size": [5, 5], "base_resolution": 7, "max_resolution": 15},
     "oversampled": {"oversampling": 1.5, "head_cells": 3, "activation": "tanh", "max_resolution": 13},
+    "batch norm": {"norm": "batch", "pools": [1, 2]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -43,11 +45,7 @@ def network(
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "widths": [4, 6], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST}
-    model = FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return randomised(FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def images(resolution: int, dtype: torch.dtype = torch.float64, batch: int = 3) -> Tensor:
@@ -283,7 +281,7 @@ def test_copies_and_state() -> None:
         ({"head_pool": "median"}, "pool must be 'max' or 'mean', got 'median'"),
         ({"head_cells": 0}, "cells must be a positive integer, got 0"),
         ({"oversampling": 0.5}, r"oversampling must be at least 1, got 0\.5"),
-        ({"norm": "batch"}, "norm must be .* got 'batch'"),
+        ({"norm": "layer"}, "norm must be .* got 'layer'"),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:

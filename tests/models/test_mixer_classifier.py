@@ -9,6 +9,7 @@ from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
     on_images,
+    randomised,
     relative_squared_error,
     scale_equivariance_errors,
 )
@@ -29,6 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "triangular head": {"head": "triangular", "groups": 4, "head_pool": "mean", "head_cells": 1},
     "signals": {"dimensions": 1, "max_resolution": 31, "layer_base_resolution": 4},
     "magnitudes of signals": {"dimensions": 1, "mixing": "magnitude", "head": "triangular"},
+    "batch norm": {"norm": "batch"},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -38,11 +40,7 @@ def network(name: str = "by default", dtype: torch.dtype = torch.float64, **sett
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "width": 4, "depth": 2, "groups": 2, "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST}
-    model = MixerClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return randomised(MixerClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def inputs_of(
@@ -219,7 +217,7 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
         ({"width": 0}, "out_channels must be a positive integer, got 0"),
         ({"mixing": "phase"}, "mixing must be one of 'linear', 'magnitude', got 'phase'"),
         ({"activation": "rectify"}, "activation must be one of 'relu', .* got 'rectify'"),
-        ({"norm": "batch"}, "norm must be one of 'instance', 'none', got 'batch'"),
+        ({"norm": "layer"}, "norm must be one of 'instance', 'batch', 'none', got 'layer'"),
         ({"head": "flat"}, "head must be one of 'shared', 'triangular', got 'flat'"),
         ({"layer_base_resolution": 7}, "layer_base_resolution must be an integer from 1 to 6, got 7"),
         ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from scale_equivariance import assert_same, assert_scale_equivariant, on_images, relative_squared_error
+from scale_equivariance import (
+    assert_same,
+    assert_scale_equivariant,
+    on_images,
+    randomised,
+    relative_squared_error,
+)
 from torch import Tensor, nn
 
 from models import FourierClassifier
@@ -19,11 +25,7 @@ def network(**settings: Any) -> FourierClassifier:
     small = {"in_channels": 2, "classes": 5, "projection": 3, "widths": [4, 4, 6], "convolutions": 2}
     small |= {"kernel_size": [5, 3, 3], "pools": [2, 2, 1], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST, "layer_base_resolution": 10}
-    model = FourierClassifier(**{**small, **settings}).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return randomised(FourierClassifier(**{**small, **settings}).double().eval())
 
 
 def images(resolution: int) -> Tensor:
@@ -33,7 +35,14 @@ def images(resolution: int) -> Tensor:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"residual": False}, {"convolutions": 3, "norm": "none"}, {"projection": None}, {"convolutions": 1}],
+    [
+        {},
+        {"residual": False},
+        {"convolutions": 3, "norm": "none"},
+        {"projection": None},
+        {"convolutions": 1},
+        {"norm": "batch"},
+    ],
 )
 def test_one_pass_predicts_what_separate_passes_do(settings: dict[str, Any]) -> None:
     model, x = network(**settings), images(FINEST)

@@ -9,6 +9,7 @@ from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
     on_signals,
+    randomised,
     relative_squared_error,
     scale_equivariance_errors,
 )
@@ -28,6 +29,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "more pools": {"pools": [3, 2], "kernel_size": 3, "head_pool": "mean", "head_sharpen": False},
     "two convolutions": {"convolutions": 2, "oversampling": 1.5, "head_cells": 3, "max_resolution": 23},
     "no residual path": {"convolutions": 2, "residual": False, "pools": [1, 2], "base_resolution": 7},
+    "batch norm": {"norm": "batch", "convolutions": 2, "pools": [1, 2]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -37,11 +39,7 @@ def network(name: str = "default", dtype: torch.dtype = torch.float64, **setting
     torch.manual_seed(0)
     small = {"dimensions": 1, "in_channels": 2, "classes": 5, "widths": [4, 6], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": LONGEST}
-    model = FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
+    return randomised(FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def signals(length: int, dtype: torch.dtype = torch.float64) -> Tensor:
