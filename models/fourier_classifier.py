@@ -51,6 +51,8 @@ class FourierClassifier(BandClassifier):
         layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
         head_cells: cells per axis that the head pools features to.
         head_pool: ``"max"`` or ``"mean"``.
+        head_widths: output channels of convolutions in the head, on the cells of every band by itself, each with batch
+            norm, ReLU and max-pooling by two; published: none.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
         head_sharpen: let the weight of a band in the head only grow from coarse to fine; published: no.
@@ -83,6 +85,7 @@ class FourierClassifier(BandClassifier):
         layer_base_resolution: int = 6,
         head_cells: int = 2,
         head_pool: Literal["max", "mean"] = "max",
+        head_widths: list[int] | None = None,
         head_hidden: int = 256,
         head_dropout: float = 0.75,
         head_sharpen: bool = True,
@@ -145,7 +148,15 @@ class FourierClassifier(BandClassifier):
         )
         bands = self.band_index(max_resolution) + 1
         self.head = BandHead(
-            widths[-1] * head_cells**dimensions, head_hidden, classes, head_dropout, bands, head_sharpen
+            widths[-1],
+            head_cells,
+            head_hidden,
+            classes,
+            head_dropout,
+            bands,
+            head_sharpen,
+            head_widths or [],
+            dimensions,
         )
 
     def forward(self, images: Tensor) -> Tensor:

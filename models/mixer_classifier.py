@@ -96,6 +96,8 @@ class MixerClassifier(BandClassifier):
             band with those of all coarser bands.
         head_cells: cells per axis that the head pools features to.
         head_pool: ``"max"`` or ``"mean"``.
+        head_widths: output channels of convolutions in a shared head, on the cells of every band by itself, each with
+            batch norm, ReLU and max-pooling by two.
         head_hidden: hidden units of the head, per band.
         head_dropout: dropout of the hidden units.
         head_sharpen: let the weight of a band in a shared head only grow from coarse to fine.
@@ -127,6 +129,7 @@ class MixerClassifier(BandClassifier):
         head: Head = "shared",
         head_cells: int = 2,
         head_pool: Literal["max", "mean"] = "max",
+        head_widths: list[int] | None = None,
         head_hidden: int = 256,
         head_dropout: float = 0.5,
         head_sharpen: bool = True,
@@ -171,11 +174,21 @@ class MixerClassifier(BandClassifier):
 
         self.blocks = nn.Sequential(*(block() for _ in range(depth)))
         self.pooling = self.layers.band_pooling(base_resolution, max_resolution, head_cells, pool=head_pool)
-        features, bands = width * head_cells**dimensions, self.band_index(max_resolution) + 1
+        bands = self.band_index(max_resolution) + 1
         self.head = (
-            BandHead(features, head_hidden, classes, head_dropout, bands, head_sharpen)
+            BandHead(
+                width,
+                head_cells,
+                head_hidden,
+                classes,
+                head_dropout,
+                bands,
+                head_sharpen,
+                head_widths or [],
+                dimensions,
+            )
             if head == "shared"
-            else BandPerceptron(features, head_hidden, classes, bands, head_dropout)
+            else BandPerceptron(width * head_cells**dimensions, head_hidden, classes, bands, head_dropout)
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from sefl.fourier.band_mixing import BandLinear, BandPerceptron
 from sefl.fourier.basis import band
-from sefl.fourier.batch_norm import SpectralBatchNorm
+from sefl.fourier.batch_norm import GridBatchNorm, SpectralBatchNorm
 from sefl.fourier.convolution import SpectralConv1d, SpectralConv2d
 from sefl.fourier.head import BandPooling, BandPooling1d
 from sefl.fourier.magnitude import MagnitudeMixer1d, MagnitudeMixer2d
@@ -33,6 +33,7 @@ __all__ = [
     "CoefficientModule",
     "FrequencyMixer1d",
     "FrequencyMixer2d",
+    "GridBatchNorm",
     "MagnitudeMixer1d",
     "MagnitudeMixer2d",
     "ScaleEquivariantMaxPool1d",

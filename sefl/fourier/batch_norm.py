@@ -1,4 +1,4 @@
-"""Batch norm of signals that are given by their coefficients, which commutes with ideal downsampling once trained."""
+"""Batch norm over the batches of all processes: of coefficients, where it commutes with downsampling, and of grids."""
 
 from typing import cast
 
@@ -10,27 +10,11 @@ from sefl.fourier.convolution import add_constant
 from sefl.fourier.sampling import CoefficientModule
 
 
-class SpectralBatchNorm(CoefficientModule):
-    """What ``torch.nn.BatchNorm2d`` does to the pixels of a band-limited image, done to its coefficients.
+class _SharedBatchNorm(nn.Module):
+    """Affine parameters, and the statistics that follow from sums over the batch.
 
-    The mean over the image is its constant coefficient, its mean square the sum of the squares of all coefficients
-    (Parseval). In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so
-    exactly scale-equivariant; in training it is as far from it as the statistics of its batches differ. Other than the
-    instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` it keeps how strong a feature is in an image.
-
-    In a distributed training the statistics are those of the batches of all processes together, so that one process
-    and two train alike.
-
-    Args:
-        channels: channels of input and output.
-        eps: added to the variance.
-        momentum: weight of a new batch in the statistics for evaluation.
-
-    Shapes: ``(K, K, batch, channels)`` to the same, or for signals ``(K, batch, channels)``.
-
-    Raises:
-        ValueError: if ``channels`` is not positive, and in ``forward`` for coefficients of other channels, or for a
-            training batch of a single coefficient, which has no variance.
+    In a distributed training these are the sums over all processes, on any device, so that one process and two train
+    alike; ``torch.nn.SyncBatchNorm`` does that on GPUs.
     """
 
     running_mean: Tensor
@@ -48,39 +32,95 @@ class SpectralBatchNorm(CoefficientModule):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
+    def _affine(self, count: int, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and constant of each channel, from the means over ``count`` pixels of the values and of their squares.
+
+        Called in training; the running statistics follow.
+        """
+        size = mean.new_full((1,), count)
+        sums = torch.cat([size, mean * count, square * count])
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            sums = cast(Tensor, all_reduce(sums))
+        size, total, square = sums.split([1, self.channels, self.channels])
+        if size <= 1:
+            raise ValueError("a training batch must hold more than one value per channel")
+        mean = total / size
+        variance = (square / size - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            # As torch.nn.BatchNorm2d: normalised by the variance of the sample, remembered that of the population.
+            self.running_var.lerp_(variance * size / (size - 1), self.momentum)
+        return self._scale_and_constant(mean, variance)
+
+    def _scale_and_constant(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return scale, self.bias - mean * scale
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
+
+
+class SpectralBatchNorm(CoefficientModule, _SharedBatchNorm):
+    """What ``torch.nn.BatchNorm2d`` does to the pixels of a band-limited image, done to its coefficients.
+
+    The mean over the image is its constant coefficient, its mean square the sum of the squares of all coefficients
+    (Parseval). In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so
+    exactly scale-equivariant; in training it is as far from it as the statistics of its batches differ. Other than the
+    instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` it keeps how strong a feature is in an image.
+
+    In a distributed training the statistics are those of the batches of all processes together.
+
+    Args:
+        channels: channels of input and output.
+        eps: added to the variance.
+        momentum: weight of a new batch in the statistics for evaluation.
+
+    Shapes: ``(K, K, batch, channels)`` to the same, or for signals ``(K, batch, channels)``.
+
+    Raises:
+        ValueError: if ``channels`` is not positive, and in ``forward`` for coefficients of other channels, or for a
+            training batch of a single coefficient, which has no variance.
+    """
+
     def forward(self, coefficients: Tensor) -> Tensor:
         if coefficients.shape[-1] != self.channels:
             raise ValueError(f"coefficients must have channels={self.channels}, got {coefficients.shape[-1]}")
         with torch.autocast(coefficients.device.type, enabled=False):
-            mean, variance = (
-                self._batch_statistics(coefficients)
-                if self.training
-                else (self.running_mean, self.running_var)
-            )
-            scale = self.weight * torch.rsqrt(variance + self.eps)
-            constant = self.bias - mean * scale
+            if self.training:
+                axes = tuple(range(coefficients.dim() - 2))
+                precise = coefficients.to(self.weight.dtype)
+                count = coefficients.numel() // self.channels
+                constants = precise[(0,) * len(axes)]
+                scale, constant = self._affine(count, constants.mean(0), precise.square().sum(axes).mean(0))
+            else:
+                scale, constant = self._scale_and_constant(self.running_mean, self.running_var)
         dtype = coefficients.dtype
         return add_constant(coefficients * scale.to(dtype), constant.to(dtype))
 
-    def _batch_statistics(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance over all images and pixels; the running ones follow."""
-        axes = tuple(range(coefficients.dim() - 2))
-        precise = coefficients.to(self.weight.dtype)
-        batch = precise.new_full((1,), precise.shape[-2])
-        sums = torch.cat([batch, precise[(0,) * len(axes)].sum(0), precise.square().sum((*axes, -2))])
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            sums = cast(Tensor, all_reduce(sums))
-        batch, total, square = sums.split([1, self.channels, self.channels])
-        mean = total / batch
-        variance = (square / batch - mean.square()).clamp(min=0)
-        with torch.no_grad():
-            count = batch * coefficients.shape[0] ** len(axes)
-            if count <= 1:
-                raise ValueError("coefficients of a training batch must be more than one per channel")
-            self.running_mean.lerp_(mean, self.momentum)
-            # As torch.nn.BatchNorm2d: normalised by the variance of the sample, remembered that of the population.
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        return mean, variance
 
-    def extra_repr(self) -> str:
-        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
+class GridBatchNorm(_SharedBatchNorm):
+    """``torch.nn.BatchNorm1d`` or ``2d`` with the statistics of the batches of all processes, on any device.
+
+    Args:
+        channels: channels of input and output.
+        eps: added to the variance.
+        momentum: weight of a new batch in the statistics for evaluation.
+
+    Shapes: ``(batch, channels, *space)`` to the same.
+
+    Raises:
+        ValueError: if ``channels`` is not positive, and for a training batch of a single value per channel.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        with torch.autocast(maps.device.type, enabled=False):
+            precise = maps.to(self.weight.dtype)
+            if self.training:
+                axes = (0, *range(2, maps.dim()))
+                scale, constant = self._affine(
+                    maps.numel() // self.channels, precise.mean(axes), precise.square().mean(axes)
+                )
+            else:
+                scale, constant = self._scale_and_constant(self.running_mean, self.running_var)
+            shape = (-1, *[1] * (maps.dim() - 2))
+            return torch.addcmul(constant.view(shape), precise, scale.view(shape)).to(maps.dtype)
