@@ -32,6 +32,10 @@ class _SharedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
+    def _check(self, argument: str, channels: int) -> None:
+        if channels != self.channels:
+            raise ValueError(f"{argument} must have channels={self.channels}, got {channels}")
+
     def _affine(self, count: int, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and constant of each channel, from the means over ``count`` pixels of the values and of their squares.
 
@@ -83,8 +87,7 @@ class SpectralBatchNorm(CoefficientModule, _SharedBatchNorm):
     """
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        if coefficients.shape[-1] != self.channels:
-            raise ValueError(f"coefficients must have channels={self.channels}, got {coefficients.shape[-1]}")
+        self._check("coefficients", coefficients.shape[-1])
         with torch.autocast(coefficients.device.type, enabled=False):
             if self.training:
                 axes = tuple(range(coefficients.dim() - 2))
@@ -109,10 +112,12 @@ class GridBatchNorm(_SharedBatchNorm):
     Shapes: ``(batch, channels, *space)`` to the same.
 
     Raises:
-        ValueError: if ``channels`` is not positive, and for a training batch of a single value per channel.
+        ValueError: if ``channels`` is not positive, and in ``forward`` for maps of other channels, or for a training
+            batch of a single value per channel.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
+        self._check("maps", maps.shape[1])
         with torch.autocast(maps.device.type, enabled=False):
             precise = maps.to(self.weight.dtype)
             if self.training:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sefl.fourier import (
+    GridBatchNorm,
     SpectralBatchNorm,
     downsample,
     downsample1d,
@@ -79,7 +80,7 @@ def randomised(model: Network) -> Network:
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
         for module in model.modules():
-            if isinstance(module, SpectralBatchNorm):
+            if isinstance(module, SpectralBatchNorm | GridBatchNorm):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
     return model

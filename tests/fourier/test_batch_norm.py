@@ -1,4 +1,4 @@
-"""SpectralBatchNorm: torch's batch norm of the pixels, exactly equivariant once trained, the same on two processes."""
+"""Batch norms: torch's of the pixels, exactly equivariant on coefficients once trained, the same on two processes."""
 
 import pytest
 import torch
@@ -11,7 +11,14 @@ from scale_equivariance import (
 )
 from torch import Tensor, nn
 
-from sefl.fourier import SpectralBatchNorm, to_coefficients, to_coefficients1d, to_grid, to_grid1d
+from sefl.fourier import (
+    GridBatchNorm,
+    SpectralBatchNorm,
+    to_coefficients,
+    to_coefficients1d,
+    to_grid,
+    to_grid1d,
+)
 
 CHANNELS = 3
 MOMENTUM = 0.3
@@ -25,9 +32,13 @@ def images(resolution: int, batch: int = 4, axes: int = 2) -> Tensor:
     return noise * torch.tensor([0.1, 1.0, 7.0]).view(shape) + torch.tensor([3.0, 0.0, -2.0]).view(shape)
 
 
-def layers(axes: int = 2) -> tuple[SpectralBatchNorm, nn.Module]:
+Layer = type[SpectralBatchNorm] | type[GridBatchNorm]
+both = pytest.mark.parametrize("kind", [SpectralBatchNorm, GridBatchNorm])
+
+
+def layers(kind: Layer, axes: int = 2) -> tuple[SpectralBatchNorm | GridBatchNorm, nn.Module]:
     """Ours and torch's, with the same random parameters."""
-    ours = SpectralBatchNorm(CHANNELS, momentum=MOMENTUM).double()
+    ours = kind(CHANNELS, momentum=MOMENTUM).double()
     theirs = (nn.BatchNorm1d if axes == 1 else nn.BatchNorm2d)(CHANNELS, momentum=MOMENTUM).double()
     torch.manual_seed(axes)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -37,6 +48,8 @@ def layers(axes: int = 2) -> tuple[SpectralBatchNorm, nn.Module]:
 
 
 def on_grid(layer: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(layer, GridBatchNorm):
+        return layer(x)
     if x.dim() == 3:
         return to_grid1d(layer(to_coefficients1d(x)), x.shape[-1])
     return to_grid(layer(to_coefficients(x)), x.shape[-1])
@@ -44,9 +57,10 @@ def on_grid(layer: nn.Module, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("axes", [1, 2])
 @pytest.mark.parametrize("resolution", [5, 9])
-def test_is_batch_norm_of_the_pixels(axes: int, resolution: int) -> None:
+@both
+def test_is_batch_norm_of_the_pixels(kind: Layer, axes: int, resolution: int) -> None:
     """Of odd resolutions, whose pixels hold as many numbers as the band has."""
-    ours, theirs = layers(axes)
+    ours, theirs = layers(kind, axes)
     mine = images(resolution, axes=axes).requires_grad_()
     other = mine.detach().clone().requires_grad_()
     weights = torch.randn_like(mine)
@@ -65,7 +79,7 @@ def test_is_batch_norm_of_the_pixels(axes: int, resolution: int) -> None:
 
 @pytest.mark.parametrize("axes", [1, 2])
 def test_equivariant_in_evaluation_alone(axes: int) -> None:
-    layer, _ = layers(axes)
+    layer, _ = layers(SpectralBatchNorm, axes)
     x = images(14, axes=axes)
     resolutions = range(1, 14)
     function = (on_signals if axes == 1 else on_images)(layer)
@@ -75,34 +89,38 @@ def test_equivariant_in_evaluation_alone(axes: int) -> None:
     assert_scale_equivariant(function, x, resolutions)
 
 
-def test_two_processes_train_as_one(on_two_processes) -> None:
+@both
+def test_two_processes_train_as_one(kind: Layer, on_two_processes) -> None:
     """On uneven shares: output, statistics, and the gradient that data parallelism averages."""
-    x = to_coefficients(images(6, batch=5))
+    x = images(7, batch=5)
     weights = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
 
     def train(share: slice) -> list[Tensor]:
-        layer, _ = layers()
-        part = x[..., share, :].clone().requires_grad_()
-        output = layer(part)
-        (output * weights[..., share, :]).sum().backward()
+        layer, _ = layers(kind)
+        part = x[share].clone().requires_grad_()
+        output = on_grid(layer, part)
+        (output * weights[share]).sum().backward()
         return [output.detach(), part.grad, *(p.grad for p in layer.parameters()), *layer.buffers()]
 
     output, gradient, weight, bias, *statistics = train(slice(None))
     shares = [slice(0, 2), slice(2, 5)]
     found = on_two_processes(lambda rank: train(shares[rank]))
     for share, (own_output, own_gradient, _, _, *own_statistics) in zip(shares, found, strict=True):
-        assert_same(own_output, output[..., share, :])
-        assert_same(own_gradient, gradient[..., share, :])
+        assert_same(own_output, output[share])
+        assert_same(own_gradient, gradient[share])
         for own, expected in zip(own_statistics, statistics, strict=True):
             assert_same(own, expected)
     assert_same(found[0][2] + found[1][2], weight)
     assert_same(found[0][3] + found[1][3], bias)
 
 
-def test_under_autocast_the_statistics_are_precise() -> None:
-    layer, _ = layers()
+@both
+def test_under_autocast_the_statistics_are_precise(kind: Layer) -> None:
+    layer, _ = layers(kind)
     layer.float()
-    x = to_coefficients(images(8).float())
+    x = images(8).float()
+    if kind is SpectralBatchNorm:
+        x = to_coefficients(x)
     with torch.autocast("cpu", torch.bfloat16):
         output = layer(x.bfloat16())
     assert output.dtype == torch.bfloat16
@@ -111,11 +129,14 @@ def test_under_autocast_the_statistics_are_precise() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="channels must be a positive integer, got 0"):
-        SpectralBatchNorm(0)
-    layer = SpectralBatchNorm(CHANNELS)
+    for kind, single in [(SpectralBatchNorm, (1, 1, 1, CHANNELS)), (GridBatchNorm, (1, CHANNELS, 1, 1))]:
+        with pytest.raises(ValueError, match="channels must be a positive integer, got 0"):
+            kind(0)
+        layer = kind(CHANNELS)
+        with pytest.raises(ValueError, match="more than one value per channel"):
+            layer(torch.zeros(single))
+        assert layer.running_mean.eq(0).all()
     with pytest.raises(ValueError, match="must have channels=3, got 2"):
-        layer(torch.zeros(5, 5, 4, 2))
-    with pytest.raises(ValueError, match="more than one"):
-        layer(torch.zeros(1, 1, 1, CHANNELS))
-    assert layer.running_mean.eq(0).all()
+        SpectralBatchNorm(CHANNELS)(torch.zeros(5, 5, 4, 2))
+    with pytest.raises(ValueError, match="must have channels=3, got 2"):
+        GridBatchNorm(CHANNELS)(torch.zeros(4, 2, 5, 5))

@@ -34,6 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "pools by three": {"pools": [1, 3], "kernel_size": [5, 5], "base_resolution": 7, "max_resolution": 15},
     "oversampled": {"oversampling": 1.5, "head_cells": 3, "activation": "tanh", "max_resolution": 13},
     "batch norm": {"norm": "batch", "pools": [1, 2]},
+    "convolutions in the head": {"norm": "batch", "head_cells": 5, "head_widths": [3, 4], "pools": [1, 2]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -280,6 +281,8 @@ def test_copies_and_state() -> None:
         ({"activation": "rectify"}, "activation must be one of .relu., .* got 'rectify'"),
         ({"head_pool": "median"}, "pool must be 'max' or 'mean', got 'median'"),
         ({"head_cells": 0}, "cells must be a positive integer, got 0"),
+        ({"head_widths": [4, 0]}, r"head_widths must be positive, got \[4, 0\]"),
+        ({"head_widths": [4, 4], "head_cells": 3}, "head_cells must be at least 4 for 2 head_widths, got 3"),
         ({"oversampling": 0.5}, r"oversampling must be at least 1, got 0\.5"),
         ({"norm": "layer"}, "norm must be .* got 'layer'"),
     ],

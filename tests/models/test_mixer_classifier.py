@@ -31,6 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "signals": {"dimensions": 1, "max_resolution": 31, "layer_base_resolution": 4},
     "magnitudes of signals": {"dimensions": 1, "mixing": "magnitude", "head": "triangular"},
     "batch norm": {"norm": "batch"},
+    "convolutions in the head": {"head_cells": 4, "head_widths": [3, 4]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -30,6 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "two convolutions": {"convolutions": 2, "oversampling": 1.5, "head_cells": 3, "max_resolution": 23},
     "no residual path": {"convolutions": 2, "residual": False, "pools": [1, 2], "base_resolution": 7},
     "batch norm": {"norm": "batch", "convolutions": 2, "pools": [1, 2]},
+    "convolutions in the head": {"head_cells": 6, "head_widths": [3]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
