@@ -10,24 +10,50 @@ from torch.nn import functional as F
 from models.scale_classifier import Dimensions, ScaleClassifier
 from sefl.fourier import GridBatchNorm, band
 
-# Before training the weight of a band exceeds that of the next coarser one by a factor exp(softplus(this)), 1.08.
-INITIAL_GROWTH = -2.5
-_PIXEL_LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module]]] = {
+# What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
+INITIAL_GROWTH = -3.0
+_GRID_LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module]]] = {
     1: (nn.Conv1d, nn.MaxPool1d),
     2: (nn.Conv2d, nn.MaxPool2d),
 }
+
+
+class BandConvolution(nn.Module):
+    """A convolution with three taps per axis on the map of every band by itself, batch norm, ReLU, max-pooling by two.
+
+    The norm's statistics are those of the coarsest band, which images of all resolutions have: as in
+    :class:`sefl.fourier.SpectralBatchNorm`, a band does not depend on how many finer ones a training batch has.
+
+    Shapes: ``(batch, bands, channels, *cells)`` to ``(batch, bands, width, *(cells // 2))``.
+    """
+
+    def __init__(self, channels: int, width: int, dimensions: Dimensions) -> None:
+        super().__init__()
+        convolution, pool = _GRID_LAYERS[dimensions]
+        self.convolution = convolution(channels, width, 3, padding=1, bias=False)
+        self.norm = GridBatchNorm(width)
+        self.pool = pool(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        shape = maps.shape[:2]
+        convolved = self.convolution(maps.flatten(0, 1))
+        coarsest = convolved.unflatten(0, shape)[:, 0]
+        return self.pool(self.norm(convolved, coarsest).relu()).unflatten(0, shape)
 
 
 class BandHead(nn.Module):
     """One network on the pooled features of every band: ``(batch, bands, channels * cells^dimensions)`` to logits.
 
     Layer norm, linear, dropout, layer norm, ReLU, linear, as published; shared by the bands, but for one learned
-    weight per band. With ``sharpen`` that weight can only grow from coarse to fine, so that each finer look at an image
-    is more certain than the last: its loss falls with resolution by construction wherever the bands agree and are
-    right, and no band has to learn it. ``widths`` puts ordinary blocks in front, each a convolution with three taps per
-    axis, batch norm, ReLU and max-pooling by two, on the cells of every band by itself: as far as a frequency is from
-    being moved below its own by the layers (NeurIPS 2023, claim 1), here the details that a band adds are seen in their
-    places. Nothing of a finer band enters in any of it.
+    weight per band.
+
+    With ``growth`` the log weight grows by at least so much from a band to the next: each finer look at an image is
+    more certain than the last, and its loss falls with resolution by construction wherever the bands agree and are
+    right; what is predicted does not depend on it.
+
+    With ``widths`` there are convolutions in front (:class:`BandConvolution`), on the cells of every band by itself.
+    No layer before the head can move what a high frequency says to a low one (NeurIPS 2023, claim 1); here the details
+    that a band adds become features in their places. Nothing of a finer band enters in any of it.
 
     Args:
         channels: channels of the features.
@@ -36,12 +62,12 @@ class BandHead(nn.Module):
         classes: number of classes.
         dropout: dropout of the hidden units.
         bands: number of bands.
-        sharpen: let the weights of the bands only grow.
-        widths: output channels of the blocks in front.
+        growth: least growth of the log weight of a band, not negative; ``None`` for weights that may also fall.
+        widths: output channels of the convolutions in front.
         dimensions: 2 for images, 1 for signals.
 
     Raises:
-        ValueError: if a width is not positive, or there are fewer cells than blocks can pool.
+        ValueError: if ``growth`` is negative, a width not positive, or there are fewer cells than convolutions pool.
     """
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
@@ -55,30 +81,25 @@ class BandHead(nn.Module):
         classes: int,
         dropout: float,
         bands: int,
-        sharpen: bool,
+        growth: float | None,
         widths: Sequence[int] = (),
         dimensions: Dimensions = 2,
     ) -> None:
         super().__init__()
-        self.sharpen = sharpen
+        if growth is not None and not growth >= 0:
+            raise ValueError(f"head_growth must not be negative, got {growth}")
         if widths and min(widths) < 1:
             raise ValueError(f"head_widths must be positive, got {list(widths)}")
         if cells >> len(widths) < 1:
             raise ValueError(
                 f"head_cells must be at least {2 ** len(widths)} for {len(widths)} head_widths, got {cells}"
             )
-        self.feature_shape = (channels, *[cells] * dimensions)
-        convolution, pool = _PIXEL_LAYERS[dimensions]
-        blocks: list[nn.Module] = []
+        self.growth = growth
+        self.map_shape = (channels, *[cells] * dimensions)
+        self.blocks = nn.Sequential()
         for width in widths:
-            blocks += [
-                convolution(channels, width, 3, padding=1, bias=False),
-                GridBatchNorm(width),
-                nn.ReLU(),
-                pool(2),
-            ]
+            self.blocks.append(BandConvolution(channels, width, dimensions))
             channels, cells = width, cells // 2
-        self.blocks = nn.Sequential(*blocks)
         features = channels * cells**dimensions
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
@@ -92,17 +113,15 @@ class BandHead(nn.Module):
 
     def weights(self) -> Tensor:
         """What the perceptron's logits are multiplied by: ``(bands, 1)``, positive."""
-        if not self.sharpen:
+        if self.growth is None:
             return self.log_weight.exp()
-        growth = F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
+        growth = self.growth + F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
         return torch.cat([self.log_weight[:1], growth]).cumsum(0).exp()
 
     def forward(self, features: Tensor) -> Tensor:
-        batch, bands = features.shape[:2]
         if self.blocks:
-            maps = features.reshape(batch * bands, *self.feature_shape)
-            features = self.blocks(maps).view(batch, bands, -1)
-        return self.perceptron(features) * self.weights()[:bands]
+            features = self.blocks(features.unflatten(2, self.map_shape)).flatten(2)
+        return self.perceptron(features) * self.weights()[: features.shape[1]]
 
 
 class BandClassifier(ScaleClassifier):

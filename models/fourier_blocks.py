@@ -43,9 +43,10 @@ class FourierLayers:
         base_resolution: int,
         max_resolution: int,
         oversampling: float,
+        statistics_resolution: int,
         band_step: int = 1,
     ) -> CoefficientModule:
-        """Norm, activation and max-pooling."""
+        """Norm, activation and max-pooling; ``statistics_resolution`` is that of a batch norm."""
         pooling = self.max_pool(
             window,
             activation,
@@ -55,7 +56,9 @@ class FourierLayers:
             oversampling,
             band_step=band_step,
         )
-        return NormalisedNonlinearity(SpectralBatchNorm(channels), pooling) if norm == "batch" else pooling
+        if norm != "batch":
+            return pooling
+        return NormalisedNonlinearity(SpectralBatchNorm(channels, statistics_resolution), pooling)
 
 
 LAYERS: dict[Dimensions, FourierLayers] = {
@@ -118,6 +121,7 @@ class ResidualFourierBlock(CoefficientModule):
 class BlockSettings:
     """What all blocks of a network share; resolutions are those of the images, or lengths of the signals.
 
+    ``coarsest`` is the least resolution of an input, ``base_resolution`` that from which on layers are equivariant.
     A block that follows poolings by ``reached`` in all works at ``1 / reached`` of the resolutions and of the step.
     """
 
@@ -130,6 +134,7 @@ class BlockSettings:
     band_step: int
     base_resolution: int
     max_resolution: int
+    coarsest: int
 
     def block(self, inputs: int, outputs: int, size: int, window: int, reached: int) -> CoefficientModule:
         """``convolutions`` kernels of ``size``, each with norm and activation, pooling after the last."""
@@ -175,6 +180,7 @@ class BlockSettings:
             ceil(self.base_resolution / reached),
             ceil(self.max_resolution / reached),
             self.oversampling,
+            ceil(self.coarsest / reached),
             # The step counts output bands. A window below one is refused by the layer.
             max(1, self.band_step // (reached * max(1, window))),
         )

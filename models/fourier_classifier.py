@@ -55,7 +55,8 @@ class FourierClassifier(BandClassifier):
             norm, ReLU and max-pooling by two; published: none.
         head_hidden: hidden units of the head.
         head_dropout: dropout of the hidden units.
-        head_sharpen: let the weight of a band in the head only grow from coarse to fine; published: no.
+        head_growth: least growth, from a band to the next, of the log of what the head's logits are multiplied by: the
+            more it is, the more surely the loss falls with resolution; ``None``, as published, lets the factors fall.
         consistency_weight: weight of the scale-consistency hinge.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from an optimiser to its schedule.
@@ -88,7 +89,7 @@ class FourierClassifier(BandClassifier):
         head_widths: list[int] | None = None,
         head_hidden: int = 256,
         head_dropout: float = 0.75,
-        head_sharpen: bool = True,
+        head_growth: float | None = 0.1,
         consistency_weight: float = 1e-3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -131,6 +132,7 @@ class FourierClassifier(BandClassifier):
             band_step,
             layer_base_resolution,
             max_resolution,
+            base_resolution,
         )
         self.projection = None if projection is None else settings.projection(in_channels, projection)
         blocks = []
@@ -154,7 +156,7 @@ class FourierClassifier(BandClassifier):
             classes,
             head_dropout,
             bands,
-            head_sharpen,
+            head_growth,
             head_widths or [],
             dimensions,
         )

@@ -100,7 +100,8 @@ class MixerClassifier(BandClassifier):
             batch norm, ReLU and max-pooling by two.
         head_hidden: hidden units of the head, per band.
         head_dropout: dropout of the hidden units.
-        head_sharpen: let the weight of a band in a shared head only grow from coarse to fine.
+        head_growth: least growth, from a band to the next, of the log of what a shared head's logits are multiplied by;
+            ``None`` for factors that may fall.
         consistency_weight: weight of the scale-consistency hinge.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from an optimiser to its schedule.
@@ -132,7 +133,7 @@ class MixerClassifier(BandClassifier):
         head_widths: list[int] | None = None,
         head_hidden: int = 256,
         head_dropout: float = 0.5,
-        head_sharpen: bool = True,
+        head_growth: float | None = 0.1,
         consistency_weight: float = 1e-3,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -169,6 +170,7 @@ class MixerClassifier(BandClassifier):
                     layer_base_resolution,
                     max_resolution,
                     oversampling,
+                    base_resolution,
                 ),
             )
 
@@ -183,7 +185,7 @@ class MixerClassifier(BandClassifier):
                 classes,
                 head_dropout,
                 bands,
-                head_sharpen,
+                head_growth,
                 head_widths or [],
                 dimensions,
             )

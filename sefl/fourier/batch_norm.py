@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
+from sefl.fourier.basis import band, coefficient_count
 from sefl.fourier.convolution import add_constant
 from sefl.fourier.sampling import CoefficientModule
 
@@ -69,30 +70,46 @@ class SpectralBatchNorm(CoefficientModule, _SharedBatchNorm):
 
     The mean over the image is its constant coefficient, its mean square the sum of the squares of all coefficients
     (Parseval). In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so
-    exactly scale-equivariant; in training it is as far from it as the statistics of its batches differ. Other than the
-    instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` it keeps how strong a feature is in an image.
+    exactly scale-equivariant. With ``statistics_resolution`` that is so in training, too: images of every resolution
+    from this one on are then normalised by what they look like at it, and batches of fine and of coarse images agree.
+    Other than the instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` this one keeps how strong a
+    feature is in an image.
 
     In a distributed training the statistics are those of the batches of all processes together.
 
     Args:
         channels: channels of input and output.
+        statistics_resolution: mean and variance are those of the images ideally downsampled to this resolution, if they
+            are finer; by default those of the images themselves.
         eps: added to the variance.
         momentum: weight of a new batch in the statistics for evaluation.
 
     Shapes: ``(K, K, batch, channels)`` to the same, or for signals ``(K, batch, channels)``.
 
     Raises:
-        ValueError: if ``channels`` is not positive, and in ``forward`` for coefficients of other channels, or for a
-            training batch of a single coefficient, which has no variance.
+        ValueError: if ``channels`` or ``statistics_resolution`` is not positive, and in ``forward`` for coefficients of
+            other channels, or for a training batch of a single coefficient, which has no variance.
     """
+
+    def __init__(
+        self,
+        channels: int,
+        statistics_resolution: int | None = None,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
+        super().__init__(channels, eps, momentum)
+        self.leading = (
+            None if statistics_resolution is None else coefficient_count(band(statistics_resolution))
+        )
 
     def forward(self, coefficients: Tensor) -> Tensor:
         self._check("coefficients", coefficients.shape[-1])
         with torch.autocast(coefficients.device.type, enabled=False):
             if self.training:
                 axes = tuple(range(coefficients.dim() - 2))
-                precise = coefficients.to(self.weight.dtype)
-                count = coefficients.numel() // self.channels
+                precise = coefficients[(slice(self.leading),) * len(axes)].to(self.weight.dtype)
+                count = precise.numel() // self.channels
                 constants = precise[(0,) * len(axes)]
                 scale, constant = self._affine(count, constants.mean(0), precise.square().sum(axes).mean(0))
             else:
@@ -109,23 +126,24 @@ class GridBatchNorm(_SharedBatchNorm):
         eps: added to the variance.
         momentum: weight of a new batch in the statistics for evaluation.
 
-    Shapes: ``(batch, channels, *space)`` to the same.
+    Shapes: ``(batch, channels, *space)`` to the same. In training ``forward`` takes mean and variance from other maps
+    of as many channels, if they are given.
 
     Raises:
         ValueError: if ``channels`` is not positive, and in ``forward`` for maps of other channels, or for a training
             batch of a single value per channel.
     """
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, statistics_of: Tensor | None = None) -> Tensor:
         self._check("maps", maps.shape[1])
         with torch.autocast(maps.device.type, enabled=False):
-            precise = maps.to(self.weight.dtype)
             if self.training:
-                axes = (0, *range(2, maps.dim()))
-                scale, constant = self._affine(
-                    maps.numel() // self.channels, precise.mean(axes), precise.square().mean(axes)
-                )
+                measured = (maps if statistics_of is None else statistics_of).to(self.weight.dtype)
+                axes = (0, *range(2, measured.dim()))
+                count = measured.numel() // self.channels
+                scale, constant = self._affine(count, measured.mean(axes), measured.square().mean(axes))
             else:
                 scale, constant = self._scale_and_constant(self.running_mean, self.running_var)
             shape = (-1, *[1] * (maps.dim() - 2))
+            precise = maps.to(self.weight.dtype)
             return torch.addcmul(constant.view(shape), precise, scale.view(shape)).to(maps.dtype)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sefl.fourier import (
     GridBatchNorm,
     SpectralBatchNorm,
+    downsample,
+    downsample1d,
     to_coefficients,
     to_coefficients1d,
     to_grid,
@@ -78,7 +80,7 @@ def test_is_batch_norm_of_the_pixels(kind: Layer, axes: int, resolution: int) ->
 
 
 @pytest.mark.parametrize("axes", [1, 2])
-def test_equivariant_in_evaluation_alone(axes: int) -> None:
+def test_equivariant_in_evaluation(axes: int) -> None:
     layer, _ = layers(SpectralBatchNorm, axes)
     x = images(14, axes=axes)
     resolutions = range(1, 14)
@@ -87,6 +89,30 @@ def test_equivariant_in_evaluation_alone(axes: int) -> None:
     assert max(scale_equivariance_errors(function, x, resolutions).values()) > 1e-3
     layer.eval()
     assert_scale_equivariant(function, x, resolutions)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_statistics_of_a_resolution_are_equivariant_in_training(axes: int) -> None:
+    layer = SpectralBatchNorm(CHANNELS, statistics_resolution=6).double()
+    x = images(14, axes=axes)
+    function = (on_signals if axes == 1 else on_images)(layer)
+    assert_scale_equivariant(function, x, range(5, 14))
+    # Resolutions without that band have statistics of their own.
+    assert min(scale_equivariance_errors(function, x, range(1, 5)).values()) > 1e-3
+    layer, other = (SpectralBatchNorm(CHANNELS, statistics_resolution=6).double() for _ in range(2))
+    on_grid(layer, x)
+    on_grid(other, (downsample1d if axes == 1 else downsample)(x, 5))
+    assert_same(layer.running_mean, other.running_mean)
+    assert_same(layer.running_var, other.running_var)
+
+
+def test_grids_may_take_the_statistics_of_others() -> None:
+    x, others = images(5), images(7, batch=2)
+    layer, same = layers(GridBatchNorm)[0], layers(GridBatchNorm)[0]
+    joined = same(others)
+    assert_same(layer(torch.cat([others, others]), others), torch.cat([joined, joined]))
+    assert_same(layer.running_var, same.running_var)
+    assert_same(layer.eval()(x, others), layer(x))
 
 
 @both

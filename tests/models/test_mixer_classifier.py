@@ -26,7 +26,7 @@ BASE, FINEST = 6, 14
 NETWORKS: dict[str, dict[str, Any]] = {
     "by default": {},
     "banded, no norm": {"bandwidth": 1, "norm": "none", "activation": "gelu", "groups": 1},
-    "magnitudes": {"mixing": "magnitude", "depth": 1, "oversampling": 1.5, "head_sharpen": False},
+    "magnitudes": {"mixing": "magnitude", "depth": 1, "oversampling": 1.5, "head_growth": None},
     "triangular head": {"head": "triangular", "groups": 4, "head_pool": "mean", "head_cells": 1},
     "signals": {"dimensions": 1, "max_resolution": 31, "layer_base_resolution": 4},
     "magnitudes of signals": {"dimensions": 1, "mixing": "magnitude", "head": "triangular"},

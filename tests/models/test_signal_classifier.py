@@ -26,7 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "default": {},
     "no norm": {"norm": "none", "activation": "gelu", "residual": False, "kernel_size": [3, 1]},
     "pools": {"pools": [2, 1], "kernel_size": [5, 3], "layer_base_resolution": 5, "projection": 3},
-    "more pools": {"pools": [3, 2], "kernel_size": 3, "head_pool": "mean", "head_sharpen": False},
+    "more pools": {"pools": [3, 2], "kernel_size": 3, "head_pool": "mean", "head_growth": None},
     "two convolutions": {"convolutions": 2, "oversampling": 1.5, "head_cells": 3, "max_resolution": 23},
     "no residual path": {"convolutions": 2, "residual": False, "pools": [1, 2], "base_resolution": 7},
     "batch norm": {"norm": "batch", "convolutions": 2, "pools": [1, 2]},
