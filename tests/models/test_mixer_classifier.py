@@ -200,7 +200,7 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
     ).train()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(6):
+    for _ in range(14):
         for batch in data.train_dataloader():
             optimizer.zero_grad()
             model.training_step(batch, 0).backward()
