@@ -154,6 +154,8 @@ class MixerClassifier(BandClassifier):
         require_one_of("activation", activation, get_args(ActivationName))
         require_one_of("norm", norm, get_args(Norm))
         require_one_of("head", head, get_args(Head))
+        if head == "triangular" and head_widths:
+            raise ValueError(f"head_widths are for a shared head, got {head_widths} with head='triangular'")
         self.layers = LAYERS[dimensions]
         self.embedding = self.layers.convolution(in_channels, width, 1, max_resolution)
 

@@ -219,6 +219,7 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
         ({"mixing": "phase"}, "mixing must be one of 'linear', 'magnitude', got 'phase'"),
         ({"activation": "rectify"}, "activation must be one of 'relu', .* got 'rectify'"),
         ({"norm": "layer"}, "norm must be one of 'instance', 'batch', 'none', got 'layer'"),
+        ({"head": "triangular", "head_widths": [4]}, r"head_widths are for a shared head, got \[4\]"),
         ({"head": "flat"}, "head must be one of 'shared', 'triangular', got 'flat'"),
         ({"layer_base_resolution": 7}, "layer_base_resolution must be an integer from 1 to 6, got 7"),
         ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),
