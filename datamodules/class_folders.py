@@ -4,15 +4,13 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.protocols import Protocol
 from datamodules.split import PARTS, Parts, draw_stratified_parts
 from sefl.arguments import require_one_of
-
-Protocol = Literal["standard", "pool"]
 
 
 class ClassFolders:

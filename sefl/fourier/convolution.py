@@ -74,6 +74,10 @@ class _SpectralConvNd(CoefficientModule):
         centre = self.residual[(None,) * self.axes]
         return self.weight + nn.functional.pad(centre, (0, 0, 0, 0, *margins))
 
+    def forward(self, coefficients: Tensor) -> Tensor:
+        band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
+        return self._convolve(coefficients, self.taps())
+
     def _convolve(self, coefficients: Tensor, taps: Tensor) -> Tensor:
         """Coefficients ``(K1, K2, batch, channels)`` with taps ``(rows, columns, in_channels, out_channels)``."""
         bias = self.bias
@@ -86,9 +90,6 @@ class _SpectralConvNd(CoefficientModule):
         else:
             mixed = cast(Tensor, _FrequencyProduct.apply(coefficients, taps, self.max_resolution))
         return mixed if bias is None else add_constant(mixed, bias.to(mixed.dtype))
-
-    def _check(self, coefficients: Tensor) -> None:
-        band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
 
     def extra_repr(self) -> str:
         return (
@@ -123,10 +124,6 @@ class SpectralConv2d(_SpectralConvNd):
 
     axes = 2
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        self._check(coefficients)
-        return self._convolve(coefficients, self.taps())
-
 
 class SpectralConv1d(_SpectralConvNd):
     """:class:`SpectralConv2d` of signals, with the same arguments: resolutions are lengths.
@@ -140,9 +137,8 @@ class SpectralConv1d(_SpectralConvNd):
 
     axes = 1
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        self._check(coefficients)
-        return self._convolve(coefficients.unsqueeze(0), self.taps().unsqueeze(0)).squeeze(0)
+    def _convolve(self, coefficients: Tensor, taps: Tensor) -> Tensor:
+        return super()._convolve(coefficients.unsqueeze(0), taps.unsqueeze(0)).squeeze(0)
 
 
 class _AddConstant(torch.autograd.Function):

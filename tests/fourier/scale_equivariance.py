@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sefl.fourier import (
     GridBatchNorm,
+    ScaleEquivariantMaxPool1d,
+    ScaleEquivariantMaxPool2d,
     SpectralBatchNorm,
     downsample,
     downsample1d,
@@ -23,6 +26,14 @@ TOLERANCE = {torch.float64: 1e-24, torch.float32: 1e-10}
 
 OnImages = Callable[[Tensor], Tensor]
 Network = TypeVar("Network", bound=nn.Module)
+Pooling = TypeVar("Pooling", ScaleEquivariantMaxPool1d, ScaleEquivariantMaxPool2d)
+
+ACTIVATIONS = {
+    "relu": lambda: F.relu,
+    "ReLU": nn.ReLU,
+    "gelu": lambda: F.gelu,
+    "PReLU": lambda: nn.PReLU(init=-0.37),
+}
 
 
 def relative_squared_error(actual: Tensor, expected: Tensor) -> float:
@@ -84,3 +95,24 @@ def randomised(model: Network) -> Network:
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
     return model
+
+
+def max_pool(
+    kind: type[Pooling],
+    window: int,
+    activation: str = "relu",
+    base: int = 5,
+    finest: int = 15,
+    norm: bool = False,
+    dtype: torch.dtype = torch.float64,
+    channels: int = 3,
+    **settings: Any,
+) -> Pooling:
+    """A layer with or without instance norm, whose affine parameters are random then."""
+    settings = {"channels": channels if norm else None, **settings}
+    layer = kind(window, ACTIVATIONS[activation](), base, finest, **settings).to(dtype)
+    if norm:
+        torch.manual_seed(window)
+        nn.init.normal_(layer.weight)
+        nn.init.normal_(layer.bias)
+    return layer

@@ -1,12 +1,15 @@
 """The layers on signals: exact at every length, as the FFT, and what the layers on images make of one repeated row."""
 
+from functools import partial
 from math import ceil, pi
 
 import pytest
 import torch
 from scale_equivariance import (
+    ACTIVATIONS,
     assert_same,
     assert_scale_equivariant,
+    max_pool,
     on_signals,
     scale_equivariance_errors,
 )
@@ -30,7 +33,7 @@ from sefl.fourier import (
 )
 
 CHANNELS = 3
-ACTIVATIONS = {"relu": lambda: F.relu, "gelu": lambda: F.gelu, "PReLU": lambda: nn.PReLU(init=-0.37)}
+pooling = partial(max_pool, ScaleEquivariantMaxPool1d)
 
 
 def signals(length: int, dtype: torch.dtype = torch.float64, batch: int = 2) -> Tensor:
@@ -41,25 +44,6 @@ def signals(length: int, dtype: torch.dtype = torch.float64, batch: int = 2) -> 
 def convolution(size: int, finest: int, dtype: torch.dtype = torch.float64, **settings) -> SpectralConv1d:
     torch.manual_seed(size + finest)
     return SpectralConv1d(CHANNELS, 4, size, finest, **settings).to(dtype)
-
-
-def pooling(
-    window: int,
-    activation: str = "relu",
-    base: int = 5,
-    finest: int = 15,
-    norm: bool = False,
-    dtype: torch.dtype = torch.float64,
-    **settings,
-) -> ScaleEquivariantMaxPool1d:
-    """A layer whose affine parameters, if it has any, are random."""
-    settings = {"channels": CHANNELS if norm else None, **settings}
-    layer = ScaleEquivariantMaxPool1d(window, ACTIVATIONS[activation](), base, finest, **settings).to(dtype)
-    if norm:
-        torch.manual_seed(window)
-        nn.init.normal_(layer.weight)
-        nn.init.normal_(layer.bias)
-    return layer
 
 
 # Convolution

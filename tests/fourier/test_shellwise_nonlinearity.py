@@ -1,5 +1,6 @@
 """ScaleEquivariantNonlinearity and ScaleEquivariantMaxPool2d: exact, as the naive loop over bands, differentiable."""
 
+from functools import partial
 from itertools import pairwise, product
 from math import ceil, pi
 
@@ -9,6 +10,7 @@ import torch
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
+    max_pool,
     on_images,
     relative_squared_error,
     scale_equivariance_errors,
@@ -28,34 +30,7 @@ from sefl.fourier import (
 
 CHANNELS = 3
 
-
-def trained_prelu() -> nn.PReLU:
-    activation = nn.PReLU()
-    with torch.no_grad():
-        activation.weight.fill_(-0.37)
-    return activation
-
-
-ACTIVATIONS = {"relu": lambda: F.relu, "ReLU": nn.ReLU, "gelu": lambda: F.gelu, "PReLU": trained_prelu}
-
-
-def pooling(
-    window: int,
-    activation: str = "relu",
-    base: int = 5,
-    finest: int = 15,
-    norm: bool = False,
-    dtype: torch.dtype = torch.float64,
-    **settings,
-) -> ScaleEquivariantMaxPool2d:
-    """A layer whose affine parameters, if it has any, are random."""
-    settings = {"channels": CHANNELS if norm else None, **settings}
-    layer = ScaleEquivariantMaxPool2d(window, ACTIVATIONS[activation](), base, finest, **settings).to(dtype)
-    if norm:
-        torch.manual_seed(window)
-        nn.init.normal_(layer.weight)
-        nn.init.normal_(layer.bias)
-    return layer
+pooling = partial(max_pool, ScaleEquivariantMaxPool2d)
 
 
 def images(resolution: int, dtype: torch.dtype = torch.float64) -> Tensor:
