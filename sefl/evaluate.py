@@ -8,6 +8,7 @@ RUN/evaluation/N, and in W&B, in the group of the run.
 """
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,14 @@ class EvaluateCLI(ExperimentCLI):
         if self.trainer.is_global_zero:
             self.report()
 
+    def tested_samples(self) -> dict[int, int]:
+        """Of each resolution how many; none if the data has no resolutions, or not all of it was tested."""
+        resolutions = getattr(getattr(self.datamodule, "split", None), "test_resolutions", None)
+        limit = self.trainer.limit_test_batches
+        if resolutions is None or isinstance(limit, int) or limit < 1:
+            return {}
+        return dict(sorted(Counter(resolutions.tolist()).items()))
+
     def report(self) -> None:
         """Write and show what was measured."""
         state: dict[str, Any] = {}
@@ -121,11 +130,12 @@ class EvaluateCLI(ExperimentCLI):
             metrics={name: float(value) for name, value in metrics.items()},
             equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],
             data=yaml.safe_load(self.parser.dump(self.config, skip_none=False)).get("data"),
+            samples_by_resolution=self.tested_samples(),
         )
         record_command(self.output, self.command)
         evaluation.write_json(self.output / "evaluation.json")
         if evaluation.accuracy_by_resolution:
-            evaluation.plot_accuracy(self.output / "accuracy.png")
+            evaluation.accuracy_figure().savefig(self.output / "accuracy.png")
         console = Console()
         for table in evaluation.tables():
             console.print(table)

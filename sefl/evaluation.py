@@ -1,12 +1,14 @@
 """The result of evaluating a checkpoint: as JSON, as tables on the terminal and as a figure."""
 
 import json
+import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
@@ -37,6 +39,7 @@ class Evaluation:
         metrics: everything that the model and the callbacks logged, by name.
         equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
         data: the configuration of the data, ``class_path`` and ``init_args``, which need not be that of the run.
+        samples_by_resolution: how many were tested at each resolution; empty where that is not known.
     """
 
     checkpoint: str | None
@@ -46,6 +49,7 @@ class Evaluation:
     metrics: dict[str, float]
     equivariance: list[dict[str, Any]]
     data: dict[str, Any] | None = None
+    samples_by_resolution: dict[int, int] = field(default_factory=dict)
 
     @property
     def accuracy_by_resolution(self) -> dict[int, float]:
@@ -119,14 +123,42 @@ class Evaluation:
             table.add_row(layer, transformation, f"{mean:.1e}", f"{worst['max']:.1e}", at)
         return table
 
-    def plot_accuracy(self, path: Path) -> None:
-        """Accuracy over resolution, with the accuracy over all as a line."""
-        figure = Figure(layout="constrained")
+    def accuracy_figure(self) -> Figure:
+        """Accuracy over resolution, with bars of one standard error, and the accuracy over all as a line.
+
+        The standard error is ``sqrt(p (1 - p) / n)`` of a fraction ``p`` of ``n`` samples, where their number is known.
+        """
+        figure = Figure(figsize=(6.6, 3.8), dpi=150, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
         axes = figure.add_subplot(xlabel="resolution (pixels per side)", ylabel="test accuracy")
-        axes.plot(list(self.accuracy_by_resolution), list(self.accuracy_by_resolution.values()), marker="o")
+        accuracies = self.accuracy_by_resolution
+        samples = self.samples_by_resolution
+        bars = None
+        if samples:
+            bars = [math.sqrt(p * (1 - p) / samples[resolution]) for resolution, p in accuracies.items()]
+            axes.set_title("bars: one standard error", fontsize=8.5, color="0.35")
+        axes.errorbar(
+            list(accuracies),
+            list(accuracies.values()),
+            bars,
+            marker="o",
+            markersize=4,
+            linewidth=1.3,
+            elinewidth=1,
+        )
         if "test/accuracy" in self.metrics:
-            axes.axhline(self.metrics["test/accuracy"], linestyle="--", color="grey", label="all resolutions")
-            axes.legend()
+            axes.axhline(
+                self.metrics["test/accuracy"],
+                color="0.5",
+                linewidth=0.9,
+                linestyle=(0, (4, 2)),
+                zorder=0,
+                label="all resolutions",
+            )
+            axes.legend(frameon=False, fontsize=8.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        figure.savefig(path)
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8.5, length=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from matplotlib.collections import LineCollection
 
 from sefl.evaluate import EvaluateCLI, main
+from sefl.evaluation import Evaluation
 from sefl.fit import main as fit
 
 RUN = Path("runs/tiny/0")
@@ -42,6 +45,9 @@ def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.Ca
 
     result = evaluation()
     assert set(result["accuracy_by_resolution"]) == {"8", "11", "12"}
+    tested = result["samples_by_resolution"]
+    right = sum(n * result["accuracy_by_resolution"][resolution] for resolution, n in tested.items())
+    assert right / sum(tested.values()) == pytest.approx(result["accuracy"])
     assert 0 <= result["accuracy"] <= 1
     stored = yaml.safe_load((RUN / "config.yaml").read_text())["data"]
     stored["init_args"]["split_file"] = str((RUN / "split.npz").absolute())
@@ -61,6 +67,23 @@ def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.Ca
     main(["--ckpt_path", "best", "--name", "tiny"])
     assert {path: content for path, content in contents(RUN).items() if path in first} == first
     assert evaluation(1) == result
+
+
+def test_the_figure_shows_one_standard_error() -> None:
+    metrics = {"test/accuracy": 0.85, "test/accuracy_8": 0.8, "test/accuracy_12": 0.9}
+    measured = Evaluation(None, None, None, 0, metrics, [], samples_by_resolution={8: 100, 12: 400})
+    (bars,) = measured.accuracy_figure().axes[0].collections
+    assert isinstance(bars, LineCollection)
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(ends, [[0.76, 0.84], [0.885, 0.915]])
+
+    without = Evaluation(None, None, None, 0, metrics, [])
+    assert not without.accuracy_figure().axes[0].collections
+
+
+def test_a_part_of_the_test_samples_is_not_counted(trained: Path) -> None:
+    main(["--ckpt_path", BEST, "--trainer.limit_test_batches", "1"])
+    assert evaluation()["samples_by_resolution"] == {}
 
 
 def test_stored_split_is_used(trained: Path) -> None:
