@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from sefl.reporting.experiments import Experiment
-from sefl.reporting.figures import error_over_depth
+from sefl.reporting.figures import accuracy_over_resolution, error_over_depth
 
 
 def network(label: str, *layers: str) -> Experiment:
@@ -18,6 +18,32 @@ def lines_of(*experiments: Experiment) -> dict[str, list[float]]:
     figure: Any = error_over_depth(experiments)
     assert figure is not None
     return {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].get_lines()}
+
+
+def run(accuracies: dict[int, float], samples: dict[int, int]) -> Any:
+    values = {f"accuracy_{resolution}": accuracy for resolution, accuracy in accuracies.items()}
+    return SimpleNamespace(values=values, results=SimpleNamespace(samples=samples))
+
+
+def bands_of(*runs: Any) -> list[list[float]]:
+    """Lower and upper end of the band at each resolution."""
+    figure: Any = accuracy_over_resolution([Experiment("network", "test", runs)])
+    (axes,) = figure.axes
+    if not axes.collections:
+        return []
+    corners = axes.collections[0].get_paths()[0].vertices
+    return [sorted({round(y, 6) for x, y in corners.tolist() if x == at}) for at in (8, 12)]
+
+
+def test_the_band_of_a_single_run_is_its_standard_error() -> None:
+    accuracies = {8: 0.8, 12: 0.9}
+    assert bands_of(run(accuracies, {8: 100, 12: 400})) == [[0.76, 0.84], [0.885, 0.915]]
+    assert bands_of(run(accuracies, {})) == []
+
+
+def test_the_band_of_several_seeds_is_their_standard_deviation() -> None:
+    first, second = run({8: 0.7, 12: 0.9}, {8: 1, 12: 1}), run({8: 0.9, 12: 0.9}, {8: 1, 12: 1})
+    assert bands_of(first, second) == [[0.658579, 0.941421], [0.9]]
 
 
 @pytest.mark.parametrize("short_first", [True, False])

@@ -85,6 +85,21 @@ class Experiment:
         return dict(sorted(found.items()))
 
     @cached_property
+    def accuracy_spreads(self) -> dict[int, float]:
+        """Of the accuracy at each resolution: the standard deviation over seeds, or a single run's standard error.
+
+        That is ``sqrt(p (1 - p) / n)`` of a fraction ``p`` of ``n`` samples; without their number there is none.
+        """
+        samples = self.runs[0].results.samples
+        spreads = {}
+        for resolution, summary in self.accuracy_by_resolution.items():
+            if summary.spread is not None:
+                spreads[resolution] = summary.spread
+            elif resolution in samples:
+                spreads[resolution] = math.sqrt(summary.mean * (1 - summary.mean) / samples[resolution])
+        return spreads
+
+    @cached_property
     def errors_by_layer(self) -> dict[str, dict[str, list[float]]]:
         """By transformation and layer, in the network's order: each run's mean over parameters and samples."""
         errors: dict[str, dict[str, list[float]]] = {}

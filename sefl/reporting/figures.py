@@ -31,7 +31,10 @@ CROWDED = 45
 
 
 def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:
-    """One line per experiment, with a band of one standard deviation over seeds; ``None`` without a line."""
+    """One line per experiment, with a band of one standard deviation over seeds; ``None`` without a line.
+
+    Of an experiment with one seed the band is the standard error of its samples.
+    """
     if not any(experiment.accuracy_by_resolution for experiment in experiments):
         return None
     figure, (axes,) = _figure(6.8, 4.0, 1)
@@ -40,12 +43,15 @@ def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None
         if not found:
             continue
         mean = np.array([summary.mean for summary in found.values()])
-        spread = np.array([summary.spread or 0.0 for summary in found.values()])
+        spread = np.array([experiment.accuracy_spreads.get(resolution, 0.0) for resolution in found])
         _line(axes, index, list(found), mean, mean - spread, mean + spread, described(experiment))
     axes.set(xlabel="resolution (pixels per side)", ylabel="accuracy")
     resolutions = sorted({at for each in experiments for at in each.accuracy_by_resolution})
     axes.set_xticks(resolutions[:: math.ceil(len(resolutions) / MOST_TICKS)])
-    _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
+    notes = ["band: standard deviation over seeds"] * _has_seeds(experiments)
+    if any(len(each.runs) == 1 and each.accuracy_spreads for each in experiments):
+        notes.append("band of a single run: standard error of its samples")
+    _finish(figure, [axes], "; ".join(notes))
     return figure
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ class Results:
         layers: the equivariance error of every layer, in the network's order.
         commands: what measured it, beside training.
         data: the configuration of the data that an evaluation measured it on, if it recorded that.
+        samples: how many test samples there were at each resolution; empty if an evaluation did not record that.
     """
 
     origin: Origin
@@ -68,6 +69,7 @@ class Results:
     layers: tuple[LayerError, ...]
     commands: tuple[str, ...] = ()
     data: Mapping[str, Any] | None = None
+    samples: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def _evaluation(run: RunFolder, folder: Path) -> Results:
             layers=layers,
             commands=tuple(commands),
             data=content.get("data"),
+            samples={int(r): int(n) for r, n in content.get("samples_by_resolution", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedRun(f"{path} is damaged ({_said(error)}); evaluate the run again") from error
