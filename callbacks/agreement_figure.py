@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from callbacks.figure_style import UNCLIPPED, new_figure, spoken
 from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow
+from sefl.metrics.functional import standard_error
 
 MOST_LABELS = 12
 
@@ -40,7 +41,7 @@ def _of_parameters(rows: Sequence[AgreementRow]) -> list[AgreementRow]:
 def _draw(axes: Axes, transformation: str, rows: Sequence[AgreementRow]) -> None:
     shown = _of_parameters(rows)
     values = [row.agreement for row in shown]
-    errors = [(p * (1 - p) / row.count) ** 0.5 for p, row in zip(values, shown, strict=True)]
+    errors = [standard_error(p, row.count) for p, row in zip(values, shown, strict=True)]
     axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, **UNCLIPPED)
     mean = next(row.agreement for row in rows if row.parameter == MEAN)
     axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)

@@ -1,7 +1,6 @@
 """The result of evaluating a checkpoint: as JSON, as tables on the terminal and as a figure."""
 
 import json
-import math
 import re
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
+from sefl.metrics.functional import standard_error
 from sefl.run_folder import write_atomically
 
 MEASURES = {
@@ -126,7 +126,7 @@ class Evaluation:
     def accuracy_figure(self) -> Figure:
         """Accuracy over resolution, with bars of one standard error, and the accuracy over all as a line.
 
-        The standard error is ``sqrt(p (1 - p) / n)`` of a fraction ``p`` of ``n`` samples, where their number is known.
+        Without bars where the number of samples is not known.
         """
         figure = Figure(figsize=(6.6, 3.8), dpi=150, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
@@ -135,7 +135,7 @@ class Evaluation:
         samples = self.samples_by_resolution
         bars = None
         if samples:
-            bars = [math.sqrt(p * (1 - p) / samples[resolution]) for resolution, p in accuracies.items()]
+            bars = [standard_error(p, samples[resolution]) for resolution, p in accuracies.items()]
             axes.set_title("bars: one standard error", fontsize=8.5, color="0.35")
         axes.errorbar(
             list(accuracies),

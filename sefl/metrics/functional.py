@@ -1,5 +1,6 @@
 """The measures of section 5 of the design as pure functions of one batch, one value per sample."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -163,3 +164,12 @@ def predictions_agree(predictions: Tensor) -> Tensor:
         raise ValueError(f"predictions must be logits of at least 2 classes, got {predictions.shape[2]}")
     labels, known = predictions.argmax(2), ~predictions.isnan().any(2)
     return (labels[:, None] == labels) & known[:, None] & known
+
+
+def standard_error(fraction: float, count: int) -> float:
+    """Of a fraction of so many independent samples: ``sqrt(p (1 - p) / n)``.
+
+    >>> standard_error(0.8, 100)
+    0.04
+    """
+    return math.sqrt(fraction * (1 - fraction) / count)

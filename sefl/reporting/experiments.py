@@ -8,6 +8,7 @@ from itertools import groupby
 from statistics import fmean, stdev
 from typing import Any
 
+from sefl.metrics.functional import standard_error
 from sefl.reporting.runs import Origin, Run
 
 SEEDS = ("seed_everything", "seed", "split_file")
@@ -88,7 +89,7 @@ class Experiment:
     def accuracy_spreads(self) -> dict[int, float]:
         """Of the accuracy at each resolution: the standard deviation over seeds, or a single run's standard error.
 
-        That is ``sqrt(p (1 - p) / n)`` of a fraction ``p`` of ``n`` samples; without their number there is none.
+        Without the number of its samples there is none.
         """
         samples = self.runs[0].results.samples
         spreads = {}
@@ -96,7 +97,7 @@ class Experiment:
             if summary.spread is not None:
                 spreads[resolution] = summary.spread
             elif resolution in samples:
-                spreads[resolution] = math.sqrt(summary.mean * (1 - summary.mean) / samples[resolution])
+                spreads[resolution] = standard_error(summary.mean, samples[resolution])
         return spreads
 
     @cached_property
