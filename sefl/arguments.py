@@ -1,6 +1,8 @@
-"""Checks of arguments that many places share, each with one message."""
+"""Checks of arguments that many places share, each with one message. Not a number and infinities pass none of them."""
 
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 
 
 def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -19,8 +21,11 @@ def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def require_integer(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Refuse what is no integer, or none in the range; ``True`` and ``False`` are none.
+def require_integer(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Refuse what is no integer, or none in the range; NumPy's integers are some, ``True`` and ``False`` are none.
+
+    Returns:
+        the value as Python's ``int``.
 
     Raises:
         ValueError: if it is not.
@@ -31,10 +36,71 @@ def require_integer(name: str, value: object, least: int, most: int | None = Non
     ValueError: val_size must be an integer from 1 to 7999, got 8000
     """
     if (
-        not isinstance(value, int)
+        not isinstance(value, Integral)
         or isinstance(value, bool)
         or value < least
         or (most is not None and value > most)
     ):
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be an integer {allowed}, got {value!r}")
+    return int(value)
+
+
+def require_positive(name: str, value: object) -> int:
+    """Refuse what is no positive integer, as :func:`require_integer`.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def require_number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Refuse what is no finite number, or none in the range; NumPy's numbers are some, ``True`` and ``False`` are none.
+
+    Args:
+        name: the argument, for the message.
+        value: what it is.
+        least: the range begins here, inclusive; or
+        above: exclusive.
+        most: the range ends here, inclusive; or
+        below: exclusive.
+
+    Returns:
+        the value as Python's ``float``.
+
+    Raises:
+        ValueError: if it is not.
+
+    >>> require_number("std", float("nan"), above=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: std must be a finite number above 0, got nan
+    >>> require_number("dropout", 1, least=0, below=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: dropout must be a finite number of at least 0 and below 1, got 1
+    """
+    if (
+        not isinstance(value, Real)
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or (least is not None and value < least)
+        or (above is not None and value <= above)
+        or (most is not None and value > most)
+        or (below is not None and value >= below)
+    ):
+        bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
+        allowed = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+        raise ValueError(f"{name} must be {f'a finite number {allowed}'.rstrip()}, got {value!r}")
+    return float(value)

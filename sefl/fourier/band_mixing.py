@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sefl.fourier.basis import require_positive
+from sefl.arguments import require_positive
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 
 

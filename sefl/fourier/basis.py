@@ -14,6 +14,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from sefl.arguments import require_positive
+
 
 def band(resolution: int) -> int:
     """The highest frequency that a real signal of ``resolution`` samples carries: ``(resolution - 1) // 2``.
@@ -29,16 +31,6 @@ def band(resolution: int) -> int:
     """
     require_positive("resolution", resolution)
     return (resolution - 1) // 2
-
-
-def require_positive(name: str, value: int) -> None:
-    """Refuse what is no positive integer.
-
-    Raises:
-        ValueError: naming the argument and its value.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def coefficient_count(band: int) -> int:

@@ -14,7 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sefl.fourier.basis import band, require_positive
+from sefl.arguments import require_positive
+from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule, band_in_layer
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 

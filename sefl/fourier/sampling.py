@@ -8,12 +8,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from sefl.arguments import require_positive
 from sefl.fourier.basis import (
     analysis_matrix,
     band,
     band_of_count,
     coefficient_count,
-    require_positive,
     synthesis_matrix,
 )
 

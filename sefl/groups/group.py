@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sefl.arguments import require_positive
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -226,7 +228,7 @@ def cyclic(order: int) -> FiniteGroup:
     Raises:
         ValueError: if ``order`` is not positive.
     """
-    _require_positive("order", order)
+    require_positive("order", order)
     k = np.arange(order)
     return FiniteGroup(
         name=f"C{order}",
@@ -244,7 +246,7 @@ def dihedral(order: int) -> FiniteGroup:
     Raises:
         ValueError: if ``order`` is not positive.
     """
-    _require_positive("order", order)
+    require_positive("order", order)
     k = np.arange(order)
     plus, minus = (k[:, None] + k) % order, (k[:, None] - k) % order
     rotations = _rotations(order)
@@ -269,28 +271,23 @@ def trivial() -> FiniteGroup:
 @lru_cache(maxsize=1)
 def octahedral() -> FiniteGroup:
     """``O``: the 24 rotations of the octahedron, in escnn's order."""
-    from escnn.gspaces import octaOnR3
-
-    return _from_gspace("O", octaOnR3())
+    return _from_matrices("O", np.round(_rotations_of_quaternions(_OCTAHEDRAL)))
 
 
 @lru_cache(maxsize=1)
 def full_octahedral() -> FiniteGroup:
     """``Oh``: the 48 symmetries of the octahedron in escnn's order, those of ``O`` first; ``i`` is the inversion."""
-    from escnn.gspaces import fullOctaOnR3
-
     rotations = octahedral()
     assert rotations.matrices is not None
-    moves = {name: rotations.matrices[element] for name, element in rotations.generators.items()}
-    return _from_gspace("Oh", fullOctaOnR3(), {**moves, "i": -np.eye(3)})
+    inversion = len(rotations) + rotations.identity
+    generators = {**rotations.generators, "i": inversion}
+    return _from_matrices("Oh", np.concatenate([rotations.matrices, -rotations.matrices]), generators)
 
 
 @lru_cache(maxsize=1)
 def icosahedral() -> FiniteGroup:
     """``I``: the 60 rotations of the icosahedron, in escnn's order."""
-    from escnn.gspaces import icoOnR3
-
-    return _from_gspace("I", icoOnR3())
+    return _from_matrices("I", _rotations_of_quaternions(_ICOSAHEDRAL))
 
 
 @lru_cache(maxsize=1)
@@ -344,17 +341,49 @@ def product(first: FiniteGroup, second: FiniteGroup) -> FiniteGroup:
     )
 
 
-def _from_gspace(name: str, gspace: Any, generators: dict[str, FloatArray] | None = None) -> FiniteGroup:
-    matrices = np.stack([gspace.basespace_action(element) for element in gspace.fibergroup.elements])
+_QUATERNION_PARTS = {
+    "0": 0.0,
+    "1": 1.0,
+    "h": 0.5,
+    "s": 0.5**0.5,
+    "p": (5**0.5 + 1) / 4,
+    "q": (5**0.5 - 1) / 4,
+}
+"""What a letter stands for in the unit quaternions ``x y z w`` below, ``w`` the real part; capitals are negative."""
+
+_OCTAHEDRAL = """
+    1000 0100 0010 0001 hHHh hHhh hhHh hhhh Hhhh HhHh HHhh HHHh
+    s00s 0s0s 00ss 00Ss 0S0s S00s 0ss0 0Ss0 s0s0 S0s0 ss00 Ss00
+"""
+
+_ICOSAHEDRAL = """
+    1000 0100 0010 0001 hHHh hHhh hhHh hhhh Hhhh HhHh HHhh HHHh
+    hqp0 HQp0 hp0q HP0q hQp0 Hqp0 hP0q Hp0q h0qp H0Qp h0Qp H0qp
+    qh0p QH0p qph0 qpH0 qH0p Qh0p QpH0 Qph0 q0ph Q0Ph q0Ph Q0ph
+    phq0 phQ0 pq0h PQ0h pHq0 pHQ0 pQ0h Pq0h p0hq P0Hq p0Hq P0hq
+    0hpq 0HPq 0hPq 0Hpq 0qhp 0QHp 0qHp 0Qhp 0pqh 0PQh 0pQh 0Pqh
+"""
+
+
+def _rotations_of_quaternions(words: str) -> FloatArray:
+    """The rotations of space by the quaternions of a table: ``(count, 3, 3)``."""
+    negative = {letter.upper(): -value for letter, value in _QUATERNION_PARTS.items() if letter.isalpha()}
+    parts = _QUATERNION_PARTS | negative
+    x, y, z, w = np.array([[parts[letter] for letter in word] for word in words.split()]).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.array(rows).transpose(2, 0, 1)
+
+
+def _from_matrices(
+    name: str, matrices: FloatArray, generators: Mapping[str, int] | None = None
+) -> FiniteGroup:
     products = matrices[:, None] @ matrices[None]
     distance = np.abs(products[:, :, None] - matrices).max(axis=(3, 4))
-    chosen = None
-    if generators is not None:
-        chosen = {
-            label: int(np.abs(matrices - moves).max(axis=(1, 2)).argmin())
-            for label, moves in generators.items()
-        }
-    return FiniteGroup.from_table(distance.argmin(axis=2), name, generators=chosen, matrices=matrices)
+    return FiniteGroup.from_table(distance.argmin(axis=2), name, generators=generators, matrices=matrices)
 
 
 def _rotations(order: int) -> FloatArray:
@@ -400,8 +429,3 @@ def _check_table(table: NDArray[Any]) -> None:
 
 def _identity(table: NDArray[Any]) -> int:
     return int((table == np.arange(len(table))).all(axis=1).argmax())
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value}")
