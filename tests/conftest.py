@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ import yaml
 
 # On tensors this small, threads that share busy cores only wait for each other: seven times slower.
 torch.set_num_threads(1)
+
+AGAINST_ESCNN = (
+    "groups/test_group_convolution.py",
+    "groups/test_spatial_action.py",
+    "groups/test_subgroup_sampling.py",
+)
+"""Tests whose reference is escnn."""
+
+collect_ignore = [] if find_spec("escnn") else list(AGAINST_ESCNN)
 
 ROOT = Path(__file__).parents[1]
 WORLD = 2
@@ -55,6 +65,10 @@ TINY = {
     },
     "wandb": {"mode": "disabled"},
 }
+
+
+def pytest_report_header() -> str | None:
+    return f"escnn is not installed: left out are {', '.join(collect_ignore)}" if collect_ignore else None
 
 
 @pytest.fixture

@@ -155,7 +155,10 @@ def test_layers_do_the_work_that_they_are_named_for() -> None:
         assert ("plain" in comparison.contestants) == pooled
 
 
-def test_escnn_makes_the_same_convolutions() -> None:
+def test_escnn_makes_the_same_convolutions(
+    capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    pytest.importorskip("escnn")
     (comparison,) = convolutions(replace(UP_TO_60, group="D4", fields=2, kernel_size=3))
     counts = []
     for name in ("ours", "escnn"):
@@ -163,6 +166,21 @@ def test_escnn_makes_the_same_convolutions() -> None:
         assert isinstance(work, MakeWork)
         counts.append([sum(weights.numel() for weights in stage.parameters()) for stage in work.make()])
     assert counts[0] == counts[1]
+    assert capsys.readouterr() == ("", "")
+    assert not recwarn
+
+
+def test_without_escnn_its_column_is_empty_and_the_table_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for module in ("sefl.benchmarks.group_layers", "sefl.benchmarks.tables"):
+        monkeypatch.setattr(f"{module}.ESCNN_IS_INSTALLED", False)
+    (comparison,) = convolutions(UP_TO_60)
+    assert list(comparison.contestants) == ["ours"]
+    _, output = run(capsys, tmp_path, "--only", "groups", "--least", "1")
+    assert "escnn is not installed: uv run brings it" in " ".join(output.split())
+    assert "±0%" not in output
+    assert "(once)" in output
 
 
 def test_against_a_checkout(capsys: pytest.CaptureFixture[str], tmp_path: Path, checkout: Path) -> None:

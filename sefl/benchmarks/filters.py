@@ -2,10 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
-from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -41,8 +39,7 @@ class Survey(Comparison):
     pieces: Callable[[FiniteGroup], Iterator[tuple[str, Action]]]
 
     def build(self, device: torch.device) -> dict[str, Action]:
-        with redirect_stdout(StringIO()):  # escnn says what it loads
-            groups = [finite_group(name) for name in self.groups]
+        groups = [finite_group(name) for name in self.groups]
         return {name: action for group in groups for name, action in self.pieces(group)}
 
 

@@ -1,7 +1,11 @@
 """The layers of sefl.groups against the convolution before them, and making those convolutions against escnn."""
 
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from importlib.util import find_spec
+from io import StringIO
 
 from torch import Tensor, nn
 
@@ -28,6 +32,7 @@ from sefl.groups import (
 
 GROUP_LAYERS, CONVOLUTIONS = "layers", "convolutions"
 BLUR_RATE = 2
+ESCNN_IS_INSTALLED = find_spec("escnn") is not None
 
 
 class CanonicalField(nn.Module):
@@ -89,7 +94,7 @@ def convolutions(sizes: GroupSizes) -> list[Comparison]:
     """Making a lifting and two regular convolutions, here and in escnn."""
     arguments = sizes.group, sizes.fields, sizes.kernel_size
     contestants = {OURS: MakeWork(partial(_our_stages, *arguments))}
-    if sizes.escnn:
+    if sizes.escnn and ESCNN_IS_INSTALLED:
         contestants[ESCNN] = MakeWork(partial(_escnn_stages, *arguments))
     return [
         Comparison(
@@ -120,10 +125,16 @@ def _our_stages(group: str, fields: int, kernel_size: int) -> list[nn.Module]:
 
 def _escnn_stages(group: str, fields: int, kernel_size: int) -> list[nn.Module]:
     """The same in escnn, for a dihedral group; of what it caches in a process only the group's irreps are there."""
-    from escnn import gspaces
-    from escnn.nn import FieldType, R2Conv
+    # It says what it loads, and that it does without py3nj, whose lack costs time at the first start alone.
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from escnn import gspaces
+        from escnn.nn import FieldType, R2Conv
 
-    space = gspaces.flipRot2dOnR2(len(finite_group(group)) // 2)
-    scalar, regular = FieldType(space, [space.trivial_repr]), FieldType(space, fields * [space.regular_repr])
-    pairs = (scalar, regular), (regular, regular), (regular, regular)
-    return [R2Conv(*pair, kernel_size, padding=kernel_size // 2) for pair in pairs]
+        space = gspaces.flipRot2dOnR2(len(finite_group(group)) // 2)
+        scalar, regular = (
+            FieldType(space, [space.trivial_repr]),
+            FieldType(space, fields * [space.regular_repr]),
+        )
+        pairs = (scalar, regular), (regular, regular), (regular, regular)
+        return [R2Conv(*pair, kernel_size, padding=kernel_size // 2) for pair in pairs]

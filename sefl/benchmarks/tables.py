@@ -19,7 +19,7 @@ from sefl.benchmarks.comparisons import (
     Part,
 )
 from sefl.benchmarks.filters import DESIGNS, FILTER_TARGET, FILTERS, SEARCH
-from sefl.benchmarks.group_layers import BLUR_RATE, CONVOLUTIONS, GROUP_LAYERS
+from sefl.benchmarks.group_layers import BLUR_RATE, CONVOLUTIONS, ESCNN_IS_INSTALLED, GROUP_LAYERS
 from sefl.benchmarks.measurement import TRAFFIC, Row
 from sefl.benchmarks.pipelines import IMAGES, PIPELINES, WORKERS
 from sefl.benchmarks.timing import Spread
@@ -109,7 +109,7 @@ def _pipelines(rows: Sequence[Row]) -> Table:
         for loader, step in product(loaders, (name for name in handled if name not in loaders)):
             times = row.ratio(step, loader)
             scale = handled[loader] / handled[step]
-            ratio = Spread(times.median * scale, times.low * scale, times.high * scale)
+            ratio = Spread(times.median * scale, times.low * scale, times.high * scale, times.count)
             shown.add_row(row.work, loader, rates[loader], step, rates[step], _spread(ratio))
     return shown
 
@@ -207,11 +207,19 @@ def _group_layers(rows: Sequence[Row]) -> Table:
     return shown
 
 
+_ESCNN_WARM = (
+    "escnn's with the Clebsch-Gordan coefficients that it has left on disk, at the latest when warmed up."
+)
+_ESCNN_MISSING = (
+    "escnn is not installed: uv run brings it; so does pip install -e '.[escnn]' beside a Fortran compiler."
+)
+
+
 def _convolutions(rows: Sequence[Row]) -> Table:
     shown = Table(
         *("convolutions", "ours", "escnn", "faster"),
         title="Making a lifting and two regular convolutions, compared with escnn's R2Conv",
-        caption="escnn's with the Clebsch-Gordan coefficients that it has left on disk, at the latest when warmed up.",
+        caption=_ESCNN_WARM if ESCNN_IS_INSTALLED else _ESCNN_MISSING,
         box=SIMPLE_HEAD,
     )
     for row in rows:
@@ -250,9 +258,12 @@ def _time(seconds: Spread) -> str:
 
 
 def _spread(ratio: Spread) -> str:
-    half = 50 * (ratio.high - ratio.low) / ratio.median
     digits = 4 if ratio.median < 0.1 else 2 if ratio.median < 10 else 1
-    return f"{ratio.median:.{digits}f} ±{half:.0f}%"
+    middle = f"{ratio.median:.{digits}f}"
+    if ratio.count == 1:
+        return f"{middle} (once)"
+    half = 50 * (ratio.high - ratio.low) / ratio.median
+    return f"{middle} ±{half:.0f}%" if half >= 0.5 else f"{middle} ±<1%"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -33,18 +33,26 @@ class Effort:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median and the quartiles of a few measurements."""
+    """The median and the quartiles of a few measurements.
+
+    Args:
+        median: of them.
+        low: the first quartile.
+        high: the third quartile.
+        count: how many measurements; one has no spread.
+    """
 
     median: float
     low: float
     high: float
+    count: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         if len(values) == 1:
-            return cls(values[0], values[0], values[0])
+            return cls(values[0], values[0], values[0], 1)
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(median, low, high)
+        return cls(median, low, high, len(values))
 
 
 def interleaved(

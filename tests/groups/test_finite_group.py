@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import escnn.group
 import numpy as np
 import pytest
 
@@ -19,17 +18,18 @@ from sefl.groups import (
 )
 
 ESCNN = {
-    "C1": lambda: escnn.group.cyclic_group(1),
-    "C8": lambda: escnn.group.cyclic_group(8),
-    "C15": lambda: escnn.group.cyclic_group(15),
-    "D1": lambda: escnn.group.dihedral_group(1),
-    "D2": lambda: escnn.group.dihedral_group(2),
-    "D5": lambda: escnn.group.dihedral_group(5),
-    "D12": lambda: escnn.group.dihedral_group(12),
-    "O": escnn.group.octa_group,
-    "Oh": escnn.group.full_octa_group,
-    "I": escnn.group.ico_group,
+    "C1": ("cyclic_group", 1),
+    "C8": ("cyclic_group", 8),
+    "C15": ("cyclic_group", 15),
+    "D1": ("dihedral_group", 1),
+    "D2": ("dihedral_group", 2),
+    "D5": ("dihedral_group", 5),
+    "D12": ("dihedral_group", 12),
+    "O": ("octa_group",),
+    "Oh": ("full_octa_group",),
+    "I": ("ico_group",),
 }
+GSPACES = {"O": "octaOnR3", "Oh": "fullOctaOnR3", "I": "icoOnR3"}
 SIZES = {
     "C7": 7,
     "D12": 24,
@@ -56,7 +56,9 @@ QUATERNIONS = [
 
 @pytest.mark.parametrize("name", ESCNN)
 def test_elements_are_in_the_order_of_escnn(name: str) -> None:
-    group, theirs = finite_group(name), ESCNN[name]()
+    function, *arguments = ESCNN[name]
+    theirs = getattr(pytest.importorskip("escnn.group"), function)(*arguments)
+    group = finite_group(name)
     elements = list(theirs.elements)
     assert len(group) == len(elements)
     position = {element: index for index, element in enumerate(elements)}
@@ -66,6 +68,13 @@ def test_elements_are_in_the_order_of_escnn(name: str) -> None:
     np.testing.assert_array_equal(group.table[some], table)
     np.testing.assert_array_equal(group.inverse, [position[~g] for g in elements])
     assert group.identity == position[theirs.identity]
+
+
+@pytest.mark.parametrize("name", GSPACES)
+def test_polyhedral_groups_move_space_as_those_of_escnn(name: str) -> None:
+    space = getattr(pytest.importorskip("escnn.gspaces"), GSPACES[name])()
+    theirs = np.stack([space.basespace_action(element) for element in space.fibergroup.elements])
+    np.testing.assert_allclose(finite_group(name).matrices, theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SIZES)
