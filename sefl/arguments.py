@@ -38,8 +38,8 @@ def require_integer(name: str, value: object, least: int, most: int | None = Non
     if (
         not isinstance(value, Integral)
         or isinstance(value, bool)
-        or value < least
-        or (most is not None and value > most)
+        or int(value) < least
+        or (most is not None and int(value) > most)
     ):
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be an integer {allowed}, got {value!r}")
@@ -52,7 +52,7 @@ def require_positive(name: str, value: object) -> int:
     Raises:
         ValueError: if it is not.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
 
@@ -94,11 +94,11 @@ def require_number(
     if (
         not isinstance(value, Real)
         or isinstance(value, bool)
-        or not math.isfinite(value)
-        or (least is not None and value < least)
-        or (above is not None and value <= above)
-        or (most is not None and value > most)
-        or (below is not None and value >= below)
+        or not math.isfinite(float(value))
+        or (least is not None and float(value) < least)
+        or (above is not None and float(value) <= above)
+        or (most is not None and float(value) > most)
+        or (below is not None and float(value) >= below)
     ):
         bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
         allowed = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
