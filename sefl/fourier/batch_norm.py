@@ -1,94 +1,164 @@
 """Batch norm over the batches of all processes: of coefficients, where it commutes with downsampling, and of grids."""
 
-from typing import cast
+import math
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import register_module_module_registration_hook
 
+from sefl.arguments import require_number, require_positive
 from sefl.fourier.basis import band, coefficient_count
-from sefl.fourier.convolution import add_constant
 from sefl.fourier.sampling import CoefficientModule
 
 
-class _SharedBatchNorm(nn.Module):
-    """Affine parameters, and the statistics that follow from sums over the batch.
+class _SharedBatchNorm(_BatchNorm):
+    """What torch's batch norms keep, and the statistics of the batches of all processes.
 
-    In a distributed training these are the sums over all processes, on any device, so that one process and two train
-    alike; ``torch.nn.SyncBatchNorm`` does that on GPUs.
+    In a distributed training these are over all processes, on any device, so that one process and two train alike;
+    ``torch.nn.SyncBatchNorm`` does that on GPUs. Tools that look for torch's batch norms find this one. Statistics
+    are float32 at least, also in a network of half precision.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__(
+            require_positive("channels", channels),
+            require_number("eps", eps, least=0),
+            None if momentum is None else require_number("momentum", momentum, least=0, most=1),
+        )
+        # Where the default type is a half one.
+        self._keep_precise({"running_mean": self.running_mean, "running_var": self.running_var})
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels must be a positive integer, got {channels}")
-        self.channels = channels
-        self.eps = eps
-        self.momentum = momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
+    @property
+    def channels(self) -> int:
+        return self.num_features
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        statistics = {"running_mean": self.running_mean, "running_var": self.running_var}
+        super()._apply(fn, recurse)
+        self._keep_precise(statistics)
+        return self
+
+    def _keep_precise(self, statistics: dict[str, Tensor | None]) -> None:
+        """Where ``statistics`` have been rounded to half precision, put them back, on the device where they are now."""
+        for name, exact in statistics.items():
+            rounded = getattr(self, name)
+            if rounded is not None and exact is not None and rounded.dtype != _precise(rounded.dtype):
+                setattr(self, name, exact.to(rounded.device, _precise(rounded.dtype)))
 
     def _check(self, argument: str, channels: int) -> None:
-        if channels != self.channels:
-            raise ValueError(f"{argument} must have channels={self.channels}, got {channels}")
+        if channels != self.num_features:
+            raise ValueError(f"{argument} must have channels={self.num_features}, got {channels}")
 
-    def _affine(self, count: int, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and constant of each channel, from the means over ``count`` pixels of the values and of their squares.
+    @property
+    def _measures(self) -> bool:
+        """Whether the statistics are the batch's, as in training, or where none are kept."""
+        return self.training or self.running_mean is None
 
-        Called in training; the running statistics follow.
+    def _of_batch(self, count: int, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance over the batches of all processes from those over the ``count`` pixels of this one.
+
+        The running statistics follow in training. Of processes' parts by Chan, Golub & LeVeque (1979): no mean of
+        squares, of which the square of a large mean would leave nothing but rounding.
         """
-        size = mean.new_full((1,), count)
-        sums = torch.cat([size, mean * count, square * count])
+        size: int | Tensor = count
         if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            sums = cast(Tensor, all_reduce(sums))
-        size, total, square = sums.split([1, self.channels, self.channels])
+            parts = mean.new_zeros(distributed.get_world_size(), 1 + 2 * self.num_features)
+            parts[distributed.get_rank()] = torch.cat([mean.new_tensor([count]), mean, variance])
+            counts, means, variances = cast(Tensor, all_reduce(parts)).split(
+                [1, self.num_features, self.num_features], 1
+            )
+            share = counts / counts.sum().clamp(min=1)
+            size = counts.detach().sum()
+            mean = means[0] + (share * (means - means[0])).sum(0)
+            variance = (share * (variances + (means - mean).square())).sum(0)
         if size <= 1:
             raise ValueError("a training batch must hold more than one value per channel")
-        mean = total / size
-        variance = (square / size - mean.square()).clamp(min=0)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            # As torch.nn.BatchNorm2d: normalised by the variance of the sample, remembered that of the population.
-            self.running_var.lerp_(variance * size / (size - 1), self.momentum)
-        return self._scale_and_constant(mean, variance)
+        if self.training and self.track_running_stats and self.running_mean is not None:
+            self._remember(mean.detach(), variance.detach() * size / (size - 1))
+        return mean, variance
 
-    def _scale_and_constant(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return scale, self.bias - mean * scale
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """As torch does: normalised by the variance of the sample, remembered that of the population."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), weight)
 
-    def extra_repr(self) -> str:
-        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}"
+    def _scale(self, variance: Tensor) -> Tensor:
+        return self.weight * torch.rsqrt(variance + self.eps)
+
+    def _remembered(self) -> tuple[Tensor, Tensor]:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return self.running_mean, self.running_var
 
 
-class SpectralBatchNorm(CoefficientModule, _SharedBatchNorm):
+def _mean(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The mean over the axes, which remain, rounded once: the second sum has no large mean to round at.
+
+    Of nothing it is 0: a process whose batch is empty takes no part in the statistics.
+    """
+    count = max(1, math.prod(x.shape[axis] for axis in axes))
+    mean = x.sum(axes, keepdim=True) / count
+    return mean + (x - mean).sum(axes, keepdim=True) / count
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _survive_conversion(parent: nn.Module, name: str, replacement: nn.Module | None) -> Any:
+    """Keep a layer of ours where ``nn.SyncBatchNorm.convert_sync_batchnorm`` puts one that it has made from it.
+
+    Lightning's ``sync_batchnorm`` calls that. Ours are shared between processes already, and no layer of torch's
+    normalises coefficients. The conversion takes every subclass of torch's and cannot be told otherwise.
+    """
+    present = parent._modules.get(name)
+    if (
+        isinstance(present, _SharedBatchNorm)
+        and isinstance(replacement, nn.SyncBatchNorm)
+        and replacement.weight is present.weight
+    ):
+        return present
+    return None
+
+
+register_module_module_registration_hook(_survive_conversion)
+
+
+class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
     """What ``torch.nn.BatchNorm2d`` does to the pixels of a band-limited image, done to its coefficients.
 
-    The mean over the image is its constant coefficient, its mean square the sum of the squares of all coefficients
-    (Parseval). In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so
-    exactly scale-equivariant. With ``statistics_resolution`` that is so in training, too: images of every resolution
+    The mean over the image is its constant coefficient, its variance the sum of the squares of all others (Parseval).
+    In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so exactly
+    scale-equivariant. With ``statistics_resolution`` that is so in training, too: images of every resolution
     from this one on are then normalised by what they look like at it, and batches of fine and of coarse images agree.
     Other than the instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` this one keeps how strong a
     feature is in an image.
 
-    In a distributed training the statistics are those of the batches of all processes together.
+    In a distributed training the statistics are those of the batches of all processes together. Whatever looks for
+    torch's batch norms finds this one (``update_bn``, stochastic weight averaging, finetuning);
+    ``convert_sync_batchnorm`` leaves it in its network as it is.
 
     Args:
         channels: channels of input and output.
         statistics_resolution: mean and variance are those of the images ideally downsampled to this resolution, if they
             are finer; by default those of the images themselves.
         eps: added to the variance.
-        momentum: weight of a new batch in the statistics for evaluation.
+        momentum: weight of a new batch in the statistics for evaluation; ``None`` takes the mean over all batches.
 
     Shapes: ``(K, K, batch, channels)`` to the same, or for signals ``(K, batch, channels)``.
 
     Raises:
-        ValueError: if ``channels`` or ``statistics_resolution`` is not positive, and in ``forward`` for coefficients of
-            other channels, or for a training batch of a single coefficient, which has no variance.
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients of other channels, or for a
+            training batch of a single coefficient, which has no variance.
     """
 
     def __init__(
@@ -96,26 +166,35 @@ class SpectralBatchNorm(CoefficientModule, _SharedBatchNorm):
         channels: int,
         statistics_resolution: int | None = None,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
     ) -> None:
         super().__init__(channels, eps, momentum)
-        self.leading = (
-            None if statistics_resolution is None else coefficient_count(band(statistics_resolution))
-        )
+        self.leading = None
+        if statistics_resolution is not None:
+            self.leading = coefficient_count(
+                band(require_positive("statistics_resolution", statistics_resolution))
+            )
 
     def forward(self, coefficients: Tensor) -> Tensor:
         self._check("coefficients", coefficients.shape[-1])
         with torch.autocast(coefficients.device.type, enabled=False):
-            if self.training:
-                axes = tuple(range(coefficients.dim() - 2))
-                precise = coefficients[(slice(self.leading),) * len(axes)].to(self.weight.dtype)
-                count = precise.numel() // self.channels
-                constants = precise[(0,) * len(axes)]
-                scale, constant = self._affine(count, constants.mean(0), precise.square().sum(axes).mean(0))
-            else:
-                scale, constant = self._scale_and_constant(self.running_mean, self.running_var)
-        dtype = coefficients.dtype
-        return add_constant(coefficients * scale.to(dtype), constant.to(dtype))
+            mean, variance = self._measured(coefficients) if self._measures else self._remembered()
+            scale = self._scale(variance)
+            precise = coefficients.to(torch.promote_types(coefficients.dtype, scale.dtype))
+            outcome = precise * scale
+            constant = (0,) * (coefficients.dim() - 2)
+            outcome[constant] = torch.addcmul(self.bias.to(scale.dtype), precise[constant] - mean, scale)
+        return outcome.to(coefficients.dtype)
+
+    def _measured(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        leading = (slice(self.leading),) * (coefficients.dim() - 2)
+        precise = coefficients[leading].to(_precise(self.weight.dtype))
+        by_frequency = precise.reshape(-1, *precise.shape[-2:])
+        constants, others = by_frequency[0], by_frequency[1:]
+        mean = _mean(constants, (0,))
+        energy = others.square().sum(0) + (constants - mean).square()
+        count = precise.numel() // self.num_features
+        return self._of_batch(count, mean.squeeze(0), energy.sum(0) / max(1, len(constants)))
 
 
 class GridBatchNorm(_SharedBatchNorm):
@@ -124,26 +203,33 @@ class GridBatchNorm(_SharedBatchNorm):
     Args:
         channels: channels of input and output.
         eps: added to the variance.
-        momentum: weight of a new batch in the statistics for evaluation.
+        momentum: weight of a new batch in the statistics for evaluation; ``None`` takes the mean over all batches.
 
     Shapes: ``(batch, channels, *space)`` to the same. In training ``forward`` takes mean and variance from other maps
     of as many channels, if they are given.
 
     Raises:
-        ValueError: if ``channels`` is not positive, and in ``forward`` for maps of other channels, or for a training
+        ValueError: if an argument is out of its range, and in ``forward`` for maps of other channels, or for a training
             batch of a single value per channel.
     """
 
     def forward(self, maps: Tensor, statistics_of: Tensor | None = None) -> Tensor:
         self._check("maps", maps.shape[1])
         with torch.autocast(maps.device.type, enabled=False):
-            if self.training:
-                measured = (maps if statistics_of is None else statistics_of).to(self.weight.dtype)
-                axes = (0, *range(2, measured.dim()))
-                count = measured.numel() // self.channels
-                scale, constant = self._affine(count, measured.mean(axes), measured.square().mean(axes))
+            if self._measures:
+                mean, variance = self._measured(maps if statistics_of is None else statistics_of)
             else:
-                scale, constant = self._scale_and_constant(self.running_mean, self.running_var)
+                mean, variance = self._remembered()
             shape = (-1, *[1] * (maps.dim() - 2))
-            precise = maps.to(self.weight.dtype)
-            return torch.addcmul(constant.view(shape), precise, scale.view(shape)).to(maps.dtype)
+            scale = self._scale(variance).view(shape)
+            # The mean goes first: what is left of a large one would else be rounding.
+            centred = maps.to(scale.dtype) - mean.view(shape)
+            return torch.addcmul(self.bias.to(scale.dtype).view(shape), centred, scale).to(maps.dtype)
+
+    def _measured(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        precise = maps.to(_precise(self.weight.dtype))
+        axes = (0, *range(2, maps.dim()))
+        count = precise.numel() // self.num_features
+        mean = _mean(precise, axes)
+        variance = (precise - mean).square().sum(axes) / max(1, count)
+        return self._of_batch(count, mean.flatten(), variance)
