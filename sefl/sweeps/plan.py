@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
+from sefl.yaml_files import load_yaml
 
 Grid = dict[str, list[Any]]
 """The values of each parameter. ``config`` and ``seed`` are the configuration file and the seed."""
@@ -91,10 +91,7 @@ def read_sweep_file(path: Path) -> Grid:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such sweep file")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is no YAML ({' '.join(str(error).split())})") from error
+    content = load_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise ValueError(
             f"{path}: must have parameters, each with value or values, as W&B's sweep files have"
