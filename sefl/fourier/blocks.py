@@ -31,15 +31,19 @@ class Workspace:
         return memory[:size].view(shape)
 
 
-def column_blocks(x: Tensor, values_per_column: int) -> Iterator[slice]:
-    """Slices over the last axis of ``x`` such that a block of ``values_per_column`` values per column fits a cache."""
-    columns = x.shape[-1]
+def column_blocks(x: Tensor, values_per_column: int, together: int = 1) -> Iterator[slice]:
+    """Slices over the last axis of ``x`` such that a block of ``values_per_column`` values per column fits a cache.
+
+    So many columns as stay ``together``, of which there is a whole number, are in one block in any case.
+    """
+    columns = x.shape[-1] // max(1, together)
     budget = _CPU_BLOCK_BYTES if x.device.type == "cpu" else _ACCELERATOR_BLOCK_BYTES
     width = max(_LEAST_COLUMNS, budget // (values_per_column * x.element_size()))
+    width = max(1, width // max(1, together))
     blocks = max(1, -(-columns // width))
     width = max(1, -(-columns // blocks))
     for start in range(0, columns, width):
-        yield slice(start, min(start + width, columns))
+        yield slice(start * together, min(start + width, columns) * together)
 
 
 def row_blocks(rows: int, bytes_per_row: int, device: torch.device) -> Iterator[slice]:

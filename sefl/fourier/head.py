@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from sefl.arguments import require_positive
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import to_grid, to_grid1d
@@ -30,25 +31,23 @@ class _BandPoolingNd(nn.Module):
         pool: Literal["max", "mean"] = "max",
     ) -> None:
         super().__init__()
+        self.max_resolution = require_positive("max_resolution", max_resolution)
         if not 1 <= base_resolution <= max_resolution:
             raise ValueError(
                 f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
             )
-        if cells < 1:
-            raise ValueError(f"cells must be a positive integer, got {cells}")
+        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.cells = require_positive("cells", cells)
         if grid is None:
-            grid = -(-max_resolution // cells) * cells
-        least = coefficient_count(band(max_resolution))
+            grid = -(-self.max_resolution // self.cells) * self.cells
+        self.grid = require_positive("grid", grid)
+        least = coefficient_count(band(self.max_resolution))
         if grid % cells or grid < least:
             raise ValueError(
                 f"grid must be a multiple of cells ({cells}) and hold {least} pixels for the finest band, got {grid}"
             )
         if pool not in ("max", "mean"):
             raise ValueError(f"pool must be 'max' or 'mean', got {pool!r}")
-        self.base_resolution = base_resolution
-        self.max_resolution = max_resolution
-        self.cells = cells
-        self.grid = grid
         self.pool = pool
 
     def forward(self, coefficients: Tensor) -> Tensor:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.arguments import require_number, require_positive
+from sefl.fourier.activation import Activation, parameters_of, require_activation
 from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule
 from sefl.fourier.shells import Shells, Shells1d, Shells2d
-from sefl.fourier.shellwise import Activation, Plan, ShellwiseActivation, parameters_of
+from sefl.fourier.shellwise import Plan, ShellwiseActivation
 
 
 class _ScaleEquivariantMaxPoolNd(CoefficientModule):
@@ -38,27 +40,22 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         band_step: int = 1,
     ) -> None:
         super().__init__()
-        if window < 1:
-            raise ValueError(f"window must be a positive integer, got {window}")
+        self.window = require_positive("window", window)
+        self.max_resolution = require_positive("max_resolution", max_resolution)
         if not 1 <= base_resolution <= max_resolution:
             raise ValueError(
                 f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
             )
-        if oversampling < 1:
-            raise ValueError(f"oversampling must be at least 1, got {oversampling}")
-        if band_step < 1:
-            raise ValueError(f"band_step must be a positive integer, got {band_step}")
-        if getattr(activation, "inplace", False):
-            raise ValueError(f"activation must not work in place, got {activation!r}; use inplace=False")
-        self.window = window
+        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.oversampling = require_number("oversampling", oversampling, least=1)
+        if channels is not None:
+            channels = require_positive("channels", channels)
+        require_activation(activation, channels, self.shells.axes)
         self.activation = activation
-        self.base_resolution = base_resolution
-        self.max_resolution = max_resolution
-        self.oversampling = oversampling
-        self.eps = eps
-        self.band_step = band_step
-        self.base_band = self._output_band(base_resolution)
-        bands = len(self._bands(self._output_band(max_resolution)))
+        self.eps = require_number("eps", eps, least=0)
+        self.band_step = require_positive("band_step", band_step)
+        self.base_band = self._output_band(self.base_resolution)
+        bands = len(self._bands(self._output_band(self.max_resolution)))
         if channels is None:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
@@ -124,7 +121,8 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
 
     Args:
         window: pooling window and stride ``p`` in pixels; 1 pools nothing.
-        activation: a deterministic, out-of-place pointwise function, or a module, whose parameters are trained.
+        activation: a deterministic, out-of-place pointwise function, or a module, whose parameters are trained. It
+            gets ``(batch, channels, *space)``, as torch's do: ``nn.PReLU(channels)`` has a slope per channel.
         base_resolution: resolution from which on the layer is equivariant.
         max_resolution: finest input resolution.
         channels: normalise each band of each channel to zero mean and unit variance over space, with ``channels``
@@ -138,8 +136,10 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
     Shapes: ``(K, K, batch, channels)`` to ``(K', K', batch, channels)``; ``K = 2 band + 1``.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square,
-            lie below the base or above the maximum, or have other than ``channels`` channels.
+        TypeError: if ``activation`` is no function, or a class.
+        ValueError: if an argument is out of its range, or ``activation`` not such a function, and in ``forward`` for
+            coefficients that are not square, lie below the base or above the maximum, or have other than ``channels``
+            channels.
     """
 
     shells = Shells2d()

@@ -5,7 +5,7 @@ cache, and the backward pass recomputes each grid instead of keeping every band'
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from sefl.fourier.activation import Activation, parameters_of
 from sefl.fourier.basis import analysis_matrix, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.shells import Shells
-
-Activation = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Plan:
     activation: Activation
     eps: float
 
-    def grid(self, output_band: int, coefficients: Tensor) -> "_Grid":
-        return _Grid(output_band, self, coefficients)
+    def grid(self, output_band: int, coefficients: Tensor, channels: int) -> "_Grid":
+        return _Grid(output_band, self, coefficients, channels)
 
     def shells_read(self, output_band: int) -> range:
         """The shells that are read off the grid of a band: those above the band before."""
@@ -57,7 +56,7 @@ class _Grid:
     ``(points, N)``.
     """
 
-    def __init__(self, output_band: int, plan: Plan, like: Tensor) -> None:
+    def __init__(self, output_band: int, plan: Plan, like: Tensor, channels: int) -> None:
         pooled_points = math.ceil(plan.oversampling * coefficient_count(output_band))
         self.plan = plan
         self.is_base = output_band == plan.base
@@ -74,6 +73,11 @@ class _Grid:
         self.analysis = analysis_matrix(output_band, pooled_points, like.dtype, like.device)
         self.largest = max(self.inputs, self.points) ** self.shells.axes
         self.whole = self.shells.whole(self.inputs)
+        self.channels = channels
+
+    def blocks(self, flat: Tensor) -> Iterator[slice]:
+        """Blocks of columns: of whole samples, but for ReLU, since parameters may belong to channels."""
+        return column_blocks(flat, self.largest, 1 if self.plan.is_relu else self.channels)
 
     def values(self, coefficients: Tensor, workspace: Workspace) -> Tensor:
         """A block of coefficients on the grid."""
@@ -90,7 +94,10 @@ class _Grid:
         precision = values.dtype
         for parameter in parameters_of(self.plan.activation):
             precision = torch.promote_types(precision, parameter.dtype)
-        activated = self.plan.activation(values.to(precision)).to(values.dtype)
+        # As torch lays features out, so that what belongs to a channel finds it: (samples, channels, *space).
+        by_sample = values.unflatten(-1, (-1, self.channels)).movedim((-2, -1), (0, 1))
+        outcome = self.plan.activation(by_sample.to(precision)).to(values.dtype)
+        activated = outcome.movedim((0, 1), (-2, -1)).reshape(values.shape)
         if self.plan.window == 1:
             return activated
         pooled = F.max_pool2d(self.shells.image(activated), self.shells.window(self.plan.window))
@@ -161,9 +168,9 @@ class ShellwiseActivation(torch.autograd.Function):
             out = flat.new_empty(*extent, batch * channels)
             workspace = Workspace(flat)
             for index, output_band in enumerate(plan.bands):
-                grid = plan.grid(output_band, flat)
+                grid = plan.grid(output_band, flat, channels)
                 norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
-                for block in column_blocks(flat, grid.largest):
+                for block in grid.blocks(flat):
                     inside = _inside(flat[(*grid.whole, block)], norm, block, workspace)
                     values = grid.values(inside, workspace)
                     activated = values.clamp_(min=0) if plan.is_relu else grid.activated(values)
@@ -179,7 +186,10 @@ class ShellwiseActivation(torch.autograd.Function):
         plan: Plan = ctx.plan
         count = len(coefficients)
         batch, channels = coefficients.shape[-2:]
-        trained_gradients = [torch.zeros_like(parameter) for parameter in trained]
+        trained_gradients = [
+            torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
+            for parameter in trained
+        ]
         with torch.autocast(coefficients.device.type, enabled=False):
             flat = coefficients.contiguous().view(*plan.shells.extent(count), batch * channels)
             upstream = gradient.contiguous().view(*gradient.shape[:-2], batch * channels)
@@ -192,13 +202,13 @@ class ShellwiseActivation(torch.autograd.Function):
             constant = plan.shells.extent(0)
             # From fine to coarse, so that the first band writes what the others add to.
             for index, output_band in reversed(list(enumerate(plan.bands))):
-                grid = plan.grid(output_band, flat)
+                grid = plan.grid(output_band, flat, channels)
                 first = output_band == plan.bands[-1]
                 if first and grid.inputs < count:
                     downstream.zero_()
                     first = False
                 norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
-                for block in column_blocks(flat, grid.largest):
+                for block in grid.blocks(flat):
                     source = flat[(*grid.whole, block)]
                     inside = _inside(source, norm, block, workspace)
                     values = grid.values(inside, workspace)
@@ -239,9 +249,10 @@ class ShellwiseActivation(torch.autograd.Function):
                 bias_gradient[:used] = offset_gradient.view(used, batch, channels).sum(1)
                 # scale = weight (variance + eps)^(-1/2), and the variance adds up squared coefficients.
                 energy_gradient = -per_sample * weight[:used].unsqueeze(1) * inverse_deviation**3
-                _add_energy_gradient(flat, energy_gradient.flatten(1).to(flat.dtype), plan, downstream)
+                _add_energy_gradient(flat, energy_gradient.flatten(1), plan, downstream)
         downstream = downstream.view_as(coefficients)
-        return downstream, weight_gradient, bias_gradient, None, *trained_gradients
+        rounded = [total.to(one.dtype) for total, one in zip(trained_gradients, trained, strict=True)]
+        return downstream, weight_gradient, bias_gradient, None, *rounded
 
 
 @dataclass(frozen=True)
@@ -301,13 +312,12 @@ def _inverse_deviations(flat: Tensor, plan: Plan) -> Tensor:
 
 
 def _add_energy_gradient(flat: Tensor, gradient: Tensor, plan: Plan, target: Tensor) -> None:
-    """Add ``gradient[i] * C`` over all bands ``i`` that hold a coefficient (the factor 2 and 1/2 cancel)."""
+    """Add ``gradient[i] * C`` over all bands ``i`` that hold a coefficient (the factor 2 and 1/2 cancel).
+
+    ``gradient`` is float32 at least: the cube of a small deviation's inverse is no float16.
+    """
     held = gradient.flip(0).cumsum(0).flip(0)
     for index, _, shells in _input_shells(plan, band_of_count(flat.shape[0])):
         for shell in shells:
             for part in plan.shells.parts(coefficient_count(shell)):
                 target[part].addcmul_(flat[part], held[index])
-
-
-def parameters_of(activation: Activation) -> tuple[Tensor, ...]:
-    return tuple(activation.parameters()) if isinstance(activation, nn.Module) else ()

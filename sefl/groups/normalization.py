@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from sefl.arguments import require_number, require_positive
 from sefl.groups.group import FiniteGroup
 
 
@@ -19,7 +20,7 @@ class FieldNorm(nn.Module):
     Shapes: ``(batch, fields |H|, *space)``, with any number of axes of space, none included, to the same.
 
     Raises:
-        ValueError: if ``fields`` is not positive, and in ``forward`` for an input of other channels.
+        ValueError: if an argument is out of its range, and in ``forward`` for an input of other channels.
     """
 
     def __init__(
@@ -31,11 +32,12 @@ class FieldNorm(nn.Module):
         affine: bool = True,
     ) -> None:
         super().__init__()
-        if fields < 1:
-            raise ValueError(f"fields must be a positive integer, got {fields}")
         self.group = group
-        self.fields = fields
-        self.norm = nn.BatchNorm1d(fields, eps, momentum, affine)
+        self.fields = require_positive("fields", fields)
+        eps = require_number("eps", eps, least=0)
+        if momentum is not None:
+            momentum = require_number("momentum", momentum, least=0, most=1)
+        self.norm = nn.BatchNorm1d(self.fields, eps, momentum, affine)
 
     def forward(self, features: Tensor) -> Tensor:
         channels = self.fields * len(self.group)

@@ -308,6 +308,10 @@ def test_bad_input() -> None:
     for kind, single in [(SpectralBatchNorm, (1, 1, 1, CHANNELS)), (GridBatchNorm, (1, CHANNELS, 1, 1))]:
         with pytest.raises(ValueError, match="channels must be a positive integer, got 0"):
             kind(0)
+        with pytest.raises(
+            ValueError, match="momentum must be a finite number of at least 0 and of at most 1"
+        ):
+            kind(CHANNELS, momentum=float("nan"))
         layer = kind(CHANNELS)
         with pytest.raises(ValueError, match="more than one value per channel"):
             layer(torch.zeros(single))

@@ -146,14 +146,15 @@ def test_what_the_activation_sees_of_each_band_has_mean_zero_and_variance_one() 
         return values
 
     layer = ScaleEquivariantNonlinearity(spy, 3, 9, channels=CHANNELS, eps=1e-14).double()
+    seen.clear()
     layer(to_coefficients(3 + 5 * images(9)))
-    assert [values.shape for values in seen] == [(n, n, 2 * CHANNELS) for n in (3, 5, 7, 9)]
-    zeros, ones = torch.zeros(2 * CHANNELS).double(), torch.ones(2 * CHANNELS).double()
+    assert [values.shape for values in seen] == [(2, CHANNELS, n, n) for n in (3, 5, 7, 9)]
+    zeros, ones = torch.zeros(2, CHANNELS).double(), torch.ones(2, CHANNELS).double()
     for values in seen:
-        torch.testing.assert_close(values.mean((0, 1)), zeros, rtol=0, atol=1e-12)
-        torch.testing.assert_close(values.var((0, 1), unbiased=False), ones, rtol=0, atol=1e-12)
+        torch.testing.assert_close(values.mean((2, 3)), zeros, rtol=0, atol=1e-12)
+        torch.testing.assert_close(values.var((2, 3), unbiased=False), ones, rtol=0, atol=1e-12)
     # Against the instance norm of the downsampled image, whose rows and columns are the band's.
-    expected = F.instance_norm(downsample(images(9), 5), eps=0).permute(2, 3, 0, 1).flatten(2)
+    expected = F.instance_norm(downsample(images(9), 5), eps=0)
     torch.testing.assert_close(seen[1], expected, rtol=0, atol=1e-12)
 
 
@@ -300,7 +301,9 @@ def test_an_activation_in_place_is_refused(make) -> None:
         ({"window": 0}, "window must be a positive integer, got 0"),
         ({"base_resolution": 0}, r"base_resolution must lie in 1..max_resolution \(28\), got 0"),
         ({"base_resolution": 29}, r"base_resolution must lie in 1..max_resolution \(28\), got 29"),
-        ({"oversampling": 0.9}, r"oversampling must be at least 1, got 0\.9"),
+        ({"oversampling": 0.9}, r"oversampling must be a finite number of at least 1, got 0\.9"),
+        ({"oversampling": float("nan")}, "oversampling must be a finite number of at least 1, got nan"),
+        ({"eps": float("nan")}, "eps must be a finite number of at least 0, got nan"),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, float], message: str) -> None:
