@@ -6,12 +6,15 @@ the generator that is passed in: one row of random numbers per image, for the wh
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from sefl.constants import constant
 
 
 class Augmentation(Protocol):
@@ -70,8 +73,9 @@ def warp(images: Tensor, matrices: Tensor, displacement: Tensor | None = None) -
     height, width = images.shape[-2:]
     coordinates = affine_coordinates(matrices, height, width)
     if displacement is not None:
-        rows = _bicubic_matrix(displacement.shape[-2], height)
-        columns = _bicubic_matrix(displacement.shape[-1], width)
+        dtype, device = displacement.dtype, displacement.device
+        rows = constant(_bicubic_matrix, displacement.shape[-2], height, dtype=dtype, device=device)
+        columns = constant(_bicubic_matrix, displacement.shape[-1], width, dtype=dtype, device=device)
         coordinates += rows @ displacement @ columns.T
     grid = coordinates.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -216,11 +220,10 @@ class RandomAffine:
         return warp(images.float(), matrices[share], None if displacement is None else displacement[share])
 
 
-@lru_cache(maxsize=16)
-def _bicubic_matrix(points: int, samples: int) -> Tensor:
+def _bicubic_matrix(points: int, samples: int) -> NDArray[np.float32]:
     """Bicubic interpolation from control points, the outer ones on the edges: ``(samples, points)``."""
-    unit = torch.eye(points).view(1, 1, points, points)
-    return F.interpolate(unit, size=(samples, points), mode="bicubic", align_corners=True)[0, 0]
+    unit = torch.eye(points, device="cpu").view(1, 1, points, points)
+    return F.interpolate(unit, size=(samples, points), mode="bicubic", align_corners=True)[0, 0].numpy()
 
 
 def _require_range(name: str, value: float, largest: float) -> None:

@@ -1,19 +1,23 @@
 """Scale-equivariant steerable network (Sosnovik, Szmaja & Smeulders, ICLR 2020), a peer that is so approximately."""
 
+from collections.abc import Sequence
 from math import floor
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
+from sefl.constants import constant
 
 REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
 
 
-def hermite_basis(scales: list[float], order: int) -> Tensor:
+def hermite_basis(scales: Sequence[float], order: int) -> NDArray[np.float64]:
     """The same Hermite-Gauss functions at every scale: a basis of filters that can be rescaled without resampling.
 
         psi_{n, m, s}(x, y) = A_{n, m} / s^2 He_n(x / s) He_m(y / s) exp(-(x^2 + y^2) / (2 s^2)),    n + m <= order,
@@ -25,20 +29,19 @@ def hermite_basis(scales: list[float], order: int) -> Tensor:
         ``(functions, scales, size, size)``, float64, ``size`` odd.
     """
     margin = floor(REACH * max(scales))
-    tap = torch.arange(-margin, margin + 1, dtype=torch.float64)
-    scale = torch.tensor(scales, dtype=torch.float64)[:, None]
-    x = tap / scale
-    envelope = torch.exp(-x.square() / 2) / scale * (x.abs() <= REACH)
-    polynomials = [torch.ones_like(x), x]
+    scale = np.array(scales)[:, None]
+    x = np.arange(-margin, margin + 1) / scale
+    envelope = np.exp(-(x**2) / 2) / scale * (np.abs(x) <= REACH)
+    polynomials = [np.ones_like(x), x]
     for n in range(1, order):
         polynomials.append(x * polynomials[n] - n * polynomials[n - 1])
     axes = [envelope * polynomial for polynomial in polynomials[: order + 1]]
     functions = [
         axes[n][:, :, None] * axes[m][:, None, :] for n in range(order + 1) for m in range(order + 1 - n)
     ]
-    basis = torch.stack(functions)
+    basis = np.stack(functions)
     smallest = int(scale.argmin())
-    return basis / basis[:, smallest].square().sum((-2, -1)).sqrt()[:, None, None, None]
+    return basis / np.sqrt((basis[:, smallest] ** 2).sum((-2, -1)))[:, None, None, None]
 
 
 class ScaleConv2d(nn.Module):
@@ -49,15 +52,24 @@ class ScaleConv2d(nn.Module):
     scales, as the authors have it on MNIST-scale.
     """
 
-    basis: Tensor
-
     def __init__(self, in_channels: int, out_channels: int, scales: list[float], order: int) -> None:
         super().__init__()
-        self.scales = len(scales)
-        basis = hermite_basis(scales, order)
-        self.register_buffer("basis", basis.to(torch.get_default_dtype()), persistent=False)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, len(basis)))
-        nn.init.normal_(self.weight, std=(2 / (in_channels * len(basis))) ** 0.5)
+        self.scales = tuple(scales)
+        self.order = order
+        functions = (order + 1) * (order + 2) // 2
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, functions))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He's initialisation, for a ReLU to follow."""
+        nn.init.normal_(self.weight, std=(2 / self.weight[0].numel()) ** 0.5)
+
+    @property
+    def basis(self) -> Tensor:
+        """:func:`hermite_basis` in the precision of the weights."""
+        return constant(
+            hermite_basis, self.scales, self.order, dtype=self.weight.dtype, device=self.weight.device
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         kernel = torch.einsum("oif,fsxy->soixy", self.weight, self.basis)
@@ -67,7 +79,7 @@ class ScaleConv2d(nn.Module):
             padding=kernel.shape[-1] // 2,
             groups=features.shape[2],
         )
-        return outcome.unflatten(1, (self.scales, -1)).transpose(1, 2)
+        return outcome.unflatten(1, (len(self.scales), -1)).transpose(1, 2)
 
 
 class LargestOverScales(nn.Module):

@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.constants import constant
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
     ScaleEquivariantNonlinearity,
@@ -125,8 +128,6 @@ class SpectralConv2dLocalized(_OnSpectra):
         ValueError: if an argument is out of its range, and in ``forward`` for input of another shape.
     """
 
-    spectral_decay: Tensor
-
     def __init__(
         self,
         in_channel: int,
@@ -156,10 +157,13 @@ class SpectralConv2dLocalized(_OnSpectra):
         self.convolution = SpectralConv2d(in_channel, out_channel, local_modes, global_modes, bias=False).to(
             device=device, dtype=_REAL[dtype]
         )
-        along = (torch.linspace(0, 1, local_modes, device=device) - 0.5).square()
-        penalty = _LOCALITY_PEAK * torch.exp(-_LOCALITY_DECAY * (along[:, None] + along))
-        self.register_buffer("spectral_decay", penalty, persistent=False)
         self.reset_parameter()
+
+    @property
+    def spectral_decay(self) -> Tensor:
+        """Their penalty on each of the ``local_modes x local_modes``."""
+        taps = self.convolution.weight
+        return constant(_spectral_decay, self.local_modes, dtype=taps.dtype, device=taps.device)
 
     def reset_parameter(self) -> None:
         """Normal taps of the variance that the real half of theirs has: ``1 / (2 in_channel local_modes^2)``."""
@@ -198,6 +202,11 @@ class SpectralConv2dLocalized(_OnSpectra):
             f"{self.in_channel}, {self.out_channel}, global_modes={self.global_modes}, "
             f"local_modes={self.local_modes}"
         )
+
+
+def _spectral_decay(local_modes: int) -> NDArray[np.float64]:
+    along = (np.linspace(0, 1, local_modes) - 0.5) ** 2
+    return _LOCALITY_PEAK * np.exp(-_LOCALITY_DECAY * (along[:, None] + along))
 
 
 class _ShellwiseOnSpectra(_OnSpectra):

@@ -55,8 +55,7 @@ class SubgroupDownsample(nn.Module):
         subsampling_factor: elements of the group over those of the subgroup.
         num_features: regular fields of the input.
         generator: ``"r-s"``, or ``"r"`` of a cyclic group. Their ``"s-sr"`` cannot be subsampled.
-        device: where the constants are, until the layer is moved.
-        dtype: without effect: constants have the precision of the features.
+        device, dtype: without effect: constants are where the features are, in their precision.
         sample_type: ``"sample"``. Their ``"pool"`` takes the maximum over neighbouring channels, which does not
             commute with the group.
         apply_antialiasing: whether to filter first.
@@ -113,7 +112,6 @@ class SubgroupDownsample(nn.Module):
         limit = designed_bandlimit(chosen, anti_aliasing_kwargs)
         self.cannonicalize = Canonicalize(chosen) if cannonicalize else None
         self.downsample = Downsample(limit, anti_aliasing=apply_antialiasing)
-        self.to(device=device)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The features on the subgroup, and by which elements samples were moved back."""

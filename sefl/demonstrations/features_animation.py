@@ -1,7 +1,6 @@
 """The features of one image while its resolution grows, of an ordinary network and of its equivariant twin."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -122,13 +121,8 @@ def draw_smooth_kernels(weight: Tensor, generator: torch.Generator) -> None:
 
 def rendered_digit(resolution: int) -> Tensor:
     """One of the digits of ``datamodules.Glyphs``: ``(1, 1, resolution, resolution)``, from 0 to about 1."""
-    return downsample(_digit(), resolution)
-
-
-@lru_cache(maxsize=1)
-def _digit() -> Tensor:
     glyphs: Tensor = resolve_name("datamodules.glyphs:base_glyphs")()
-    return glyphs[None, None, DIGIT, VARIANT].clone()
+    return downsample(glyphs[None, None, DIGIT, VARIANT], resolution)
 
 
 def animate(path: Path, seed: int, coarsest: int, finest: int) -> Iterator[None]:

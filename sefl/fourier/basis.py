@@ -9,12 +9,14 @@ grid and its inverse are matrix products.
 """
 
 import math
-from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sefl.arguments import require_positive
+from sefl.constants import constant
 
 
 def band(resolution: int) -> int:
@@ -49,7 +51,6 @@ def band_of_count(count: int) -> int:
     return count // 2
 
 
-@lru_cache(maxsize=1024)
 def synthesis_matrix(
     band: int, points: int, dtype: torch.dtype, device: torch.device, shift: float = 0.0
 ) -> Tensor:
@@ -58,19 +59,9 @@ def synthesis_matrix(
     Sample ``j`` sits at ``t = 2 pi (j + shift) / points``. Computed in float64 and rounded once. The result is
     shared: do not write to it.
     """
-    # A tensor born under inference_mode could never be saved for a later backward pass.
-    with torch.inference_mode(False), torch.no_grad():
-        # On the CPU whatever the default device is: accelerators may lack float64, and "meta" has no values.
-        sample = torch.arange(points, dtype=torch.float64, device="cpu")
-        position = 2 * math.pi * (sample + shift) / points
-        columns = [torch.ones_like(position)]
-        for frequency in range(1, band + 1):
-            columns.append(math.sqrt(2) * torch.cos(frequency * position))
-            columns.append(math.sqrt(2) * torch.sin(frequency * position))
-        return torch.stack(columns, dim=1).to(device=device, dtype=dtype).contiguous()
+    return constant(synthesis, band, points, shift, dtype=dtype, device=device)
 
 
-@lru_cache(maxsize=1024)
 def analysis_matrix(
     band: int, points: int, dtype: torch.dtype, device: torch.device, shift: float = 0.0
 ) -> Tensor:
@@ -79,6 +70,19 @@ def analysis_matrix(
     It inverts :func:`synthesis_matrix` on signals of this band when ``points >= 2 band + 1``; for other signals
     it projects out everything that does not alias into the band.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        exact = synthesis_matrix(band, points, torch.float64, torch.device("cpu"), shift)
-        return (exact.T / points).to(device=device, dtype=dtype).contiguous()
+    return constant(analysis, band, points, shift, dtype=dtype, device=device)
+
+
+def synthesis(band: int, points: int, shift: float = 0.0) -> NDArray[np.float64]:
+    """:func:`synthesis_matrix` as an array."""
+    position = 2 * math.pi * (np.arange(points) + shift) / points
+    phase = position[:, None] * np.arange(1, band + 1)
+    matrix = np.ones((points, coefficient_count(band)))
+    matrix[:, 1::2] = math.sqrt(2) * np.cos(phase)
+    matrix[:, 2::2] = math.sqrt(2) * np.sin(phase)
+    return matrix
+
+
+def analysis(band: int, points: int, shift: float = 0.0) -> NDArray[np.float64]:
+    """:func:`analysis_matrix` as an array."""
+    return np.ascontiguousarray(synthesis(band, points, shift).T / points)

@@ -14,13 +14,15 @@ A signal is an image of one row, its kernel one row of taps.
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from sefl.constants import constant
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
 from sefl.fourier.sampling import CoefficientModule, band_in_layer
@@ -289,7 +291,8 @@ class _RowGroup:
 
     def _waveform(self, taps: torch.Size, grid: int, like: Tensor) -> Tensor:
         bounds = None if self.rows is None else (self.rows[0], self.rows[-1])
-        return _waveform(bounds, self.finest, (taps[0], taps[1]), grid, like.dtype, like.device)
+        size = (taps[0], taps[1])
+        return constant(_waveform, bounds, self.finest, size, grid, dtype=like.dtype, device=like.device)
 
 
 def _row_groups(coefficients: Tensor, taps: Tensor) -> Iterator[_RowGroup]:
@@ -303,34 +306,24 @@ def _row_groups(coefficients: Tensor, taps: Tensor) -> Iterator[_RowGroup]:
         yield _RowGroup(range(block.start + 1, block.stop + 1), finest, workspace)
 
 
-@lru_cache(maxsize=1024)
 def _waveform(
-    rows: tuple[int, int] | None,
-    finest: int,
-    size: tuple[int, int],
-    grid: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
+    rows: tuple[int, int] | None, finest: int, size: tuple[int, int], grid: int
+) -> NDArray[np.float64]:
     """From taps of this size to the real, then the imaginary parts of a group's transfer: ``(2 waves, taps)``.
 
     Waves of ``k1, k2 != 0`` carry the factor 1/2 that joining their sum and difference needs.
     """
-    # On the CPU whatever the default device is: accelerators may lack float64, and "meta" has no values.
-    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        if rows is None:
-            first = torch.zeros(finest + 1, dtype=torch.float64)
-            second = torch.arange(finest + 1, dtype=torch.float64)
-            factor = torch.ones(finest + 1, dtype=torch.float64)
-        else:
-            positive = torch.arange(1, finest + 1, dtype=torch.float64)
-            second = torch.cat([torch.zeros(1, dtype=torch.float64), positive, -positive])
-            factor = torch.where(second == 0, 1.0, 0.5).to(torch.float64)
-            count = rows[1] - rows[0] + 1
-            first = torch.arange(rows[0], rows[1] + 1, dtype=torch.float64).repeat_interleave(len(second))
-            second, factor = second.repeat(count), factor.repeat(count)
-        down, across = (torch.arange(taps, dtype=torch.float64) - taps // 2 for taps in size)
-        phase = first[:, None, None] * down[:, None] + second[:, None, None] * across
-        phase = 2 * math.pi / grid * phase.flatten(1)
-        exact = torch.cat([factor[:, None] * phase.cos(), -factor[:, None] * phase.sin()])
-        return exact.to(device=device, dtype=dtype)
+    if rows is None:
+        first, second = np.zeros(finest + 1), np.arange(finest + 1)
+        factor = np.ones(finest + 1)
+    else:
+        positive = np.arange(1, finest + 1)
+        second = np.concatenate([[0], positive, -positive])
+        factor = np.where(second == 0, 1.0, 0.5)
+        count = rows[1] - rows[0] + 1
+        first = np.repeat(np.arange(rows[0], rows[1] + 1), len(second))
+        second, factor = np.tile(second, count), np.tile(factor, count)
+    down, across = (np.arange(taps) - taps // 2 for taps in size)
+    phase = first[:, None, None] * down[:, None] + second[:, None, None] * across
+    phase = 2 * math.pi / grid * phase.reshape(len(first), -1)
+    return np.concatenate([factor[:, None] * np.cos(phase), -factor[:, None] * np.sin(phase)])

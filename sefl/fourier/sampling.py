@@ -3,17 +3,20 @@
 Functions without a number are for images, those that end in ``1d`` for signals along one axis.
 """
 
-from functools import lru_cache
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sefl.arguments import require_positive
+from sefl.constants import constant
 from sefl.fourier.basis import (
+    analysis,
     analysis_matrix,
     band,
     band_of_count,
     coefficient_count,
+    synthesis,
     synthesis_matrix,
 )
 
@@ -231,8 +234,8 @@ def to_coefficients1d(signals: Tensor) -> Tensor:
         raise ValueError(f"signals must be (batch, channels, length), got shape {tuple(signals.shape)}")
     _require_floating(signals, "signals")
     length = signals.shape[-1]
-    analysis = analysis_matrix(band(length), length, signals.dtype, signals.device)
-    return (signals @ analysis.T).permute(2, 0, 1).contiguous()
+    matrix = analysis_matrix(band(length), length, signals.dtype, signals.device)
+    return (signals @ matrix.T).permute(2, 0, 1).contiguous()
 
 
 def to_grid1d(coefficients: Tensor, points: int) -> Tensor:
@@ -296,12 +299,10 @@ def _resample1d(signals: Tensor, length: int) -> Tensor:
     return signals @ _resampling_matrix(signals.shape[-1], length, signals.dtype, signals.device).T
 
 
-@lru_cache(maxsize=1024)
 def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return constant(_resampling, source, target, dtype=dtype, device=device)
+
+
+def _resampling(source: int, target: int) -> NDArray[np.float64]:
     shared = band(min(source, target))
-    with torch.inference_mode(False), torch.no_grad():
-        cpu = torch.device("cpu")
-        exact = synthesis_matrix(shared, target, torch.float64, cpu) @ analysis_matrix(
-            shared, source, torch.float64, cpu
-        )
-        return exact.to(device=device, dtype=dtype).contiguous()
+    return synthesis(shared, target) @ analysis(shared, source)

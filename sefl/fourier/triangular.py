@@ -16,9 +16,13 @@ from itertools import accumulate
 from math import prod
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from sefl.constants import constant
 
 _PANEL_ROWS = 32
 _BANDED_PANEL_ROWS = 16
@@ -153,13 +157,16 @@ class _Panel:
         if len(self.blocks) == 1:
             return own.view(-1, *self.shape)
         matrix = own.new_zeros(len(own), prod(self.shape))
-        return matrix.index_copy_(1, _places(self, own.device), own).view(-1, *self.shape)
+        return matrix.index_copy_(1, self._places(own.device), own).view(-1, *self.shape)
 
     def gather(self, matrix: Tensor, out: Tensor) -> None:
         """The entries of ``(batch, *shape)`` that the triangle has, into their places of ``out (batch, size)``."""
         flat = matrix.flatten(1)
-        inside = flat if len(self.blocks) == 1 else flat.index_select(1, _places(self, matrix.device))
+        inside = flat if len(self.blocks) == 1 else flat.index_select(1, self._places(matrix.device))
         out[:, self.entries] = inside
+
+    def _places(self, device: torch.device) -> Tensor:
+        return constant(_places, self, dtype=torch.int64, device=device)
 
 
 @lru_cache(maxsize=1024)
@@ -172,18 +179,16 @@ def _panels(triangle: BlockTriangle) -> tuple[_Panel, ...]:
     return tuple(_Panel(blocks[cuts[index] : cuts[index + 1]]) for index in range(count))
 
 
-@lru_cache(maxsize=4096)
-def _places(panel: _Panel, device: torch.device) -> Tensor:
+def _places(panel: _Panel) -> NDArray[np.int64]:
     """Where in the flattened matrix of a panel each of its entries goes."""
     width = panel.shape[1]
-    with torch.inference_mode(False):
-        places = [
-            (torch.arange(block.height, device="cpu")[:, None] + (block.row - panel.rows.start)) * width
-            + torch.arange(block.width, device="cpu")
-            + (block.column - panel.columns.start)
-            for block in panel.blocks
-        ]
-        return torch.cat([place.flatten() for place in places]).to(device)
+    places = [
+        (np.arange(block.height)[:, None] + (block.row - panel.rows.start)) * width
+        + np.arange(block.width)
+        + (block.column - panel.columns.start)
+        for block in panel.blocks
+    ]
+    return np.concatenate([place.ravel() for place in places])
 
 
 class _TriangularProduct(torch.autograd.Function):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from sefl.constants import constant
+from sefl.groups.group import FiniteGroup, IntArray
 from sefl.groups.spatial import act_on_samples, check_field
 from sefl.groups.subgroup import Subgroup
 
@@ -38,19 +40,10 @@ class Canonicalize(nn.Module):
     (torch.Size([3, 16, 7, 7]), torch.Size([3]))
     """
 
-    representatives: Tensor
-    members: Tensor
-    inverse: Tensor
-
     def __init__(self, subgroup: Subgroup, background: float = 0.0) -> None:
         super().__init__()
         self.subgroup = subgroup
         self.background = background
-        representatives = subgroup.coset_representatives
-        members = subgroup.parent.table[representatives[:, None], subgroup.elements]
-        self.register_buffer("representatives", torch.as_tensor(representatives), persistent=False)
-        self.register_buffer("members", torch.as_tensor(members), persistent=False)
-        self.register_buffer("inverse", torch.as_tensor(subgroup.parent.inverse), persistent=False)
 
     def extra_repr(self) -> str:
         return self.subgroup.name
@@ -71,14 +64,19 @@ class Canonicalize(nn.Module):
         coset = self.coset(x)
         group = self.subgroup.parent
         candidates = group.inverse[self.subgroup.coset_representatives].tolist()
-        return act_on_samples(x, group, self.inverse[coset], candidates, self.background), coset
+        back = constant(_inverse, group, dtype=torch.int64, device=x.device)[coset]
+        return act_on_samples(x, group, back, candidates, self.background), coset
 
     def coset(self, x: Tensor) -> Tensor:
         """``c(x)``: ``(batch,)``, the representative of the coset of the strongest response, an element of ``G``."""
         check_field(x, self.subgroup.parent)
         fibres = x.detach().unflatten(1, (-1, len(self.subgroup.parent)))
         strongest = fibres.amax(dim=[1, *range(3, fibres.dim())])
-        return self.representatives[strongest[:, self.members].amax(dim=2).argmax(dim=1)]
+        representatives, members = (
+            constant(make, self.subgroup, dtype=torch.int64, device=x.device)
+            for make in (_representatives, _members)
+        )
+        return representatives[strongest[:, members].amax(dim=2).argmax(dim=1)]
 
     def invert(self, y: Tensor, coset: Tensor) -> Tensor:
         """``c . y``: move a regular field of ``G`` back, such as an upsampled one.
@@ -93,3 +91,16 @@ class Canonicalize(nn.Module):
         check_field(y, self.subgroup.parent)
         candidates = self.subgroup.coset_representatives.tolist()
         return act_on_samples(y, self.subgroup.parent, coset, candidates, self.background)
+
+
+def _representatives(subgroup: Subgroup) -> IntArray:
+    return subgroup.coset_representatives
+
+
+def _members(subgroup: Subgroup) -> IntArray:
+    """``(rate, |H|)``: the elements of each left coset."""
+    return subgroup.parent.table[subgroup.coset_representatives[:, None], subgroup.elements]
+
+
+def _inverse(group: FiniteGroup) -> IntArray:
+    return group.inverse

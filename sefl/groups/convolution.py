@@ -12,8 +12,8 @@ systems: no Clebsch-Gordan coefficients, no cache on disk, any subgroup.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.constants import constant
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 
 # Widths of the Gaussian rings, in pixels, as in escnn's compute_basis_params: a single pixel, the last ring, others.
@@ -63,8 +64,6 @@ class GroupConv(nn.Module):
             input of other axes or channels.
     """
 
-    filters: Tensor
-
     def __init__(
         self,
         group: FiniteGroup,
@@ -99,8 +98,8 @@ class GroupConv(nn.Module):
         self.padding = dilation * (kernel_size // 2) if padding is None else padding
         self.stride = stride
         self.dilation = dilation
-        self._set_constants(torch.get_default_dtype(), None)
-        size = (out_fields, in_fields, self.filters.shape[1])
+        self._filter_shape = sampled_filters(group, kernel_size).shape[1:]
+        size = (out_fields, in_fields, self._filter_shape[0])
         self.weight = nn.Parameter(torch.empty(size if lifting else (*size[:2], len(group), size[2])))
         self.bias = nn.Parameter(torch.empty(out_fields)) if bias else None
         self.reset_parameters()
@@ -108,7 +107,13 @@ class GroupConv(nn.Module):
     @property
     def dimension(self) -> int:
         """Of space: 2 or 3."""
-        return self.filters.dim() - 2
+        return len(self._filter_shape) - 1
+
+    @property
+    def filters(self) -> Tensor:
+        """:func:`sampled_filters` in the precision of the weights: ``(|H|, filters, *kernel)``."""
+        like = self.weight
+        return constant(sampled_filters, self.group, self.kernel_size, dtype=like.dtype, device=like.device)
 
     @property
     def in_channels(self) -> int:
@@ -137,9 +142,10 @@ class GroupConv(nn.Module):
             taps = torch.einsum("oin,anx->oaix", self.weight, filters)
         else:
             size = len(self.group)
-            weight = self.weight.index_select(2, self._quotients).unflatten(2, (size, size))
+            quotients = constant(_quotients, self.group, dtype=torch.int64, device=filters.device)
+            weight = self.weight.index_select(2, quotients).unflatten(2, (size, size))
             taps = torch.einsum("oiabn,anx->oaibx", weight, filters)
-        return taps.reshape(self.out_channels, self.in_channels, *self.filters.shape[2:])
+        return taps.reshape(self.out_channels, self.in_channels, *self._filter_shape[1:])
 
     def forward(self, features: Tensor) -> Tensor:
         self._check(features)
@@ -161,27 +167,17 @@ class GroupConv(nn.Module):
                 f"features must have {self.in_channels} channels ({self.in_fields} {kind}), got {features.shape[1]}"
             )
 
-    def _set_constants(self, dtype: torch.dtype, device: torch.device | None) -> None:
-        filters = torch.as_tensor(sampled_filters(self.group, self.kernel_size))
-        self.register_buffer("filters", filters.to(device, dtype), persistent=False)
-        # No buffer: averages of weights (torch.optim.swa_utils) may take that of buffers, and round indices down.
-        quotients = self.group.table[self.group.inverse]  # [a, b] -> a^-1 b
-        self._quotients = torch.as_tensor(quotients.ravel()).to(device)
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "GroupConv":
-        before = self.filters
-        super()._apply(fn, recurse)
-        after = self.filters
-        if before.is_meta or before.dtype != after.dtype or before.device != after.device:
-            self._set_constants(after.dtype, after.device)
-        return self
-
     def extra_repr(self) -> str:
         return (
             f"{self.group.name}, {self.in_fields}, {self.out_fields}, kernel_size={self.kernel_size}, "
             f"lifting={self.lifting}, padding={self.padding}, stride={self.stride}, "
             f"dilation={self.dilation}, bias={self.bias is not None}"
         )
+
+
+def _quotients(group: FiniteGroup) -> IntArray:
+    """``a^-1 b`` of every pair of elements: ``(|H|^2,)``."""
+    return group.table[group.inverse].ravel()
 
 
 def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:

@@ -1,11 +1,9 @@
 """Regular features from a group to a subgroup and back (ICLR 2025)."""
 
-from collections.abc import Callable
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
+from sefl.constants import constant
 from sefl.groups.bandlimit import Bandlimit
 from sefl.groups.group import FiniteGroup, FloatArray
 from sefl.groups.spatial import check_field
@@ -38,14 +36,10 @@ class SubgroupDownsample(nn.Module):
     torch.Size([2, 120, 32, 32])
     """
 
-    down: Tensor
-    up: Tensor
-
     def __init__(self, bandlimit: Bandlimit, anti_aliasing: bool = True) -> None:
         super().__init__()
         self.bandlimit = bandlimit
         self.anti_aliasing = anti_aliasing
-        self._place(torch.empty(0).device)
 
     def extra_repr(self) -> str:
         return f"{self.bandlimit}, anti_aliasing={self.anti_aliasing}"
@@ -67,7 +61,8 @@ class SubgroupDownsample(nn.Module):
             ValueError: if the channels are no multiple of ``|G|``.
         """
         check_field(x, self.group)
-        return multiply_fibres(x, self.down)
+        down = _down if self.anti_aliasing else _restriction
+        return multiply_fibres(x, constant(down, self.bandlimit, dtype=x.dtype, device=x.device))
 
     def upsample(self, y: Tensor) -> Tensor:
         """``(batch, fields * |H|, *space)`` to the bandlimited ``(batch, fields * |G|, *space)`` through these values.
@@ -76,21 +71,19 @@ class SubgroupDownsample(nn.Module):
             ValueError: if the channels are no multiple of ``|H|``.
         """
         check_field(y, self.subgroup)
-        return multiply_fibres(y, self.up)
+        return multiply_fibres(y, constant(_up, self.bandlimit, dtype=y.dtype, device=y.device))
 
-    def _place(self, device: torch.device) -> None:
-        down: FloatArray = self.bandlimit.restriction
-        if self.anti_aliasing:
-            down = down @ self.bandlimit.projector
-        # Apple's GPUs have no float64.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        for name, matrix in (("down", down), ("up", self.bandlimit.reconstruction)):
-            self.register_buffer(name, torch.tensor(matrix, dtype=dtype, device=device), persistent=False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # What moves a module also rounds it, to half precision say. The constants move and stay exact.
-        self._place(fn(torch.empty(0, device=self.down.device)).device)
-        return self
+def _down(bandlimit: Bandlimit) -> FloatArray:
+    return bandlimit.restriction @ bandlimit.projector
+
+
+def _restriction(bandlimit: Bandlimit) -> FloatArray:
+    return bandlimit.restriction
+
+
+def _up(bandlimit: Bandlimit) -> FloatArray:
+    return bandlimit.reconstruction
 
 
 def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:

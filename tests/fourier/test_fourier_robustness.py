@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 import sefl.fourier.basis
 import sefl.fourier.blocks
-import sefl.fourier.convolution
-import sefl.fourier.sampling
+from sefl.constants import forget_constants
 from sefl.fourier import (
     BandPooling,
     BandPooling1d,
@@ -90,13 +89,6 @@ def coefficients(
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(FINEST, FINEST, batch, channels, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def forget_constants() -> None:
-    sefl.fourier.basis.synthesis_matrix.cache_clear()
-    sefl.fourier.basis.analysis_matrix.cache_clear()
-    sefl.fourier.sampling._resampling_matrix.cache_clear()
-    sefl.fourier.convolution._waveform.cache_clear()
 
 
 @pytest.fixture
@@ -247,7 +239,6 @@ def pickled(layer: nn.Module) -> nn.Module:
 
 # Seconds each, and the layers on signals run the code of those on images.
 @pytest.mark.parametrize("name", [name for name in LAYERS if not name.endswith("of signals")])
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 def test_torch_compile_gives_the_same(name: str, cold: None) -> None:
     layer, x = layer_of(name), coefficients()
     expected = outcome_and_gradients(layer, x)
