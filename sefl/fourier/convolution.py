@@ -324,6 +324,6 @@ def _waveform(
         first = np.repeat(np.arange(rows[0], rows[1] + 1), len(second))
         second, factor = np.tile(second, count), np.tile(factor, count)
     down, across = (np.arange(taps) - taps // 2 for taps in size)
-    phase = first[:, None, None] * down[:, None] + second[:, None, None] * across
-    phase = 2 * math.pi / grid * phase.reshape(len(first), -1)
+    turns = (first[:, None, None] * down[:, None] + second[:, None, None] * across) / grid
+    phase = 2 * math.pi * turns.reshape(len(first), -1)
     return np.concatenate([factor[:, None] * np.cos(phase), -factor[:, None] * np.sin(phase)])
