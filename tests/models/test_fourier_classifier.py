@@ -294,7 +294,7 @@ def test_copies_and_state() -> None:
         ({"head_growth": -0.1}, "head_growth must not be negative, got -0.1"),
         ({"head_widths": [4, 0]}, r"head_widths must be positive, got \[4, 0\]"),
         ({"head_widths": [4, 4], "head_cells": 3}, "head_cells must be at least 4 for 2 head_widths, got 3"),
-        ({"oversampling": 0.5}, r"oversampling must be at least 1, got 0\.5"),
+        ({"oversampling": 0.5}, r"oversampling must be a finite number of at least 1, got 0\.5"),
         ({"norm": "layer"}, "norm must be .* got 'layer'"),
     ],
 )
