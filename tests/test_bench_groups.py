@@ -178,7 +178,8 @@ def test_without_escnn_its_column_is_empty_and_the_table_says_why(
     (comparison,) = convolutions(UP_TO_60)
     assert list(comparison.contestants) == ["ours"]
     _, output = run(capsys, tmp_path, "--only", "groups", "--least", "1")
-    assert "escnn is not installed: uv run brings it" in " ".join(output.split())
+    shown = " ".join(output.split())
+    assert "escnn is not installed: uv run brings it; so does pip install -e '.[escnn]' beside" in shown
     assert "±0%" not in output
     assert "(once)" in output
 

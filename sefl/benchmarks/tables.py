@@ -211,7 +211,7 @@ _ESCNN_WARM = (
     "escnn's with the Clebsch-Gordan coefficients that it has left on disk, at the latest when warmed up."
 )
 _ESCNN_MISSING = (
-    "escnn is not installed: uv run brings it; so does pip install -e '.[escnn]' beside a Fortran compiler."
+    "escnn is not installed: uv run brings it; so does pip install -e '.\\[escnn]' beside a Fortran compiler."
 )
 
 
