@@ -1,10 +1,11 @@
 """Checkpoints that survive a kill at any moment, and a check of what is in them before training starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -27,26 +28,57 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 
-def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
-    """Keep the epoch of the highest validation accuracy as ``best.ckpt``."""
-    return ModelCheckpoint(
-        folder.checkpoints, filename="best", monitor=MONITOR, mode="max", enable_version_counter=False
-    )
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the epoch of the highest validation accuracy as ``best.ckpt``.
 
-
-def last_checkpoint(folder: RunFolder) -> ModelCheckpoint:
-    """Keep the latest epoch as ``last.ckpt``, whether it was validated or not.
-
-    ``save_last=True`` of ``best_checkpoint`` would not do: since Lightning 2.6 it is written only in the
-    epochs that improve.
+    A class of its own, as the next: Lightning tells the stored states of callbacks apart by their classes and options,
+    which a ModelCheckpoint of the configuration may share.
     """
-    return ModelCheckpoint(
-        folder.checkpoints,
-        filename="last",
-        monitor=None,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(
+            folder.checkpoints, filename="best", monitor=MONITOR, mode="max", enable_version_counter=False
+        )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the latest epoch as ``last.ckpt``, whether it was validated or not.
+
+    ``save_last=True`` of the other would not do: since Lightning 2.6 it is written only in the epochs that improve.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(
+            folder.checkpoints,
+            filename="last",
+            monitor=None,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+
+def require_files_of_their_own(callbacks: Sequence[Callback], folder: RunFolder) -> None:
+    """Refuse callbacks that write the same checkpoint, each over the other's.
+
+    Raises:
+        ValueError: if a file has two writers.
+    """
+    writers: dict[Path, str] = {}
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            # Files that Lightning numbers, or names after epoch and step, do not meet.
+            fixed = callback.filename is not None and "{" not in callback.filename
+            names = [callback.filename] if fixed else []
+            names += [callback.CHECKPOINT_NAME_LAST] if callback.save_last else []
+            for name in dict.fromkeys(names):
+                file = Path(callback.dirpath or folder.checkpoints).absolute() / f"{name}.ckpt"
+                writer = type(callback).__name__
+                if file in writers:
+                    raise ValueError(
+                        f"--trainer.callbacks: {writers[file]} and {writer} both write {file.name}. Give the second "
+                        "another filename, and no save_last: last.ckpt is of the latest epoch in any case."
+                    )
+                writers[file] = writer
 
 
 def check_weights(model: LightningModule, checkpoint: Path) -> None:

@@ -24,12 +24,19 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from sefl.checkpoints import AtomicCheckpointIO, best_checkpoint, check_weights, last_checkpoint
+from sefl.checkpoints import (
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    LastCheckpoint,
+    check_weights,
+    require_files_of_their_own,
+)
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
 from sefl.loggers import run_loggers, wandb_finished
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
+from sefl.resumption import ExactResumption
 from sefl.run_folder import RunFolder, agreed_by_all_processes, open_run_folder, write_atomically
 
 NOT_STORED = ("ckpt_path", "run_dir")
@@ -82,6 +89,7 @@ class FitCLI(ExperimentCLI):
             *default_callbacks(self.folder, listed(given.callbacks), given),
             ResourceMonitor(self.folder.path / RESOURCES),
             self.run_started,
+            ExactResumption(),
         ]
         plugins = listed(given.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
@@ -119,12 +127,11 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
     if trainer.logger is not False and not replaced(LearningRateMonitor):
         callbacks.append(LearningRateMonitor())
     if trainer.enable_checkpointing is not False:
-        monitored = {callback.monitor for callback in given if isinstance(callback, ModelCheckpoint)}
-        if not monitored - {None}:
-            callbacks.append(best_checkpoint(folder))
-        if None not in monitored:
-            # after the best: its state has to include this epoch's best
-            callbacks.append(last_checkpoint(folder))
+        if not any(isinstance(callback, ModelCheckpoint) and callback.monitor for callback in given):
+            callbacks.append(BestCheckpoint(folder))
+        # In any case: without it a run cannot go on. After the best: its state has to include this epoch's best.
+        callbacks.append(LastCheckpoint(folder))
+        require_files_of_their_own([*callbacks, *given], folder)
     return callbacks
 
 
