@@ -14,7 +14,14 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sefl.loggers import WandbOptions
-from sefl.run_folder import RunFolder, find_checkpoint, folder_of, is_rank_zero, name_of_merged
+from sefl.run_folder import (
+    RunFolder,
+    find_checkpoint,
+    folder_of,
+    is_rank_zero,
+    name_of_merged,
+    stopped_before_its_first_checkpoint,
+)
 
 DEFAULT_SEED = 42
 DEFAULT_RUNS = "runs"
@@ -53,10 +60,13 @@ class ExperimentCLI(LightningCLI):
     program: ClassVar[str]
     overriding_stored: ClassVar[tuple[str, ...]] = ()
     """Options put between a run's stored configuration and the command line's."""
+    begins_again: ClassVar[bool] = False
+    """Whether ``--ckpt_path last`` of a run that was stopped before its first checkpoint begins the run again."""
 
     def __init__(self, arguments: list[str], description: str | None, **options: Any) -> None:
         self.run_started = RunStarted()
         self.checkpoint: Path | None = None
+        self.resumed_folder: RunFolder | None = None
         parser_options = {
             "prog": self.program,
             "usage": f"{self.program} --config FILE [--config FILE ...] [--key value ...]",
@@ -93,7 +103,7 @@ class ExperimentCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
         with self.mistakes_reported():
-            stored = stored_config(args)
+            stored = stored_config(args, self.begins_again)
         if stored is not None:
             args = ["--config", str(stored), *self.overriding_stored, *args]
         self.config = parser.parse_args(args)
@@ -106,16 +116,15 @@ class ExperimentCLI(LightningCLI):
             config.name = name_of_merged([str(path) for path in config.config or []])
         if config.ckpt_path is not None:
             with self.mistakes_reported():
-                self.checkpoint = find_checkpoint(config.ckpt_path, config.run_dir, config.runs, config.name)
+                of_run = (config.run_dir, config.runs, config.name)
+                self.checkpoint, self.resumed_folder = find_resumed(
+                    config.ckpt_path, *of_run, self.begins_again
+                )
             self.use_stored_split()
-
-    @property
-    def checkpoint_folder(self) -> RunFolder | None:
-        return folder_of(self.checkpoint) if self.checkpoint else None
 
     def use_stored_split(self) -> None:
         """Keep to the split that the checkpoint was trained on, unless another or other data are given."""
-        folder = self.checkpoint_folder
+        folder = self.resumed_folder
         if folder is None or not folder.split.is_file():
             return
         trained_on = yaml.safe_load(folder.configs[-1].read_text())["data"]["class_path"]
@@ -207,7 +216,24 @@ def raised_in(error: BaseException) -> str:
     return str(frame.f_globals["__name__"])
 
 
-def stored_config(arguments: list[str]) -> Path | None:
+def find_resumed(
+    ckpt_path: str, run_dir: str | None, runs: str, name: str | None, begins_again: bool
+) -> tuple[Path | None, RunFolder | None]:
+    """The checkpoint that ``--ckpt_path`` means and its run's folder; no checkpoint of a run to begin again.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: ``last`` or ``best`` of an unknown run.
+    """
+    if begins_again and ckpt_path == "last":
+        stopped = stopped_before_its_first_checkpoint(run_dir, runs, name)
+        if stopped is not None:
+            return None, stopped
+    checkpoint = find_checkpoint(ckpt_path, run_dir, runs, name)
+    return checkpoint, folder_of(checkpoint)
+
+
+def stored_config(arguments: list[str], begins_again: bool = False) -> Path | None:
     """The newest configuration stored with the checkpoint's run, if there is no ``--config``.
 
     Raises:
@@ -226,8 +252,7 @@ def stored_config(arguments: list[str]) -> Path | None:
             raise ValueError(f"--config {config}: is empty. It has to name a model and data.")
     if given.config or not given.ckpt_path:
         return None
-    checkpoint = find_checkpoint(given.ckpt_path, given.run_dir, given.runs, given.name)
-    folder = folder_of(checkpoint)
+    _, folder = find_resumed(given.ckpt_path, given.run_dir, given.runs, given.name, begins_again)
     if folder is None:
         raise ValueError(
             f"--ckpt_path {given.ckpt_path}: has no config.yaml in the folder above it. "

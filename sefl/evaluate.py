@@ -83,7 +83,7 @@ class EvaluateCLI(ExperimentCLI):
         """
         if self.checkpoint is not None:
             check_weights(self.model, self.checkpoint)
-            return self.checkpoint_folder or RunFolder(self.checkpoint.parent)
+            return self.resumed_folder or RunFolder(self.checkpoint.parent)
         if not getattr(self.model, "pretrained", False):
             raise ValueError(
                 "--ckpt_path: is needed. Give the checkpoint file to evaluate; only a model whose own arguments load "

@@ -1,7 +1,8 @@
 """Train a model: python -m sefl.fit --config FILE [--config FILE ...] [--key value ...]
 
 Every run has a folder of its own, RUNS/NAME/VERSION, with its configuration, split, metrics and checkpoints.
-With --ckpt_path a run goes on in its own folder, with the options given now; nothing is overwritten.
+With --ckpt_path a run goes on in its own folder, with the options given now; nothing is overwritten. With --ckpt_path
+last, one that was stopped before its first checkpoint begins again in its folder.
 """
 
 import shutil
@@ -69,6 +70,7 @@ class FitCLI(ExperimentCLI):
     """The training command: adds to the configuration what every run has, and runs ``Trainer.fit``."""
 
     program = "python -m sefl.fit"
+    begins_again = True
 
     def __init__(self, arguments: list[str]) -> None:
         self.new_folder: RunFolder | None = None
@@ -98,7 +100,7 @@ class FitCLI(ExperimentCLI):
 
     def choose_folder(self) -> Path:
         config = self.config
-        folder = open_run_folder(config.run_dir, config.runs, config.name, self.checkpoint)
+        folder = open_run_folder(config.run_dir, config.runs, config.name, self.resumed_folder)
         if not any(folder.path.iterdir()):
             self.new_folder = folder
         return folder.path
@@ -108,7 +110,7 @@ class FitCLI(ExperimentCLI):
             shutil.rmtree(self.new_folder.path)
 
     def fit(self) -> None:
-        announce(self.folder, self.checkpoint)
+        announce(self.folder, self.checkpoint, self.resumed_folder)
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint)
 
@@ -136,10 +138,12 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
 
 
 @rank_zero_only
-def announce(folder: RunFolder, checkpoint: Path | None) -> None:
+def announce(folder: RunFolder, checkpoint: Path | None, resumed: RunFolder | None) -> None:
     console = Console(soft_wrap=True)
     if checkpoint:
         console.print(f"Resuming from [bold]{checkpoint}[/bold]")
+    elif resumed:
+        console.print("The run was stopped before its first checkpoint: it begins again.")
     console.print(f"Run folder: [bold]{folder.path}[/bold]")
 
 

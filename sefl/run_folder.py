@@ -66,7 +66,7 @@ class RunFolder:
         return self.path / (f"config_{stored}.yaml" if stored else "config.yaml")
 
     def holds_a_run(self) -> bool:
-        return bool(self.configs) or self.metrics.exists() or self.checkpoints.exists()
+        return bool(self.configs) or self.metrics.exists() or any(self.checkpoints.glob("*"))
 
 
 def folder_of(checkpoint: Path) -> RunFolder | None:
@@ -133,35 +133,54 @@ def find_checkpoint(ckpt_path: str, run_dir: str | None, runs: str, name: str | 
                 "Give a file, or 'last' or 'best' for that of the newest run."
             )
         return Path(ckpt_path).absolute()
-    if run_dir is not None:
-        searched, folders = Path(run_dir), [Path(run_dir)]
-    elif name is not None:
-        searched, folders = Path(runs) / name, versions(Path(runs) / name)
-    else:
+    if run_dir is None and name is None:
         raise ValueError(f"--ckpt_path {ckpt_path}: of which run? Add --config, --name or --run_dir.")
-    found = [path for folder in folders if (path := RunFolder(folder).checkpoint(ckpt_path)).is_file()]
+    folders = searched_folders(run_dir, runs, name)
+    found = [path for folder in folders if (path := folder.checkpoint(ckpt_path)).is_file()]
     if not found:
+        stopped = stopped_before_its_first_checkpoint(run_dir, runs, name)
         raise FileNotFoundError(
-            f"--ckpt_path {ckpt_path}: there is no {ckpt_path}.ckpt in {searched}. "
-            "Give a file, or name its run with --run_dir or --name."
+            f"--ckpt_path {ckpt_path}: there is no {ckpt_path}.ckpt in {run_dir or Path(runs) / str(name)}. "
+            + (
+                f"The run in {stopped.path} was stopped before its first: "
+                f"python -m sefl.fit --ckpt_path last --run_dir {stopped.path} begins it again."
+                if stopped
+                else "Give a file, or name its run with --run_dir or --name."
+            )
         )
     return found[-1].absolute()
 
 
-def open_run_folder(run_dir: str | None, runs: str, name: str, checkpoint: Path | None) -> RunFolder:
+def searched_folders(run_dir: str | None, runs: str, name: str | None) -> list[RunFolder]:
+    """Where ``last`` and ``best`` are looked up, oldest first."""
+    if run_dir is not None:
+        return [RunFolder(Path(run_dir))]
+    return [RunFolder(path) for path in versions(Path(runs) / name)] if name is not None else []
+
+
+def stopped_before_its_first_checkpoint(run_dir: str | None, runs: str, name: str | None) -> RunFolder | None:
+    """The newest run that was begun, of those that ``last`` may mean, if none of them has a checkpoint yet."""
+    folders = searched_folders(run_dir, runs, name)
+    begun = [folder for folder in folders if folder.configs]
+    if not begun or any(path for folder in folders for path in folder.checkpoints.glob("*.ckpt")):
+        return None
+    return RunFolder(begun[-1].path.absolute())
+
+
+def open_run_folder(run_dir: str | None, runs: str, name: str, resumed: RunFolder | None) -> RunFolder:
     """The folder to write a run into: the resumed run's own, ``run_dir``, or a new version.
 
     Raises:
         ValueError: ``run_dir`` holds a run other than the resumed one.
     """
-    resumed = folder_of(checkpoint) if checkpoint else None
     if run_dir is None:
         return resumed or RunFolder(make_next_version(Path(runs) / name))
     folder = RunFolder(Path(run_dir).absolute())
     if folder.holds_a_run() and (resumed is None or not folder.path.samefile(resumed.path)):
+        # also where it has no checkpoint yet: stopped_before_its_first_checkpoint
+        continued = "Continue that run with --ckpt_path last, or name" if folder.configs else "Name"
         raise ValueError(
-            f"--run_dir {run_dir}: holds a run already, which would be overwritten. "
-            "Continue that run with --ckpt_path last, or name another folder."
+            f"--run_dir {run_dir}: holds a run already, which would be overwritten. {continued} another folder."
         )
     folder.path.mkdir(parents=True, exist_ok=True)
     return folder

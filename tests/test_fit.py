@@ -1,6 +1,7 @@
 """python -m sefl.fit, through its entry point: run folders, resuming, mistakes, two processes."""
 
 import csv
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ import yaml
 
 from models import ConvClassifier
 from sefl.checkpoints import AtomicCheckpointIO
+from sefl.evaluate import main as evaluate
 from sefl.fit import main
 from sefl.loggers import MetricsCSV, read_rows, wandb_mode
 from sefl.run_folder import RunFolder, make_next_version, name_of, name_of_merged, write_atomically
@@ -189,6 +191,32 @@ def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, start: Start) -> None:
     assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1, 2]
     main([*options, "--run_dir", "whole"])
     assert_same_weights(state, torch.load("whole/checkpoints/last.ckpt"))
+
+
+def test_a_run_without_a_checkpoint_yet_begins_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(tiny), "--model.head_dropout", "0.5", "--trainer.max_epochs", "1"]
+    main([*options, "--data.seed", "5"])
+    whole = torch.load(RUN / "checkpoints/last.ckpt")
+    split = (RUN / "split.npz").read_bytes()
+    for checkpoint in (RUN / "checkpoints").iterdir():
+        checkpoint.unlink()
+
+    # each message names what goes on
+    for arguments, command in [
+        ([*options, "--run_dir", str(RUN)], main),
+        (["--run_dir", str(RUN)], evaluate),
+    ]:
+        last = ["--ckpt_path", "last"] if command is evaluate else []
+        with pytest.raises(SystemExit):
+            command([*arguments, *last])
+        assert "--ckpt_path last" in capfd.readouterr().err
+    for which in (["--run_dir", str(RUN)], ["--name", "tiny"]):
+        main([*which, "--ckpt_path", "last"])
+        assert "stopped before its first checkpoint: it begins again" in capfd.readouterr().out
+        assert [path.name for path in RUN.parent.iterdir()] == ["0"]
+        assert (RUN / "split.npz").read_bytes() == split
+        assert_same_weights(torch.load(RUN / "checkpoints/last.ckpt"), whole)
+        shutil.rmtree(RUN / "checkpoints")
 
 
 def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
