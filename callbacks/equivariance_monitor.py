@@ -304,7 +304,7 @@ class EquivarianceMonitor(pl.Callback):
     def _gather(self, trainer: pl.Trainer) -> None:
         """Add up what all processes measured; each says what it has, as their batches may differ in size."""
         states = {
-            key: {"total": error.total.cpu(), "largest": error.largest.cpu(), "count": error.count.cpu()}
+            key: {name: getattr(error, name).cpu() for name in error.metric_state}
             for key, error in self._errors.items()
         }
         measured = (states, self._agreement.states(), self.unmeasured)

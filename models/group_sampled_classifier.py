@@ -8,10 +8,10 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from models.schedules import scheduled
 from sefl.groups import GroupSampledNetwork, OptimizedDesign
+from sefl.metrics import Accuracy
 
 Batch = tuple[Tensor, Tensor]
 
@@ -95,11 +95,8 @@ class GroupSampledClassifier(LightningModule):
         self.classes = classes
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
-        self.val_accuracy, self.test_accuracy = (
-            MulticlassAccuracy(classes, average="micro"),
-            MulticlassAccuracy(classes, average="micro"),
-        )
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.val_accuracy, self.test_accuracy = Accuracy(), Accuracy()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)
@@ -130,15 +127,15 @@ class GroupSampledClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         return scheduled(self, self.optimizer, self.lr_scheduler)
 
-    def _evaluate(self, batch: Batch, loss: MeanMetric, accuracy: MulticlassAccuracy) -> None:
+    def _evaluate(self, batch: Batch, loss: MeanMetric, accuracy: Accuracy) -> None:
         images, labels = batch
         logits = self(images).float()
         loss.update(F.cross_entropy(logits, labels, reduction="none"))
         accuracy.update(logits, labels)
 
-    def _log_measures(self, prefix: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> None:
+    def _log_measures(self, prefix: str, loss: MeanMetric, accuracy: Accuracy) -> None:
         # Every process computes the same number over all of them; its mean is that number.
         self.log(f"{prefix}/loss", loss.compute(), sync_dist=True, prog_bar=prefix == "val")
-        self.log(f"{prefix}/accuracy", accuracy.compute(), sync_dist=True, prog_bar=prefix == "val")
+        self.log(f"{prefix}/accuracy", accuracy.compute().float(), sync_dist=True, prog_bar=prefix == "val")
         loss.reset()
         accuracy.reset()

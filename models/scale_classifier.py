@@ -84,7 +84,7 @@ class ScaleClassifier(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.dimensions = dimensions
         resolutions = range(base_resolution, max_resolution + 1)
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_accuracy, self.test_accuracy = (
             PerResolutionAccuracy(resolutions),
             PerResolutionAccuracy(resolutions),

@@ -1,12 +1,20 @@
 """Learning-rate schedules that span the whole training, however long the command line makes it."""
 
+import inspect
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from sefl.arguments import require_number
+
+SCHEDULED = ("lr", "initial_lr", "max_lr", "min_lr")
+"""What schedules write into the groups of an optimiser."""
 
 
 class OneCycle(LambdaLR):
@@ -22,17 +30,15 @@ class OneCycle(LambdaLR):
         final: learning rate that the last step leads to, as a fraction of the peak.
 
     Raises:
-        ValueError: if ``warmup`` is outside [0, 1).
+        ValueError: if ``warmup`` is outside [0, 1), or ``start`` or ``final`` is negative or not finite.
     """
 
     def __init__(
         self, optimizer: Optimizer, warmup: float = 0.15, start: float = 0.04, final: float = 1e-3
     ) -> None:
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup must lie in [0, 1), got {warmup}")
-        self.warmup = warmup
-        self.start = start
-        self.final = final
+        self.warmup = require_number("warmup", warmup, least=0, below=1)
+        self.start = require_number("start", start, least=0)
+        self.final = require_number("final", final, least=0)
         self.total_steps = 1
         super().__init__(optimizer, self._factor)
 
@@ -59,13 +65,47 @@ class OneCycle(LambdaLR):
 def scheduled(
     module: LightningModule, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
 ) -> Any:
-    """What ``configure_optimizers`` returns: :class:`OneCycle` steps with the optimiser, any other once per epoch."""
+    """What ``configure_optimizers`` returns: :class:`OneCycle` steps with the optimiser, any other once per epoch.
+
+    Raises:
+        ValueError: if a number of the optimiser or the schedule is not finite; torch refuses only negative ones.
+    """
     chosen = optimizer(module.parameters())
+    for group in chosen.param_groups:
+        require_finite(
+            "optimizer", chosen, {name: value for name, value in group.items() if name != "params"}
+        )
     if lr_scheduler is None:
         return chosen
     scheduler = lr_scheduler(chosen)
+    given = inspect.signature(type(scheduler)).parameters
+    require_finite("lr_scheduler", scheduler, {name: vars(scheduler).get(name) for name in given})
+    # Rates that the schedule begins with, such as the peak of torch's OneCycleLR.
+    for group in chosen.param_groups:
+        require_finite("lr_scheduler", scheduler, {name: group.get(name) for name in SCHEDULED})
     interval = "epoch"
     if isinstance(scheduler, OneCycle):
         scheduler.span(int(module.trainer.estimated_stepping_batches))
         interval = "step"
     return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+
+def require_finite(argument: str, made: object, options: Mapping[str, Any]) -> None:
+    """Refuse options, numbers or sequences of numbers among them, that are not finite.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    for name, value in options.items():
+        if not all(map(math.isfinite, _numbers(value))):
+            raise ValueError(f"{argument}: {name} of {type(made).__name__} must be finite, got {value}")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, Tensor):
+        yield from value.flatten().tolist()
+    elif isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each)

@@ -13,6 +13,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from sefl.finite_training import TrainingStopped
 from sefl.loggers import WandbOptions
 from sefl.run_folder import (
     RunFolder,
@@ -25,8 +26,8 @@ from sefl.run_folder import (
 
 DEFAULT_SEED = 42
 DEFAULT_RUNS = "runs"
-USAGE_ERROR = 2
-"""The exit status of a command that was called wrongly, as argparse has it."""
+STOPPED, USAGE_ERROR = 1, 2
+"""The exit status of a training that cannot go on, and of a command that was called wrongly, as argparse has it."""
 
 CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException)
 """What constructors and setup hooks raise about their arguments. Anything else is a defect: a traceback."""
@@ -142,12 +143,16 @@ class ExperimentCLI(LightningCLI):
 
     @contextmanager
     def mistakes_reported(self) -> Iterator[None]:
-        """Turn an error of configuration into one message and exit status 2, on rank 0 for all.
+        """Turn an error of configuration, exit status 2, or a stopped training, 1, into one message of rank 0 for all.
 
         ``JSONARGPARSE_DEBUG=1`` in the environment keeps the traceback.
         """
         try:
             yield
+        except TrainingStopped as stopped:
+            if not is_rank_zero():
+                sys.exit(STOPPED)
+            self.parser.exit(STOPPED, f"{self.program}: {stopped}\n")
         except CONFIGURATION_ERRORS as wrapped:
             error = without_wrapping(wrapped)
             if self.run_started.started or not isinstance(error, CONFIGURATION_ERRORS):

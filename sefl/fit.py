@@ -34,6 +34,7 @@ from sefl.checkpoints import (
 )
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
+from sefl.finite_training import FiniteTraining
 from sefl.loggers import run_loggers, wandb_finished
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
@@ -128,6 +129,8 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
         callbacks.append(RichModelSummary())
     if trainer.logger is not False and not replaced(LearningRateMonitor):
         callbacks.append(LearningRateMonitor())
+    if not replaced(FiniteTraining):
+        callbacks.append(FiniteTraining())
     if trainer.enable_checkpointing is not False:
         if not any(isinstance(callback, ModelCheckpoint) and callback.monitor for callback in given):
             callbacks.append(BestCheckpoint(folder))

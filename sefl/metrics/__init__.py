@@ -1,6 +1,6 @@
 """Measures of scale- and group-equivariant networks, as torchmetrics that add up exactly over processes."""
 
-from sefl.metrics.accuracy import PerResolutionAccuracy
+from sefl.metrics.accuracy import Accuracy, PerResolutionAccuracy
 from sefl.metrics.consistency import ScaleConsistency
 from sefl.metrics.equivariance import EquivarianceError
 from sefl.metrics.functional import (
@@ -13,6 +13,7 @@ from sefl.metrics.orbit import OrbitAccuracy, OrbitError, correct_over_orbit, in
 from sefl.metrics.shift import ShiftConsistency, shifted_copies
 
 __all__ = [
+    "Accuracy",
     "EquivarianceError",
     "OrbitAccuracy",
     "OrbitError",

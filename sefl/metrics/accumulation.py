@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import rank_zero_warn
 
 from sefl.metrics.functional import float64_device
 
@@ -17,6 +18,8 @@ class Float64Metric(Metric):
     what Lightning's ``bf16-true`` precision calls: a sum in bfloat16 stops growing after 256 samples. On a
     device without float64 (Apple's MPS) the states stay on the CPU.
 
+    Samples that give no finite number are counted, :meth:`count_not_finite`, and ``compute()`` warns of them.
+
     >>> from sefl.metrics import EquivarianceError
     >>> EquivarianceError().to(torch.bfloat16).total.dtype
     torch.float64
@@ -24,6 +27,11 @@ class Float64Metric(Metric):
 
     full_state_update = False
     is_differentiable = False
+    not_finite: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_sum("not_finite", torch.tensor(0))
 
     def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> Self:
         def move(state: Tensor) -> Tensor:
@@ -35,3 +43,12 @@ class Float64Metric(Metric):
     def add_sum(self, name: str, default: Any) -> None:
         """Add a state that processes sum."""
         self.add_state(name, default=default, dist_reduce_fx="sum")
+
+    def count_not_finite(self, finite: Tensor) -> None:
+        """Count what ``finite``, boolean, says no of."""
+        self.not_finite = self.not_finite + (~finite).sum().to(self.not_finite.device)
+
+    def warn_of_not_finite(self, what: str) -> None:
+        """Say how many there were and ``what`` follows."""
+        if self.not_finite > 0:
+            rank_zero_warn(f"{type(self).__name__}: {int(self.not_finite)} {what}")

@@ -1,4 +1,4 @@
-"""Accuracy at each resolution and over all."""
+"""Accuracy over all samples, and at each resolution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from sefl.metrics.accumulation import Float64Metric
-from sefl.metrics.functional import correct_per_resolution
+from sefl.metrics.functional import correct_per_resolution, predicted_classes
+
+WRONG = "predictions are not finite and count as wrong"
 
 
 class PerResolutionAccuracy(Float64Metric):
@@ -16,7 +18,7 @@ class PerResolutionAccuracy(Float64Metric):
     ``update(predictions, targets, resolution)`` takes logits ``(batch, classes)`` or labels ``(batch,)``,
     true labels ``(batch,)``, and the batch's resolution or one per sample ``(batch,)``. ``compute()`` gives
     ``{resolution: accuracy, ..., "overall": accuracy}`` with every resolution asked for; NaN where there was
-    no sample.
+    no sample. Where the highest score is not finite the prediction is wrong, and ``compute()`` warns of it.
 
     Args:
         resolutions: those that may occur.
@@ -48,8 +50,45 @@ class PerResolutionAccuracy(Float64Metric):
         correct, count = correct_per_resolution(predictions, targets, resolution, self.resolutions)
         self.correct = self.correct + correct.to(self.correct.device)
         self.count = self.count + count.to(self.count.device)
+        self.count_not_finite(predicted_classes(predictions, 1)[1])
 
     def compute(self) -> dict[int | str, Tensor]:
+        self.warn_of_not_finite(WRONG)
         accuracy = self.correct.double() / self.count
         result: dict[int | str, Tensor] = dict(zip(self.resolutions, accuracy.unbind(), strict=True))
         return result | {"overall": self.correct.sum().double() / self.count.sum()}
+
+
+class Accuracy(Float64Metric):
+    """Fraction of correct predictions, as :class:`PerResolutionAccuracy` of a single resolution.
+
+    ``update(predictions, targets)`` takes logits ``(batch, classes)`` or labels ``(batch,)``, and true labels
+    ``(batch,)``.
+
+    Raises:
+        ValueError: from ``update``, if shapes disagree.
+
+    >>> accuracy = Accuracy()
+    >>> accuracy.update(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))
+    >>> accuracy.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    higher_is_better = True
+    correct: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_sum("correct", torch.tensor(0))
+        self.add_sum("count", torch.tensor(0))
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        (correct,), (count,) = correct_per_resolution(predictions, targets, 1, [1])
+        self.correct = self.correct + correct.to(self.correct.device)
+        self.count = self.count + count.to(self.count.device)
+        self.count_not_finite(predicted_classes(predictions, 1)[1])
+
+    def compute(self) -> Tensor:
+        self.warn_of_not_finite(WRONG)
+        return self.correct.double() / self.count

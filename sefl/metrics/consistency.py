@@ -13,7 +13,7 @@ class ScaleConsistency(Float64Metric):
     """Fraction of samples whose loss at the finest resolution is no larger than at every coarser one.
 
     With ``strict``, the fraction whose losses nowhere increase from coarse to fine: a smaller number, to be
-    reported under its own name. Ties are consistent, NaN is not. No samples give NaN.
+    reported under its own name. Ties are consistent, losses that are not finite never. No samples give NaN.
 
     ``update(losses)`` takes ``(batch, resolutions)``, ordered from coarse to fine.
 
@@ -43,6 +43,8 @@ class ScaleConsistency(Float64Metric):
         consistent = is_scale_consistent(losses, self.strict).to(self.count.device)
         self.consistent = self.consistent + consistent.sum()
         self.count = self.count + len(consistent)
+        self.count_not_finite(losses.isfinite().all(1))
 
     def compute(self) -> Tensor:
+        self.warn_of_not_finite("samples have losses that are not finite and count as inconsistent")
         return self.consistent.double() / self.count

@@ -15,7 +15,7 @@ class EquivarianceError(Float64Metric):
     ``expected`` is the transformed output ``D_r f(x)``, ``actual`` the output ``f(D_r x)`` for the
     transformed input. Sums are kept in float64, so that any number of processes gives the number that one
     gives. A sample whose ``expected`` is zero counts as 0 if ``actual`` is zero too, as infinity if not; NaN
-    stays NaN.
+    stays NaN, and ``compute()`` warns of it.
 
     ``update(expected, actual)`` takes two tensors ``(batch, ...)`` of one shape and any floating-point
     precision. ``compute()`` gives ``{"mean", "max", "count"}``; mean and max of no samples are NaN.
@@ -46,7 +46,9 @@ class EquivarianceError(Float64Metric):
         self.total = self.total + errors.sum()
         self.largest = torch.cat([self.largest[None], errors]).amax()
         self.count = self.count + len(errors)
+        self.count_not_finite(errors.isfinite())
 
     def compute(self) -> dict[str, Tensor]:
+        self.warn_of_not_finite("errors are not finite, nor are their mean and maximum")
         largest = torch.where(self.count > 0, self.largest, torch.nan)
         return {"mean": self.total / self.count, "max": largest, "count": self.count}

@@ -68,7 +68,7 @@ def is_scale_consistent(losses: Tensor, strict: bool = False) -> Tensor:
     """Whether each sample gains from resolution: ``L_finest <= L_r`` for every coarser ``r``.
 
     The strict variant asks for losses that nowhere increase: ``L_r <= L_q`` for all neighbours ``q < r``.
-    Ties count as consistent, and a comparison with NaN does not.
+    Ties count as consistent; a sample with a loss that is not finite, at any resolution, does not.
 
     Args:
         losses: ``(batch, resolutions)``, coarse to fine.
@@ -89,13 +89,34 @@ def is_scale_consistent(losses: Tensor, strict: bool = False) -> Tensor:
             f"losses must be (batch, resolutions), coarse to fine, got shape {tuple(losses.shape)}"
         )
     coarser, finer = losses[:, :-1], losses[:, 1:] if strict else losses[:, -1:]
-    return (finer <= coarser).all(1)
+    return (finer <= coarser).all(1) & losses.isfinite().all(1)
+
+
+def predicted_classes(predictions: Tensor, labels_dim: int) -> tuple[Tensor, Tensor]:
+    """The classes of the highest scores, and where there is one: where the highest score is a finite number.
+
+    That of NaN, of an overflow and of nothing but minus infinity is none; single classes may be at minus infinity.
+
+    Args:
+        predictions: logits ``(..., classes)`` or labels ``(...,)``, which are what they say unless they are NaN.
+        labels_dim: how many axes labels have.
+
+    Returns:
+        ``(labels, known)``, ``(...,)`` each; ``known`` is boolean.
+
+    >>> predicted_classes(torch.tensor([[0.0, 1.0], [math.nan, 1.0], [math.inf, 1.0], [-math.inf, 1.0]]), 1)
+    (tensor([1, 0, 0, 1]), tensor([ True, False, False,  True]))
+    """
+    if predictions.dim() == labels_dim:
+        return predictions, predictions.isfinite()
+    highest = predictions.max(-1)
+    return highest.indices, highest.values.isfinite()
 
 
 def correct_per_resolution(
     predictions: Tensor, targets: Tensor, resolution: int | Tensor, resolutions: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Counts of correct predictions and of samples at each resolution.
+    """Counts of correct predictions and of samples at each resolution; scores that are not finite are wrong.
 
     Args:
         predictions: logits ``(batch, classes)`` or labels ``(batch,)``.
@@ -124,20 +145,20 @@ def correct_per_resolution(
             f"resolution must be one integer or one per sample, ({len(targets)},), "
             f"got shape {tuple(per_sample.shape)}"
         )
-    labels = predictions.argmax(1) if predictions.dim() == 2 else predictions
+    labels, finite = predicted_classes(predictions, 1)
     known = torch.tensor(list(resolutions), device=targets.device)
     at = per_sample.expand(len(targets))[:, None] == known  # (batch, resolutions)
     if not at.any(1).all():
         stranger = sorted(set(per_sample.reshape(-1).tolist()) - set(resolutions))
         raise ValueError(f"resolution must be among {list(resolutions)}, got {stranger}")
-    return (at & (labels == targets)[:, None]).sum(0), at.sum(0)
+    return (at & (finite & (labels == targets))[:, None]).sum(0), at.sum(0)
 
 
 def predictions_agree(predictions: Tensor) -> Tensor:
     """Whether two copies of a sample get the same predicted class, for all pairs of copies.
 
-    The predicted class is that of the highest score. One with NaN among its scores agrees with none, not even with
-    itself.
+    The predicted class is that of the highest score. Where that is not finite, as with NaN among the scores, it agrees
+    with none, not even with itself.
 
     Args:
         predictions: logits ``(copies, batch, classes)`` or labels ``(copies, batch)``, of copies of each sample that
@@ -158,11 +179,9 @@ def predictions_agree(predictions: Tensor) -> Tensor:
             "predictions must be logits (copies, batch, classes) or labels (copies, batch) of at least 2 copies, "
             f"got shape {tuple(predictions.shape)}"
         )
-    if predictions.dim() == 2:
-        return predictions[:, None] == predictions
-    if predictions.shape[2] < 2:
+    if predictions.dim() == 3 and predictions.shape[2] < 2:
         raise ValueError(f"predictions must be logits of at least 2 classes, got {predictions.shape[2]}")
-    labels, known = predictions.argmax(2), ~predictions.isnan().any(2)
+    labels, known = predicted_classes(predictions, 2)
     return (labels[:, None] == labels) & known[:, None] & known
 
 

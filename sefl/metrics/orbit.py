@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sefl.metrics.accumulation import Float64Metric
-from sefl.metrics.functional import relative_squared_error
+from sefl.metrics.functional import predicted_classes, relative_squared_error
 from sefl.orbit import check_angles
 
 # `loc` of the published tables: rotations below so many degrees, either way.
@@ -15,7 +15,7 @@ LOCAL_ROTATION = 60.0
 
 
 def correct_over_orbit(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Whether each copy of each sample is classified correctly.
+    """Whether each copy of each sample is classified correctly; where the highest score is not finite it is not.
 
     Args:
         predictions: logits ``(elements, batch, classes)`` or labels ``(elements, batch)``.
@@ -36,8 +36,8 @@ def correct_over_orbit(predictions: Tensor, targets: Tensor) -> Tensor:
             "predictions must be logits (elements, batch, classes) or labels (elements, batch) and targets labels "
             f"(batch,), got shapes {tuple(predictions.shape)} and {tuple(targets.shape)}"
         )
-    labels = predictions.argmax(2) if predictions.dim() == 3 else predictions
-    return labels == targets
+    labels, finite = predicted_classes(predictions, 2)
+    return (labels == targets) & finite
 
 
 def invariance_error(outputs: Tensor, identity: int = 0) -> Tensor:
@@ -156,8 +156,10 @@ class OrbitAccuracy(OrbitMetric):
         self.correct = self.correct + correct.sum(1)
         self.correct_everywhere = self.correct_everywhere + correct.all(0).sum()
         self.count = self.count + correct.shape[1]
+        self.count_not_finite(predicted_classes(predictions, 2)[1])
 
     def compute(self) -> dict[str, Tensor]:
+        self.warn_of_not_finite("predictions are not finite and count as wrong")
         correct = self.correct.double()
         return {
             "no_aug": correct[self.identity] / self.count,
@@ -212,8 +214,10 @@ class OrbitError(OrbitMetric):
         self.total = self.total + errors.sum(1)
         self.largest = torch.cat([self.largest[None], errors[self.others].flatten()]).amax()
         self.count = self.count + errors.shape[1]
+        self.count_not_finite(errors.isfinite())
 
     def compute(self) -> dict[str, Tensor]:
+        self.warn_of_not_finite("errors are not finite, nor are their mean and maximum")
         measured = self.count * len(self.others)
         return {
             "mean": self.total[self.others].sum() / measured,

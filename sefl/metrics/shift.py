@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sefl.metrics.accumulation import Float64Metric
-from sefl.metrics.functional import predictions_agree
+from sefl.metrics.functional import predicted_classes, predictions_agree
 
 
 def shifted_copies(inputs: Tensor, shifts: Sequence[int | tuple[int, ...]]) -> Tensor:
@@ -53,8 +53,8 @@ class ShiftConsistency(Float64Metric):
       of Zhang (*Making Convolutional Networks Shift-Invariant Again*, ICML 2019) where the shifts are random.
 
     Both are 1 for a classifier that is invariant to the shifts, and the same number where there are two copies. They
-    say nothing of whether predictions are right: a constant one is consistent. Scores with NaN agree with none. No
-    samples give NaN.
+    say nothing of whether predictions are right: a constant one is consistent. Scores that are not finite agree with
+    none. No samples give NaN.
 
     ``update(predictions)`` takes logits ``(copies, batch, classes)`` or labels ``(copies, batch)``, of at least two
     copies, the unshifted ones first; their number may differ between updates. What else leaves a class as it is, a
@@ -91,8 +91,10 @@ class ShiftConsistency(Float64Metric):
         self.shifted = self.shifted + (copies - 1) * batch
         self.agreeing_pairs = self.agreeing_pairs + agree[different].sum()
         self.pairs = self.pairs + copies * (copies - 1) // 2 * batch
+        self.count_not_finite(predicted_classes(predictions, 2)[1])
 
     def compute(self) -> dict[str, Tensor]:
+        self.warn_of_not_finite("predictions are not finite and agree with none")
         return {
             "unshifted": self.agreeing_with_unshifted.double() / self.shifted,
             "pairs": self.agreeing_pairs.double() / self.pairs,

@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sefl.metrics import EquivarianceError, PerResolutionAccuracy, ScaleConsistency, relative_squared_error
+from sefl.metrics import (
+    Accuracy,
+    EquivarianceError,
+    OrbitAccuracy,
+    OrbitError,
+    PerResolutionAccuracy,
+    ScaleConsistency,
+    ShiftConsistency,
+    relative_squared_error,
+)
 
 RESOLUTIONS = [8, 9, 10]
 # Uneven shards: the second process sees three batches fewer, of other sizes.
@@ -140,6 +149,53 @@ class TestScaleConsistency:
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match=r"losses must be \(batch, resolutions\)"):
             ScaleConsistency().update(torch.rand(3))
+
+
+NAN, INF = math.nan, math.inf
+# The first and the last have a class, of which another may be impossible; argmax gives those between class 0.
+SCORES = torch.tensor([[0.0, 1.0], [NAN, 1.0], [INF, -1.0], [-INF, -INF], [-INF, 1.0]])
+ZEROS, ONES = torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)
+LOSSES = torch.tensor([[INF, INF], [INF, 1.0], [NAN, NAN], [2.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "read", "expected", "said"),
+    [
+        (Accuracy(), (SCORES, ZEROS), lambda value: value, 0, "Accuracy: 3 predictions"),
+        (Accuracy(), (SCORES, ONES), lambda value: value, 2 / 5, "Accuracy: 3 predictions .* count as wrong"),
+        (
+            PerResolutionAccuracy([8]),
+            (SCORES, ZEROS, 8),
+            lambda values: values["overall"],
+            0,
+            "3 predictions",
+        ),
+        (OrbitAccuracy([0, 9]), (SCORES.repeat(2, 1, 1), ZEROS), lambda values: values["orbit"], 0, "6 pred"),
+        (
+            OrbitAccuracy([0, 9]),
+            (SCORES.repeat(2, 1, 1), ONES),
+            lambda v: v["orbit_all"],
+            2 / 5,
+            "6 predictions",
+        ),
+        (ShiftConsistency(), (SCORES.repeat(2, 1, 1),), lambda v: v["pairs"], 2 / 5, "6 .* agree with none"),
+        (ScaleConsistency(), (LOSSES,), lambda value: value, 1 / 4, "3 samples .* count as inconsistent"),
+        (ScaleConsistency(), (LOSSES[:, :1],), lambda value: value, 1 / 4, "3 samples"),
+        (
+            EquivarianceError(),
+            (SCORES, SCORES),
+            lambda values: values["mean"],
+            NAN,
+            "4 errors are not finite",
+        ),
+        (OrbitError([0, 9]), (SCORES.repeat(2, 1, 1),), lambda values: values["max"], NAN, "8 errors"),
+    ],
+)
+def test_what_is_not_finite_counts_against_the_network_and_is_said(metric, given, read, expected, said):
+    metric.update(*given)
+    with pytest.warns(UserWarning, match=said):
+        found = read(metric.compute())
+    assert found.item() == pytest.approx(expected, nan_ok=True)
 
 
 class TestPerResolutionAccuracy:

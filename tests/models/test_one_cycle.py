@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import nn
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import ExponentialLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
 from models import FourierClassifier, OneCycle
+from models.schedules import scheduled
 
 PEAK = 0.02
 BATCHES = 5
@@ -91,11 +95,41 @@ def test_linear_up_cosine_down(warmup: float) -> None:
     assert rates[40:] == pytest.approx([PEAK * 1e-3] * 3)  # and it stays there
 
 
-@pytest.mark.parametrize("warmup", [-0.1, 1.0])
-def test_a_warmup_out_of_range(warmup: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("warmup", -0.1), ("warmup", 1.0), ("start", nan), ("final", inf)]
+)
+def test_a_number_out_of_range(name: str, value: float) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=PEAK)
-    with pytest.raises(ValueError, match=rf"warmup must lie in \[0, 1\), got {warmup}"):
-        OneCycle(optimizer, warmup=warmup)
+    with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0.*, got {value}"):
+        OneCycle(optimizer, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "message"),
+    [
+        (partial(AdamW, lr=nan), None, "Invalid learning rate: nan"),
+        (partial(AdamW, lr=torch.tensor(inf)), None, "optimizer: lr of AdamW must be finite, got inf"),
+        (partial(AdamW, weight_decay=inf), None, "optimizer: weight_decay of AdamW must be finite, got inf"),
+        (partial(AdamW, eps=inf), None, "optimizer: eps of AdamW must be finite, got inf"),
+        (partial(SGD, lr=0.1, momentum=nan), None, "optimizer: momentum of SGD must be finite, got nan"),
+        (partial(SGD, lr=-0.1), None, "Invalid learning rate: -0.1"),
+        (
+            SGD,
+            partial(ExponentialLR, gamma=nan),
+            "lr_scheduler: gamma of ExponentialLR must be finite, got nan",
+        ),
+        (
+            SGD,
+            partial(OneCycleLR, max_lr=inf, total_steps=9),
+            "lr_scheduler: .* of OneCycleLR must be finite",
+        ),
+    ],
+)
+def test_numbers_of_optimisers_and_schedules_are_finite(optimizer: Any, schedule: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scheduled(model(None), optimizer, schedule)
+    for usual in (partial(ReduceLROnPlateau, patience=2), partial(MultiStepLR, milestones=[2])):
+        scheduled(model(None), AdamW, usual)
 
 
 @pytest.mark.parametrize(
