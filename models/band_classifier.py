@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.scale_classifier import Dimensions, ScaleClassifier
+from sefl.arguments import require_number, require_positive, require_positives
 from sefl.fourier import GridBatchNorm, band
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
@@ -67,7 +68,8 @@ class BandHead(nn.Module):
         dimensions: 2 for images, 1 for signals.
 
     Raises:
-        ValueError: if ``growth`` is negative, a width not positive, or there are fewer cells than convolutions pool.
+        ValueError: if ``growth`` is negative or not finite, ``dropout`` not in [0, 1), a width not positive, or there
+            are fewer cells than convolutions pool.
     """
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
@@ -86,10 +88,10 @@ class BandHead(nn.Module):
         dimensions: Dimensions = 2,
     ) -> None:
         super().__init__()
-        if growth is not None and not growth >= 0:
-            raise ValueError(f"head_growth must not be negative, got {growth}")
-        if widths and min(widths) < 1:
-            raise ValueError(f"head_widths must be positive, got {list(widths)}")
+        if growth is not None:
+            growth = require_number("head_growth", growth, least=0)
+        widths = require_positives("head_widths", widths)
+        cells, hidden = require_positive("head_cells", cells), require_positive("head_hidden", hidden)
         if cells >> len(widths) < 1:
             raise ValueError(
                 f"head_cells must be at least {2 ** len(widths)} for {len(widths)} head_widths, got {cells}"
@@ -104,12 +106,16 @@ class BandHead(nn.Module):
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
-            nn.Dropout(dropout),
+            nn.Dropout(require_number("head_dropout", dropout, least=0, below=1)),
             nn.LayerNorm(hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
         self.log_weight = nn.Parameter(torch.zeros(bands, 1))
+
+    def reset_parameters(self) -> None:
+        """The weights of the bands alone; each of the layers has its own."""
+        nn.init.zeros_(self.log_weight)
 
     def weights(self) -> Tensor:
         """What the perceptron's logits are multiplied by: ``(bands, 1)``, positive."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from models.fixed_resolution import Resize, Resizing
 from models.scale_classifier import Dimensions
 from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
+from sefl.arguments import is_odd
 
 _LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
     1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d),
@@ -36,7 +37,7 @@ def conv_blocks(
     if pools is None:
         pools = [2 if index == 1 else 1 for index in range(len(widths))]
     shapes = block_shapes(in_channels, widths, pools)
-    if kernel_size % 2 == 0 or kernel_size < 1:
+    if not is_odd(kernel_size):
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
     convolution, batch_norm, max_pool = _LAYERS[dimensions]
     return nn.Sequential(

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sefl.arguments import require_one_of
+from sefl.arguments import require_floating, require_one_of, require_positive
 from sefl.fourier import upsample, upsample1d
 from sefl.padding import pad
 
@@ -26,6 +26,7 @@ class Resizing(nn.Module):
         resolution: pixels per side of the result.
 
     Raises:
+        TypeError: in ``forward``, if the images are not a floating-point tensor.
         ValueError: if ``resize`` is none of these, and in ``forward`` for images above ``resolution``.
     """
 
@@ -33,9 +34,10 @@ class Resizing(nn.Module):
         super().__init__()
         require_one_of("resize", resize, get_args(Resize))
         self.resize: Resize = resize
-        self.resolution = resolution
+        self.resolution = require_positive("resolution", resolution)
 
     def forward(self, images: Tensor) -> Tensor:
+        require_floating("images", images)
         if self.resize == "none":
             return images
         if self.resize == "ideal":

@@ -1,5 +1,6 @@
 """The truly scale-equivariant classifier of Rahman & Yeh (NeurIPS 2023), as configuration."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Literal, get_args
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from models.band_classifier import BandClassifier, BandHead
 from models.fourier_blocks import LAYERS, BlockSettings, Norm
 from models.scale_classifier import Dimensions
-from sefl.arguments import require_integer, require_one_of
+from sefl.arguments import require_integer, require_one_of, require_positives
 from sefl.fourier import band
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
@@ -106,7 +107,7 @@ class FourierClassifier(BandClassifier):
         )
         widths = [32, 64, 100, 100] if widths is None else widths
         pools = [1] * len(widths) if pools is None else pools
-        kernel_sizes = [kernel_size] * len(widths) if isinstance(kernel_size, int) else kernel_size
+        kernel_sizes = kernel_size if isinstance(kernel_size, Sequence) else [kernel_size] * len(widths)
         for name, values in (("pools", pools), ("kernel_size", kernel_sizes)):
             if len(values) != len(widths):
                 raise ValueError(
@@ -114,13 +115,16 @@ class FourierClassifier(BandClassifier):
                 )
         if not widths:
             raise ValueError("widths must name the channels of at least one block, got []")
-        require_integer("layer_base_resolution", layer_base_resolution, least=1, most=base_resolution)
+        widths, pools = require_positives("widths", widths), require_positives("pools", pools)
+        layer_base_resolution = require_integer(
+            "layer_base_resolution", layer_base_resolution, least=1, most=self.base_resolution
+        )
         require_one_of("norm", norm, get_args(Norm))
         require_one_of("activation", activation, get_args(ActivationName))
-        require_integer("convolutions", convolutions, least=1)
+        convolutions = require_integer("convolutions", convolutions, least=1)
         if projection is not None:
-            require_integer("projection", projection, least=1)
-        require_integer("band_step", band_step, least=1)
+            projection = require_integer("projection", projection, least=1)
+        band_step = require_integer("band_step", band_step, least=1)
         self.layers = LAYERS[dimensions]
         settings = BlockSettings(
             self.layers,
@@ -131,8 +135,8 @@ class FourierClassifier(BandClassifier):
             oversampling,
             band_step,
             layer_base_resolution,
-            max_resolution,
-            base_resolution,
+            self.max_resolution,
+            self.base_resolution,
         )
         self.projection = None if projection is None else settings.projection(in_channels, projection)
         blocks = []

@@ -1,5 +1,6 @@
 """A classifier of regular features that are subsampled from a group to smaller and smaller subgroups."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -80,7 +81,7 @@ class GroupSampledClassifier(LightningModule):
             in_channels,
             classes,
             widths,
-            [kernel_sizes] * stages if isinstance(kernel_sizes, int) else kernel_sizes,
+            kernel_sizes if isinstance(kernel_sizes, Sequence) else [kernel_sizes] * stages,
             [1] * stages if group_rates is None else group_rates,
             [None] * stages if subgroups is None else subgroups,
             [2] + [1] * (stages - 1) if spatial_rates is None else spatial_rates,

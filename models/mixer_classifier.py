@@ -148,8 +148,10 @@ class MixerClassifier(BandClassifier):
             lr_scheduler,
             dimensions,
         )
-        require_integer("depth", depth, least=1)
-        require_integer("layer_base_resolution", layer_base_resolution, least=1, most=base_resolution)
+        depth = require_integer("depth", depth, least=1)
+        layer_base_resolution = require_integer(
+            "layer_base_resolution", layer_base_resolution, least=1, most=self.base_resolution
+        )
         require_one_of("mixing", mixing, get_args(Mixing))
         require_one_of("activation", activation, get_args(ActivationName))
         require_one_of("norm", norm, get_args(Norm))

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from models.schedules import scheduled
+from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 
@@ -48,6 +49,7 @@ class ScaleClassifier(LightningModule):
         dimensions: 2 for images, 1 for signals.
 
     Raises:
+        TypeError: in ``forward``, if the images are not a floating-point tensor.
         ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
             than ``in_channels`` channels or a resolution outside the range.
     """
@@ -64,26 +66,21 @@ class ScaleClassifier(LightningModule):
         dimensions: Dimensions = 2,
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("classes", classes)):
-            if value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value}")
+        self.in_channels = require_positive("in_channels", in_channels)
+        self.classes = require_positive("classes", classes)
         if not 1 <= base_resolution <= max_resolution:
             raise ValueError(
                 f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
             )
-        if consistency_weight < 0:
-            raise ValueError(f"consistency_weight must not be negative, got {consistency_weight}")
+        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.max_resolution = require_positive("max_resolution", max_resolution)
+        self.consistency_weight = require_number("consistency_weight", consistency_weight, least=0)
         if dimensions not in get_args(Dimensions):
             raise ValueError(f"dimensions must be 1 for signals or 2 for images, got {dimensions}")
-        self.in_channels = in_channels
-        self.classes = classes
-        self.base_resolution = base_resolution
-        self.max_resolution = max_resolution
-        self.consistency_weight = consistency_weight
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.dimensions = dimensions
-        resolutions = range(base_resolution, max_resolution + 1)
+        resolutions = range(self.base_resolution, self.max_resolution + 1)
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_accuracy, self.test_accuracy = (
             PerResolutionAccuracy(resolutions),
@@ -202,6 +199,7 @@ class ScaleClassifier(LightningModule):
         return resolutions
 
     def _check_images(self, images: Tensor) -> None:
+        require_floating("signals" if self.dimensions == 1 else "images", images)
         shape = tuple(images.shape)
         if self.dimensions == 1:
             kind, quantity, expected = "signals", "length", "(batch, channels, length)"

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
+from sefl.arguments import require_integer, require_number
 from sefl.constants import constant
 
 REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
@@ -132,10 +133,10 @@ class SESNClassifier(SinglePredictionClassifier):
         widths = [32, 63, 95] if widths is None else widths
         scales = [1.0, 2**0.5, 2.0, 2 * 2**0.5] if scales is None else scales
         pools = [2] * (len(widths) - 1) + [1] if pools is None else pools
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"scales must name at least one scale, all positive, got {scales}")
-        if order < 0:
-            raise ValueError(f"order must not be negative, got {order}")
+        if not scales:
+            raise ValueError("scales must name at least one scale, got []")
+        scales = [require_number("scales", scale, above=0) for scale in scales]
+        order = require_integer("order", order, least=0)
         shapes = block_shapes(in_channels, widths, pools)
         self.resize = Resizing(resize, self.max_resolution)
         self.blocks = nn.Sequential(

@@ -8,6 +8,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from models.scale_classifier import Dimensions, ScaleClassifier
+from sefl.arguments import require_number, require_positive, require_positives
 
 _MAX_POOLS: dict[Dimensions, type[nn.Module]] = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d}
 
@@ -68,8 +69,7 @@ def block_shapes(in_channels: int, widths: Sequence[int], pools: Sequence[int]) 
         raise ValueError("widths must name the channels of at least one block, got []")
     if len(pools) != len(widths):
         raise ValueError(f"pools must have one entry per block, {len(widths)} as widths, got {pools}")
-    if min(pools) < 1:
-        raise ValueError(f"pools must be positive, got {pools}")
+    widths, pools = require_positives("widths", widths), require_positives("pools", pools)
     return list(zip([in_channels, *widths[:-1]], widths, pools, strict=True))
 
 
@@ -81,16 +81,14 @@ def pooled_perceptron(
     With ``dimensions=1`` features of signals, ``(batch, channels, length)``, to ``cells``.
 
     Raises:
-        ValueError: if there is no cell or no hidden unit.
+        ValueError: if there is no cell or no hidden unit, or ``dropout`` is not in [0, 1).
     """
-    for name, value in (("head_cells", cells), ("head_hidden", hidden)):
-        if value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value}")
+    cells, hidden = require_positive("head_cells", cells), require_positive("head_hidden", hidden)
     return nn.Sequential(
         _MAX_POOLS[dimensions](cells),
         nn.Flatten(),
         nn.Linear(channels * cells**dimensions, hidden),
         nn.ReLU(),
-        nn.Dropout(dropout),
+        nn.Dropout(require_number("head_dropout", dropout, least=0, below=1)),
         nn.Linear(hidden, classes),
     )

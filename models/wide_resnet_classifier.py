@@ -7,8 +7,16 @@ from torch.nn import functional as F
 
 from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier
+from sefl.arguments import require_number, require_positive
 
 STEM_CHANNELS = 16
+
+
+class HeConv2d(nn.Conv2d):
+    """``torch.nn.Conv2d`` without bias and with He's initialisation by what it feeds, for ReLU."""
+
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
 
 class PreActivationBlock(nn.Module):
@@ -21,12 +29,12 @@ class PreActivationBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
         self.first_norm = nn.BatchNorm2d(inputs)
-        self.first = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.first = HeConv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(outputs)
         self.dropout = nn.Dropout(dropout)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.second = HeConv2d(outputs, outputs, 3, padding=1, bias=False)
         changes = inputs != outputs or stride > 1
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
+        self.shortcut = HeConv2d(inputs, outputs, 1, stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.first_norm(x))
@@ -66,14 +74,14 @@ class WideResNetClassifier(SinglePredictionClassifier):
         **common: Any,
     ) -> None:
         super().__init__(in_channels, classes, **common)
-        if depth < 10 or (depth - 4) % 6:
+        if require_positive("depth", depth) < 10 or (depth - 4) % 6:
             raise ValueError(
                 f"depth must be 6 n + 4 for n blocks per group, 10, 16, 22 and so on, got {depth}"
             )
-        if width < 1:
-            raise ValueError(f"width must be a positive integer, got {width}")
+        width = require_positive("width", width)
+        dropout = require_number("dropout", dropout, least=0, below=1)
         self.resize = Resizing(resize, self.max_resolution)
-        self.stem = nn.Conv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
+        self.stem = HeConv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
         groups = []
         entering = STEM_CHANNELS
         for index in range(3):
@@ -92,9 +100,6 @@ class WideResNetClassifier(SinglePredictionClassifier):
             nn.Flatten(),
             nn.Linear(entering, classes),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def classify(self, images: Tensor) -> Tensor:
         return self.head(self.groups(self.stem(self.resize(images))))

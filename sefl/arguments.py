@@ -1,8 +1,12 @@
 """Checks of arguments that many places share, each with one message. Not a number and infinities pass none of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:  # commands check their arguments before torch is there
+    from torch import Tensor
 
 
 def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -19,6 +23,17 @@ def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def require_floating(name: str, x: "Tensor") -> None:
+    """Refuse integers, booleans and complex numbers, which products with real matrices would round or cut.
+
+    Raises:
+        TypeError: if ``x`` is not a real floating-point tensor.
+    """
+    if not x.is_floating_point():
+        instead = "take its real part" if x.is_complex() else "convert it with .float()"
+        raise TypeError(f"{name} must be a real floating-point tensor, got {x.dtype}; {instead}")
 
 
 def require_integer(name: str, value: object, least: int, most: int | None = None) -> int:
@@ -52,9 +67,35 @@ def require_positive(name: str, value: object) -> int:
     Raises:
         ValueError: if it is not.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
+    if not _is_positive(value):
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
+    return int(cast(Integral, value))
+
+
+def require_positives(name: str, values: Iterable[object]) -> list[int]:
+    """Refuse a list of which an entry is no positive integer, as :func:`require_integer`.
+
+    Raises:
+        ValueError: if one is not.
+
+    >>> require_positives("pools", [2, 0])
+    Traceback (most recent call last):
+    ...
+    ValueError: pools must be positive integers, got [2, 0]
+    """
+    given = list(values)
+    if not all(map(_is_positive, given)):
+        raise ValueError(f"{name} must be positive integers, got {given}")
+    return [int(cast(Integral, value)) for value in given]
+
+
+def is_odd(value: object) -> bool:
+    """Whether it is a positive odd integer, as the size of a kernel that has a centre; NumPy's integers are some."""
+    return _is_positive(value) and int(cast(Integral, value)) % 2 == 1
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def require_number(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -72,12 +73,12 @@ class Orbit:
         reflections: bool = False,
         background: float | Sequence[float] = 0.0,
     ) -> None:
-        if isinstance(angles, int):
+        if isinstance(angles, int | np.integer):
             if isinstance(angles, bool) or angles < 1:
                 raise ValueError(
                     f"angles must be a number of at least 1 or a list of degrees, got {angles!r}"
                 )
-            angles = [360 * step / angles for step in range(angles)]
+            angles = [360 * step / int(angles) for step in range(angles)]
         rotations = [float(angle) % 360 for angle in angles]
         check_angles(rotations)
         self.elements = tuple(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sefl.arguments import require_one_of
+from sefl.arguments import require_floating, require_one_of, require_positive
 
 Padding = Literal["zero", "reflect", "replicate", "circular"]
 
@@ -26,9 +26,12 @@ def pad(images: Tensor, size: int, padding: Padding) -> Tensor:
         ``(batch, channels, size, size)`` or ``(batch, channels, size)``.
 
     Raises:
+        TypeError: if the images are not a floating-point tensor.
         ValueError: if ``size`` is below ``r``, or ``padding`` is none of these.
     """
+    require_floating("images", images)
     require_one_of("padding", padding, get_args(Padding))
+    size = require_positive("size", size)
     resolution = images.shape[-1]
     if size < resolution:
         raise ValueError(f"size must be at least the {resolution} pixels of the images, got {size}")

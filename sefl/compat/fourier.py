@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.arguments import require_positive
 from sefl.constants import constant
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
@@ -138,10 +139,11 @@ class SpectralConv2dLocalized(_OnSpectra):
         dtype: torch.dtype = torch.cfloat,
     ) -> None:
         super().__init__()
-        for name, value in (("in_channel", in_channel), ("out_channel", out_channel)):
-            if value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value}")
-        if not 1 <= local_modes <= global_modes:
+        self.in_channel = require_positive("in_channel", in_channel)
+        self.out_channel = require_positive("out_channel", out_channel)
+        self.global_modes = require_positive("global_modes", global_modes)
+        self.local_modes = require_positive("local_modes", local_modes)
+        if local_modes > global_modes:
             raise ValueError(f"local_modes must lie in 1..global_modes ({global_modes}), got {local_modes}")
         if local_modes % 2 == 0:
             raise ValueError(
@@ -150,13 +152,9 @@ class SpectralConv2dLocalized(_OnSpectra):
             )
         if dtype not in _REAL:
             raise ValueError(f"dtype must be torch.cfloat or torch.cdouble, got {dtype}")
-        self.in_channel = in_channel
-        self.out_channel = out_channel
-        self.global_modes = global_modes
-        self.local_modes = local_modes
-        self.convolution = SpectralConv2d(in_channel, out_channel, local_modes, global_modes, bias=False).to(
-            device=device, dtype=_REAL[dtype]
-        )
+        self.convolution = SpectralConv2d(
+            self.in_channel, self.out_channel, self.local_modes, self.global_modes, bias=False
+        ).to(device=device, dtype=_REAL[dtype])
         self.reset_parameter()
 
     @property
@@ -228,18 +226,14 @@ class _ShellwiseOnSpectra(_OnSpectra):
             )
         if normalization is not None and channels is None:
             raise ValueError("channels must be the number of features for normalization='instance', got None")
-        if base_res < 1:
-            raise ValueError(f"base_res must be a positive integer, got {base_res}")
+        self.base_res = require_positive("base_res", base_res)
+        self.max_res = require_positive("max_res", max_res)
+        self.increment = require_positive("increment", increment)
         if normalization is not None and base_res > max_res:
             raise ValueError(f"base_res must be at most max_res ({max_res}), got {base_res}")
-        if increment < 1:
-            raise ValueError(f"increment must be a positive integer, got {increment}")
-        self.base_res = base_res
-        self.max_res = max_res
         self.normalization = normalization
-        self.increment = increment
         self.normalised_channels = channels if normalization else None
-        self.finest = max_res if normalization else _UNBOUNDED
+        self.finest = self.max_res if normalization else _UNBOUNDED
 
     def _band_step(self, window: int) -> int:
         """Output bands from one resolution of theirs to the next, rounded down: never fewer are computed."""
@@ -339,16 +333,14 @@ class scaleEqNonlinMaxp(_ShellwiseOnSpectra):
         increment: int = 1,
     ) -> None:
         super().__init__(base_res, normalization, channels, max_res, increment)
-        if pool_window < 1:
-            raise ValueError(f"pool_window must be a positive integer, got {pool_window}")
-        self.pool_window = pool_window
+        self.pool_window = require_positive("pool_window", pool_window)
         self.nonlinearity = ScaleEquivariantMaxPool2d(
-            pool_window,
+            self.pool_window,
             non_lin,
             base_res,
             self.finest,
             self.normalised_channels,
-            band_step=self._band_step(pool_window),
+            band_step=self._band_step(self.pool_window),
         )
 
     def forward(self, x_ft: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sefl.arguments import require_positive
 from sefl.groups import (
     Bandlimit,
     Canonicalize,
@@ -106,7 +107,7 @@ class SubgroupDownsample(nn.Module):
             raise ValueError(f"generator must be 'r-s', or 'r' of a cyclic group, got {generator!r}")
         sub_group_type = sub_group_type or group_type
         chosen = chosen_subgroup(group_type, order, sub_group_type, subsampling_factor)
-        self.num_features = num_features
+        self.num_features = require_positive("num_features", num_features)
         # What they call the order: of a dihedral group its rotations, of another its elements.
         self.sub_order = len(chosen.group) // (2 if sub_group_type == "dihedral" else 1)
         limit = designed_bandlimit(chosen, anti_aliasing_kwargs)
@@ -140,6 +141,7 @@ def chosen_subgroup(group_type: str, order: int | None, sub_group_type: str, fac
         ValueError: if there is none.
     """
     kind, below = _kind(group_type), _kind(sub_group_type)
+    factor = require_positive("subsampling_factor", factor)
     group = _group(kind, order)
     if factor == 1 and kind == below:
         return subgroup_of(group, range(len(group)))
@@ -224,6 +226,7 @@ def get_model(
     unknown = sorted(set(layer_kwargs or {}) - {"dilation"})
     if unknown:
         raise ValueError(f"layer_kwargs: {', '.join(unknown)} not supported, give dilation")
+    num_layers = require_positive("num_layers", num_layers)
     types = [["dihedral", "dihedral"]] * num_layers if dwn_group_types is None else dwn_group_types
     factors = [1] * num_layers if subsampling_factors is None else subsampling_factors
     for name, given in (("dwn_group_types", types), ("subsampling_factors", factors)):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sefl.arguments import require_positive
+from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 
 
@@ -28,6 +28,7 @@ class BandLinear(nn.Module):
     Shapes: ``(batch, bands, in_features)`` to ``(batch, bands, out_features)``, bands from coarse to fine.
 
     Raises:
+        TypeError: in ``forward``, if the features are not a floating-point tensor.
         ValueError: if an argument is out of its range, and in ``forward`` for another number of features or more
             than ``bands`` bands.
     """
@@ -45,14 +46,13 @@ class BandLinear(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "out_features": out_features, "bands": bands}
-        for name, value in sizes.items():
-            require_positive(name, value)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.bands = bands
-        self.triangle = BlockTriangle((out_features,) * bands, (in_features,) * bands, bandwidth)
+        self.in_features, self.out_features, self.bands = (
+            require_positive(name, value) for name, value in sizes.items()
+        )
+        rows, columns = (self.out_features,) * self.bands, (self.in_features,) * self.bands
+        self.triangle = BlockTriangle(rows, columns, bandwidth)
         self.weight = nn.Parameter(torch.empty(self.triangle.size))
-        self.bias = nn.Parameter(torch.empty(bands, out_features)) if bias else None
+        self.bias = nn.Parameter(torch.empty(self.bands, self.out_features)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -62,6 +62,7 @@ class BandLinear(nn.Module):
             nn.init.uniform_(self.bias, -(self.in_features**-0.5), self.in_features**-0.5)
 
     def forward(self, features: Tensor) -> Tensor:
+        require_floating("features", features)
         shape = tuple(features.shape)
         if features.dim() != 3 or shape[2] != self.in_features or not 1 <= shape[1] <= self.bands:
             raise ValueError(
@@ -99,7 +100,7 @@ class BandPerceptron(nn.Module):
     Shapes: ``(batch, bands, features)`` to ``(batch, bands, outputs)``, bands from coarse to fine.
 
     Raises:
-        ValueError: as :class:`BandLinear`.
+        TypeError, ValueError: as :class:`BandLinear`.
     """
 
     output_signal = "bands"
@@ -114,11 +115,12 @@ class BandPerceptron(nn.Module):
         bandwidth: int | None = None,
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(features)
+        self.norm = nn.LayerNorm(require_positive("features", features))
         self.hidden = BandLinear(features, hidden, bands, bandwidth)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(require_number("dropout", dropout, least=0, below=1))
         self.output = BandLinear(hidden, outputs, bands, bandwidth)
 
     def forward(self, features: Tensor) -> Tensor:
+        require_floating("features", features)
         hidden = self.dropout(F.gelu(self.hidden(self.norm(features))))
         return cast(Tensor, self.output(hidden))

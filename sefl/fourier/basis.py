@@ -31,8 +31,7 @@ def band(resolution: int) -> int:
     Raises:
         ValueError: if ``resolution`` is not a positive integer.
     """
-    require_positive("resolution", resolution)
-    return (resolution - 1) // 2
+    return (require_positive("resolution", resolution) - 1) // 2
 
 
 def coefficient_count(band: int) -> int:
@@ -40,14 +39,14 @@ def coefficient_count(band: int) -> int:
     return 2 * band + 1
 
 
-def band_of_count(count: int) -> int:
-    """The band that ``count = 2 band + 1`` coefficients per axis stand for.
+def band_of_count(count: int, instead: str = "") -> int:
+    """The band that ``count = 2 band + 1`` coefficients per axis stand for; ``instead`` ends the message if none.
 
     Raises:
         ValueError: if ``count`` is even or not positive, which no band has.
     """
     if count < 1 or count % 2 == 0:
-        raise ValueError(f"coefficients per axis must be an odd count 2 * band + 1, got {count}")
+        raise ValueError(f"coefficients per axis must be an odd count 2 * band + 1, got {count}{instead}")
     return count // 2
 
 

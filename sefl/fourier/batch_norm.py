@@ -10,9 +10,9 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from sefl.arguments import require_number, require_positive
+from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier.basis import band, coefficient_count
-from sefl.fourier.sampling import CoefficientModule
+from sefl.fourier.sampling import CoefficientModule, require_channels
 
 
 class _SharedBatchNorm(_BatchNorm):
@@ -48,10 +48,6 @@ class _SharedBatchNorm(_BatchNorm):
             rounded = getattr(self, name)
             if rounded is not None and exact is not None and rounded.dtype != _precise(rounded.dtype):
                 setattr(self, name, exact.to(rounded.device, _precise(rounded.dtype)))
-
-    def _check(self, argument: str, channels: int) -> None:
-        if channels != self.num_features:
-            raise ValueError(f"{argument} must have channels={self.num_features}, got {channels}")
 
     @property
     def _measures(self) -> bool:
@@ -176,7 +172,8 @@ class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
             )
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        self._check("coefficients", coefficients.shape[-1])
+        require_floating("coefficients", coefficients)
+        require_channels(coefficients, self.num_features)
         with torch.autocast(coefficients.device.type, enabled=False):
             mean, variance = self._measured(coefficients) if self._measures else self._remembered()
             scale = self._scale(variance)
@@ -189,7 +186,7 @@ class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
     def _measured(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         leading = (slice(self.leading),) * (coefficients.dim() - 2)
         precise = coefficients[leading].to(_precise(self.weight.dtype))
-        by_frequency = precise.reshape(-1, *precise.shape[-2:])
+        by_frequency = precise.flatten(end_dim=-3)
         constants, others = by_frequency[0], by_frequency[1:]
         mean = _mean(constants, (0,))
         energy = others.square().sum(0) + (constants - mean).square()
@@ -214,7 +211,9 @@ class GridBatchNorm(_SharedBatchNorm):
     """
 
     def forward(self, maps: Tensor, statistics_of: Tensor | None = None) -> Tensor:
-        self._check("maps", maps.shape[1])
+        require_floating("maps", maps)
+        if maps.shape[1] != self.num_features:
+            raise ValueError(f"maps must have channels={self.num_features}, got {maps.shape[1]}")
         with torch.autocast(maps.device.type, enabled=False):
             if self._measures:
                 mean, variance = self._measured(maps if statistics_of is None else statistics_of)

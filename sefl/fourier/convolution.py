@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from sefl.arguments import is_odd, require_positive
 from sefl.constants import constant
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
@@ -43,18 +44,15 @@ class _SpectralConvNd(CoefficientModule):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value}")
-        if kernel_size % 2 == 0 or not 1 <= kernel_size <= max_resolution:
+        self.in_channels = in_channels = require_positive("in_channels", in_channels)
+        self.out_channels = out_channels = require_positive("out_channels", out_channels)
+        self.max_resolution = require_positive("max_resolution", max_resolution)
+        if not is_odd(kernel_size) or kernel_size > max_resolution:
             raise ValueError(
                 f"kernel_size must be odd and at most max_resolution ({max_resolution}), got {kernel_size}"
             )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
-        self.max_resolution = max_resolution
-        self.weight = nn.Parameter(torch.empty(*(kernel_size,) * self.axes, in_channels, out_channels))
+        self.kernel_size = int(kernel_size)
+        self.weight = nn.Parameter(torch.empty(*(self.kernel_size,) * self.axes, in_channels, out_channels))
         self.residual = nn.Parameter(torch.empty(in_channels, out_channels)) if residual else None
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()

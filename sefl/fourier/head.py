@@ -42,7 +42,7 @@ class _BandPoolingNd(nn.Module):
             grid = -(-self.max_resolution // self.cells) * self.cells
         self.grid = require_positive("grid", grid)
         least = coefficient_count(band(self.max_resolution))
-        if grid % cells or grid < least:
+        if self.grid % self.cells or self.grid < least:
             raise ValueError(
                 f"grid must be a multiple of cells ({cells}) and hold {least} pixels for the finest band, got {grid}"
             )

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from sefl.arguments import require_number
 from sefl.fourier.basis import band
 from sefl.fourier.mixer import FrequencyMixer, coefficient_triangle, frequency_triangle
 
@@ -50,7 +51,7 @@ class MagnitudeMixer1d(FrequencyMixer):
     ) -> None:
         triangle = frequency_triangle(band(max_resolution), bandwidth)
         super().__init__(channels, max_resolution, bandwidth, groups, (triangle,))
-        self.eps = _positive_eps(eps)
+        self.eps = require_number("eps", eps, above=0)
 
     def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
         constant, cosine, sine = coefficients[:1], coefficients[1::2], coefficients[2::2]
@@ -85,7 +86,7 @@ class MagnitudeMixer2d(FrequencyMixer):
         finest = band(max_resolution)
         triangles = (frequency_triangle(finest, bandwidth), coefficient_triangle(finest, bandwidth))
         super().__init__(channels, max_resolution, bandwidth, groups, triangles)
-        self.eps = _positive_eps(eps)
+        self.eps = require_number("eps", eps, above=0)
 
     def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
         cosine, sine = to_plane_waves(coefficients)
@@ -139,9 +140,3 @@ def _alternate(first: Tensor, odd: Tensor, even: Tensor) -> Tensor:
 
 def _magnitude(cosine: Tensor, sine: Tensor, eps: float) -> Tensor:
     return (cosine.square() + sine.square() + eps**2).sqrt()
-
-
-def _positive_eps(eps: float) -> float:
-    if not eps > 0:
-        raise ValueError(f"eps must be positive, got {eps}")
-    return eps

@@ -49,16 +49,14 @@ class FrequencyMixer(CoefficientModule):
         triangles: tuple[BlockTriangle, ...],
     ) -> None:
         super().__init__()
-        for name, value in (("channels", channels), ("groups", groups)):
-            require_positive(name, value)
-        if channels % groups:
+        self.channels = require_positive("channels", channels)
+        self.groups = require_positive("groups", groups)
+        if self.channels % self.groups:
             raise ValueError(f"groups must divide channels ({channels}), got {groups}")
-        self.channels = channels
-        self.max_resolution = max_resolution
+        self.max_resolution = require_positive("max_resolution", max_resolution)
         self.bandwidth = bandwidth
-        self.groups = groups
         self.triangles = triangles
-        self.weights = nn.ParameterList(torch.empty(groups, triangle.size) for triangle in triangles)
+        self.weights = nn.ParameterList(torch.empty(self.groups, triangle.size) for triangle in triangles)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

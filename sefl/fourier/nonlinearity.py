@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from sefl.arguments import require_number, require_positive
 from sefl.fourier.activation import Activation, parameters_of, require_activation
 from sefl.fourier.basis import band
-from sefl.fourier.sampling import CoefficientModule
+from sefl.fourier.sampling import CoefficientModule, require_channels
 from sefl.fourier.shells import Shells, Shells1d, Shells2d
 from sefl.fourier.shellwise import Plan, ShellwiseActivation
 
@@ -63,6 +63,12 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             self.weight = nn.Parameter(torch.ones(bands, channels))
             self.bias = nn.Parameter(torch.zeros(bands, channels))
 
+    def reset_parameters(self) -> None:
+        """Of the norm, scales of 1 and offsets of 0; the activation's own parameters are its own."""
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = self._check(coefficients)
         # From the largest resolution of this band: 2 band + 2 pixels share it with 2 band + 1.
@@ -90,10 +96,8 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         finest = self.shells.band_in_range(
             coefficients, self.base_resolution, self.max_resolution, of="layer"
         )
-        if self.weight is not None and coefficients.shape[-1] != self.weight.shape[1]:
-            raise ValueError(
-                f"coefficients must have channels={self.weight.shape[1]}, got {coefficients.shape[-1]}"
-            )
+        if self.weight is not None:
+            require_channels(coefficients, self.weight.shape[1])
         return finest
 
     def extra_repr(self) -> str:

@@ -3,12 +3,14 @@
 Functions without a number are for images, those that end in ``1d`` for signals along one axis.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sefl.arguments import require_positive
+from sefl.arguments import require_floating, require_positive
 from sefl.constants import constant
 from sefl.fourier.basis import (
     analysis,
@@ -38,13 +40,25 @@ def coefficient_band(coefficients: Tensor, axes: int) -> int:
     """The band of square coefficients ``(K, K, batch, channels)``, or with one axis ``(K, batch, channels)``.
 
     Raises:
+        TypeError: if they are not a floating-point tensor.
         ValueError: if they are of another shape.
     """
+    require_floating("coefficients", coefficients)
     shape = tuple(coefficients.shape)
     if coefficients.dim() != axes + 2 or len(set(shape[:axes])) != 1:
         expected = "(K, batch, channels)" if axes == 1 else "square, (K, K, batch, channels)"
-        raise ValueError(f"coefficients must be {expected}, got shape {shape}")
-    return band_of_count(shape[0])
+        raise ValueError(f"coefficients must be {expected}, got shape {shape}{unlike_pixels(coefficients)}")
+    return band_of_count(shape[0], unlike_pixels(coefficients))
+
+
+def unlike_pixels(coefficients: Tensor) -> str:
+    """What to do instead, for the message about coefficients that look like pixels, else nothing."""
+    shape = coefficients.shape
+    if len(shape) == 4 and shape[2] == shape[3]:
+        return "; of images (batch, channels, r, r) use to_coefficients"
+    if len(shape) == 3:
+        return "; of signals (batch, channels, length) use to_coefficients1d"
+    return ""
 
 
 def band_in_layer(coefficients: Tensor, axes: int, max_resolution: int, channels: int, argument: str) -> int:
@@ -64,11 +78,22 @@ def band_in_layer(coefficients: Tensor, axes: int, max_resolution: int, channels
     if finest > band(max_resolution):
         raise ValueError(
             f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are finer than "
-            f"max_resolution {max_resolution}"
+            f"max_resolution {max_resolution}{unlike_pixels(coefficients)}"
         )
-    if coefficients.shape[-1] != channels:
-        raise ValueError(f"coefficients must have {argument}={channels}, got {coefficients.shape[-1]}")
+    require_channels(coefficients, channels, argument)
     return finest
+
+
+def require_channels(coefficients: Tensor, channels: int, argument: str = "channels") -> None:
+    """Refuse coefficients ``(..., batch, channels)`` of another number of channels than a layer's ``argument``.
+
+    Raises:
+        ValueError: if they have.
+    """
+    if coefficients.shape[-1] != channels:
+        raise ValueError(
+            f"coefficients must have {argument}={channels}, got {coefficients.shape[-1]}{unlike_pixels(coefficients)}"
+        )
 
 
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:
@@ -137,7 +162,7 @@ def to_coefficients(x: Tensor) -> Tensor:
     """
     if x.dim() != 4:
         raise ValueError(f"x must be images (batch, channels, height, width), got shape {tuple(x.shape)}")
-    _require_floating(x, "x")
+    require_floating("x", x)
     height, width = x.shape[-2:]
     rows = analysis_matrix(band(height), height, x.dtype, x.device)
     columns = analysis_matrix(band(width), width, x.dtype, x.device)
@@ -164,8 +189,8 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
         raise ValueError(
             f"coefficients must be (2 b1 + 1, 2 b2 + 1, batch, channels), got shape {tuple(coefficients.shape)}"
         )
-    _require_floating(coefficients, "coefficients")
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    require_floating("coefficients", coefficients)
+    height, width = _sides(resolution)
     row_band = min(band_of_count(coefficients.shape[0]), band(height))
     column_band = min(band_of_count(coefficients.shape[1]), band(width))
     kept = coefficients[: coefficient_count(row_band), : coefficient_count(column_band)]
@@ -188,7 +213,7 @@ def downsample1d(signals: Tensor, length: int) -> Tensor:
         TypeError: if ``signals`` is not a floating-point tensor.
         ValueError: if ``length`` is no positive integer or exceeds that of ``signals``.
     """
-    _check_length(signals, length)
+    length = _length(signals, length)
     if length > signals.shape[-1]:
         raise ValueError(
             f"length must be at most that of signals, {signals.shape[-1]}, got {length}; upsample1d goes the other way"
@@ -207,7 +232,7 @@ def upsample1d(signals: Tensor, length: int) -> Tensor:
         TypeError: if ``signals`` is not a floating-point tensor.
         ValueError: if ``length`` is no positive integer or below that of ``signals``.
     """
-    _check_length(signals, length)
+    length = _length(signals, length)
     if length < signals.shape[-1]:
         raise ValueError(
             f"length must be at least that of signals, {signals.shape[-1]}, got {length}; "
@@ -232,7 +257,7 @@ def to_coefficients1d(signals: Tensor) -> Tensor:
     """
     if signals.dim() != 3:
         raise ValueError(f"signals must be (batch, channels, length), got shape {tuple(signals.shape)}")
-    _require_floating(signals, "signals")
+    require_floating("signals", signals)
     length = signals.shape[-1]
     matrix = analysis_matrix(band(length), length, signals.dtype, signals.device)
     return (signals @ matrix.T).permute(2, 0, 1).contiguous()
@@ -259,34 +284,31 @@ def to_grid1d(coefficients: Tensor, points: int) -> Tensor:
         raise ValueError(
             f"coefficients must be (2 b + 1, batch, channels), got shape {tuple(coefficients.shape)}"
         )
-    _require_floating(coefficients, "coefficients")
-    require_positive("points", points)
+    require_floating("coefficients", coefficients)
+    points = require_positive("points", points)
     shared = min(band_of_count(coefficients.shape[0]), band(points))
     kept = coefficients[: coefficient_count(shared)].permute(1, 2, 0)
     return kept @ synthesis_matrix(shared, points, coefficients.dtype, coefficients.device).T
 
 
 def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
-    _require_floating(x, "x")
+    require_floating("x", x)
     if x.dim() < 2:
         raise ValueError(f"x must have two spatial axes (..., height, width), got shape {tuple(x.shape)}")
-    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-    band(height), band(width)  # refuses what is no resolution
-    return height, width
+    return _sides(resolution)
 
 
-def _check_length(signals: Tensor, length: int) -> None:
-    _require_floating(signals, "signals")
+def _sides(resolution: Resolution) -> tuple[int, int]:
+    """Height and width."""
+    height, width = resolution if isinstance(resolution, Sequence) else (resolution, resolution)
+    return require_positive("resolution", height), require_positive("resolution", width)
+
+
+def _length(signals: Tensor, length: int) -> int:
+    require_floating("signals", signals)
     if signals.dim() < 1:
         raise ValueError("signals must have an axis of samples (..., samples), got a number")
-    require_positive("length", length)
-
-
-def _require_floating(x: Tensor, name: str) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{name} must be a real floating-point tensor, got {x.dtype}; convert it with .float()"
-        )
+    return require_positive("length", length)
 
 
 def _resample(x: Tensor, height: int, width: int) -> Tensor:

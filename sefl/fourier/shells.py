@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sefl.fourier.basis import band
 from sefl.fourier.blocks import Workspace
-from sefl.fourier.sampling import coefficient_band
+from sefl.fourier.sampling import coefficient_band, unlike_pixels
 
 Index = tuple[slice, ...]
 
@@ -37,6 +37,7 @@ class Shells(ABC):
             of: what has this range, for the message.
 
         Raises:
+            TypeError: if they are not a floating-point tensor.
             ValueError: if they are of another shape or of a band outside the range.
         """
         finest = coefficient_band(coefficients, self.axes)
@@ -44,6 +45,7 @@ class Shells(ABC):
             raise ValueError(
                 f"coefficients of band {finest} (resolutions {2 * finest + 1} and {2 * finest + 2}) are outside the "
                 f"{of}'s range, base_resolution {base_resolution} to max_resolution {max_resolution}"
+                f"{unlike_pixels(coefficients)}"
             )
         return finest
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sefl.arguments import require_integer
 from sefl.constants import constant
 
 _PANEL_ROWS = 32
@@ -50,8 +51,8 @@ class BlockTriangle:
             raise ValueError(
                 f"columns must have one width per row block, {len(self.rows)}, got {len(self.columns)}"
             )
-        if self.bandwidth is not None and self.bandwidth < 0:
-            raise ValueError(f"bandwidth must be a number of blocks or None, got {self.bandwidth}")
+        if self.bandwidth is not None:
+            object.__setattr__(self, "bandwidth", require_integer("bandwidth", self.bandwidth, least=0))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -112,7 +113,7 @@ def reset_triangle(entries: Tensor, triangle: BlockTriangle, decay: float = 0.0)
     """
     place = torch.arange(1, len(triangle.columns) + 1, device=entries.device, dtype=entries.dtype)
     repeats = torch.tensor(triangle.columns, device=entries.device)
-    growth = place.pow(decay).repeat_interleave(repeats)
+    growth = place.pow(decay).repeat_interleave(repeats, output_size=triangle.shape[1])
     with torch.no_grad():
         for index, block in enumerate(triangle.row_blocks()):
             own = entries[..., block.entry : block.entry + block.size].unflatten(-1, (-1, block.width))

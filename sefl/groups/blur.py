@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sefl.arguments import require_floating, require_integer, require_positive
+
 
 class BlurPool(nn.Module):
     """:func:`blur_pool` as a layer: an anti-aliased stride that commutes with the symmetries of the grid.
@@ -22,11 +24,8 @@ class BlurPool(nn.Module):
 
     def __init__(self, rate: int, dimensions: int = 2) -> None:
         super().__init__()
-        _require_rate(rate)
-        if dimensions not in (2, 3):
-            raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
-        self.rate = rate
-        self.dimensions = dimensions
+        self.rate = require_positive("rate", rate)
+        self.dimensions = require_integer("dimensions", dimensions, least=2, most=3)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, dimensions={self.dimensions}"
@@ -35,6 +34,7 @@ class BlurPool(nn.Module):
         """``(batch, channels, *space)`` to ``(batch, channels, *[ceil(n / rate) for n in space])``.
 
         Raises:
+            TypeError: if ``x`` is not a floating-point tensor.
             ValueError: if ``x`` does not have ``dimensions`` spatial axes.
         """
         if x.dim() != self.dimensions + 2:
@@ -64,13 +64,15 @@ def blur_pool(x: Tensor, rate: int) -> Tensor:
         ``(batch, channels, *[ceil(n / s) for n in space])``, in the dtype of ``x`` outside of autocast.
 
     Raises:
+        TypeError: if ``x`` is not a floating-point tensor.
         ValueError: if ``rate`` is not positive.
 
     Sources:
         R. Zhang: Making Convolutional Networks Shift-Invariant Again, ICML 2019, section 3, for blurring before a
         stride; the centred grid and the border are ours.
     """
-    _require_rate(rate)
+    require_floating("x", x)
+    rate = require_positive("rate", rate)
     for axis in range(2, x.dim()):
         weights = _weights(x.shape[axis], rate, x.device, x.dtype)
         x = torch.matmul(weights, x) if axis == x.dim() - 2 else _along(weights, x, axis)
@@ -96,8 +98,3 @@ def _weights(points: int, rate: int, device: torch.device, dtype: torch.dtype) -
     inside = (tap >= 0) & (tap <= order)
     weights = torch.where(inside, taps[tap.clamp(0, order)], 0.0)
     return (weights / weights.sum(dim=1, keepdim=True)).to(dtype)
-
-
-def _require_rate(rate: int) -> None:
-    if rate < 1:
-        raise ValueError(f"rate must be a positive integer, got {rate}")

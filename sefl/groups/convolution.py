@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.arguments import is_odd, require_floating, require_integer, require_positive
 from sefl.constants import constant
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 
@@ -79,29 +80,19 @@ class GroupConv(nn.Module):
     ) -> None:
         super().__init__()
         _check_matrices(group)
-        _check_kernel_size(kernel_size)
-        for name, value in (
-            ("in_fields", in_fields),
-            ("out_fields", out_fields),
-            ("stride", stride),
-            ("dilation", dilation),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value}")
-        if padding is not None and padding < 0:
-            raise ValueError(f"padding must be 0 or more, got {padding}")
         self.group = group
-        self.in_fields = in_fields
-        self.out_fields = out_fields
-        self.kernel_size = kernel_size
+        self.in_fields = require_positive("in_fields", in_fields)
+        self.out_fields = require_positive("out_fields", out_fields)
+        self.kernel_size = _check_kernel_size(kernel_size)
         self.lifting = lifting
-        self.padding = dilation * (kernel_size // 2) if padding is None else padding
-        self.stride = stride
-        self.dilation = dilation
-        self._filter_shape = sampled_filters(group, kernel_size).shape[1:]
-        size = (out_fields, in_fields, self._filter_shape[0])
+        self.stride = require_positive("stride", stride)
+        self.dilation = require_positive("dilation", dilation)
+        same = self.dilation * (self.kernel_size // 2)
+        self.padding = same if padding is None else require_integer("padding", padding, least=0)
+        self._filter_shape = sampled_filters(group, self.kernel_size).shape[1:]
+        size = (self.out_fields, self.in_fields, self._filter_shape[0])
         self.weight = nn.Parameter(torch.empty(size if lifting else (*size[:2], len(group), size[2])))
-        self.bias = nn.Parameter(torch.empty(out_fields)) if bias else None
+        self.bias = nn.Parameter(torch.empty(self.out_fields)) if bias else None
         self.reset_parameters()
 
     @property
@@ -156,6 +147,7 @@ class GroupConv(nn.Module):
         )
 
     def _check(self, features: Tensor) -> None:
+        require_floating("features", features)
         if features.dim() != 2 + self.dimension:
             raise ValueError(
                 f"features must have {2 + self.dimension} axes, (batch, channels, *space), for {self.group.name} acts "
@@ -199,7 +191,7 @@ def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:
     (8, 11, 5, 5)
     """
     matrices = _check_matrices(group)
-    _check_kernel_size(kernel_size)
+    kernel_size = _check_kernel_size(kernel_size)
     dimension = matrices.shape[-1]
     pixels = _pixel_centres(kernel_size, dimension)
     whole = np.rint(matrices)
@@ -297,9 +289,10 @@ def _check_matrices(group: FiniteGroup) -> FloatArray:
     return group.matrices
 
 
-def _check_kernel_size(kernel_size: int) -> None:
-    if kernel_size < 1 or kernel_size % 2 == 0:
+def _check_kernel_size(kernel_size: int) -> int:
+    if not is_odd(kernel_size):
+        below = max(1, int(kernel_size) - 1)
         raise ValueError(
-            f"kernel_size must be odd, for the kernel to have a centre, got {kernel_size}: "
-            f"give {max(kernel_size - 1, 1)} or {max(kernel_size + 1, 1)}"
+            f"kernel_size must be odd, for the kernel to have a centre, got {kernel_size}: give {below} or {below + 2}"
         )
+    return int(kernel_size)

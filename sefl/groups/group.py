@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import permutations
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sefl.arguments import require_positive
+from sefl.arguments import require_integer, require_positive
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -141,7 +142,7 @@ class FiniteGroup:
                 f"element {name!r} is not in {self.name}: give a generator ({', '.join(self.generators)}), "
                 f"a label ({', '.join(self.labels[:6])}, ...) or a number from 0 to {len(self) - 1}"
             )
-        if not 0 <= name < len(self):
+        if not isinstance(name, Integral) or isinstance(name, bool) or not 0 <= int(name) < len(self):
             raise ValueError(f"element {name} is not in {self.name}: give a number from 0 to {len(self) - 1}")
         return int(name)
 
@@ -228,7 +229,7 @@ def cyclic(order: int) -> FiniteGroup:
     Raises:
         ValueError: if ``order`` is not positive.
     """
-    require_positive("order", order)
+    order = require_positive("order", order)
     k = np.arange(order)
     return FiniteGroup(
         name=f"C{order}",
@@ -246,7 +247,7 @@ def dihedral(order: int) -> FiniteGroup:
     Raises:
         ValueError: if ``order`` is not positive.
     """
-    require_positive("order", order)
+    order = require_positive("order", order)
     k = np.arange(order)
     plus, minus = (k[:, None] + k) % order, (k[:, None] - k) % order
     rotations = _rotations(order)
@@ -312,8 +313,7 @@ def symmetric(degree: int) -> FiniteGroup:
     Raises:
         ValueError: if ``degree`` is not from 1 to 6 (720 elements).
     """
-    if not 1 <= degree <= 6:
-        raise ValueError(f"degree must be from 1 to 6, got {degree}")
+    degree = require_integer("degree", degree, least=1, most=6)
     elements = list(permutations(range(degree)))
     index = {element: position for position, element in enumerate(elements)}
     table = [[index[tuple(g[h[i]] for i in range(degree))] for h in elements] for g in elements]

@@ -5,7 +5,13 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from sefl.arguments import require_one_of
+from sefl.arguments import (
+    require_floating,
+    require_number,
+    require_one_of,
+    require_positive,
+    require_positives,
+)
 from sefl.groups.bandlimit import Bandlimit, bandlimit
 from sefl.groups.blur import BlurPool
 from sefl.groups.canonicalization import Canonicalize
@@ -53,6 +59,7 @@ class GroupSampledNetwork(nn.Module):
         dropout: dropout of the pooled features.
 
     Raises:
+        TypeError: in ``forward``, if the images are not a floating-point tensor.
         ValueError: if an argument is out of its range, or a group has no subgroup of a rate or name; and in ``forward``
             for images of another number of axes or channels.
     """
@@ -77,14 +84,16 @@ class GroupSampledNetwork(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        widths = require_positives("widths", widths)
+        group_rates = require_positives("group_rates", group_rates)
+        spatial_rates = require_positives("spatial_rates", spatial_rates)
         _check_stages(widths, kernel_sizes, group_rates, subgroups, spatial_rates)
-        for name, value in (("in_channels", in_channels), ("classes", classes)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value}")
+        in_channels = require_positive("in_channels", in_channels)
+        if classes is not None:
+            classes = require_positive("classes", classes)
         require_one_of("anti_aliasing", anti_aliasing, get_args(AntiAliasing))
         require_one_of("pooling", pooling, get_args(Pooling))
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        dropout = require_number("dropout", dropout, least=0, below=1)
         whole = finite_group(group)
         if whole.matrices is None:
             raise ValueError(f"group {group} does not act on images or volumes: give C_n, D_n, T, O, Oh or I")
@@ -124,6 +133,7 @@ class GroupSampledNetwork(nn.Module):
         self.head = InvariantHead(widths[-1], classes, pooling, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
+        require_floating("images", images)
         if images.dim() != self.dimensions + 2 or images.shape[1] != self.in_channels:
             axes = "h, w" if self.dimensions == 2 else "d, h, w"
             raise ValueError(
@@ -252,7 +262,7 @@ class InvariantHead(nn.Module):
         self.linear = nn.Identity() if classes is None else nn.Linear(fields, classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        of_fields = features.reshape(len(features), self.fields, -1)
+        of_fields = features.unflatten(1, (self.fields, -1)).flatten(2)
         pooled = of_fields.amax(-1) if self.pooling == "max" else of_fields.mean(-1)
         return self.linear(self.dropout(pooled))
 
@@ -264,8 +274,8 @@ def _check_stages(
     subgroups: Sequence[str | None],
     spatial_rates: Sequence[int],
 ) -> None:
-    if not widths or min(widths) < 1:
-        raise ValueError(f"widths must name the fields of at least one stage, all positive, got {widths}")
+    if not widths:
+        raise ValueError("widths must name the fields of at least one stage, got []")
     lists: dict[str, Sequence[object]] = {
         "kernel_sizes": kernel_sizes,
         "group_rates": group_rates,
@@ -275,9 +285,6 @@ def _check_stages(
     for name, given in lists.items():
         if len(given) != len(widths):
             raise ValueError(f"{name} must have one entry per stage, {len(widths)} as widths, got {given}")
-    for name, rates in (("group_rates", group_rates), ("spatial_rates", spatial_rates)):
-        if min(rates) < 1:
-            raise ValueError(f"{name} must be positive, got {rates}")
     for index, (chosen, rate) in enumerate(zip(subgroups, group_rates, strict=True)):
         if chosen is not None and rate > 1:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sefl.arguments import require_number, require_positive
+from sefl.arguments import require_floating, require_number, require_positive
 from sefl.groups.group import FiniteGroup
 
 
@@ -20,6 +20,7 @@ class FieldNorm(nn.Module):
     Shapes: ``(batch, fields |H|, *space)``, with any number of axes of space, none included, to the same.
 
     Raises:
+        TypeError: in ``forward``, if the features are not a floating-point tensor.
         ValueError: if an argument is out of its range, and in ``forward`` for an input of other channels.
     """
 
@@ -40,13 +41,14 @@ class FieldNorm(nn.Module):
         self.norm = nn.BatchNorm1d(self.fields, eps, momentum, affine)
 
     def forward(self, features: Tensor) -> Tensor:
+        require_floating("features", features)
         channels = self.fields * len(self.group)
         if features.dim() < 2 or features.shape[1] != channels:
             raise ValueError(
                 f"features must be (batch, {channels}, *space): {self.fields} regular fields of {len(self.group)} "
                 f"elements, got shape {tuple(features.shape)}"
             )
-        per_field = features.reshape(features.shape[0], self.fields, -1)
+        per_field = features.unflatten(1, (self.fields, -1)).flatten(2)
         normalized: Tensor = self.norm(per_field)
         return normalized.reshape(features.shape)
 

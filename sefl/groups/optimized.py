@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sefl.arguments import require_one_of
+from sefl.arguments import require_integer, require_number, require_one_of, require_positive
 from sefl.groups.blocks import blocks, cayley_laplacian
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.groups.subgroup import Subgroup
@@ -36,7 +36,8 @@ class OptimizedDesign:
         seed: of the random start.
 
     Raises:
-        ValueError: if a weight is negative, ``operator`` unknown or ``iterations`` not positive.
+        ValueError: if a weight is negative or not finite, ``operator`` unknown, ``iterations`` not positive or ``seed``
+            negative.
     """
 
     smoothness_weight: float = 1e-2
@@ -47,11 +48,10 @@ class OptimizedDesign:
 
     def __post_init__(self) -> None:
         for name in ("smoothness_weight", "equivariance_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            object.__setattr__(self, name, require_number(name, getattr(self, name), least=0))
         require_one_of("operator", self.operator, get_args(Operator))
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be a positive integer, got {self.iterations}")
+        object.__setattr__(self, "iterations", require_positive("iterations", self.iterations))
+        object.__setattr__(self, "seed", require_integer("seed", self.seed, least=0))
 
 
 def optimized_basis(

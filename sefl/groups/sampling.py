@@ -90,10 +90,11 @@ def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:
     """``matrix``, ``(n, m)``, times every fibre of ``(batch, fields * m, *space)``: ``(batch, fields * n, *space)``."""
     matrix = matrix.to(x.dtype)
     count, size = matrix.shape
-    if x.dim() == 2:
-        return (x.reshape(len(x), -1, size) @ matrix.T).flatten(1)
     fields = x.shape[1] // size
-    fibres = x.reshape(len(x) * fields, size, -1)
+    by_field = x.unflatten(1, (fields, size))
+    if x.dim() == 2:
+        return (by_field @ matrix.T).flatten(1)
+    fibres = by_field.flatten(3).flatten(0, 1)
     # The same matrix for each, by a stride of zero: on CPUs several times faster than a 1 x 1 convolution.
     product = torch.bmm(matrix.expand(len(fibres), count, size), fibres)
     return product.reshape(len(x), fields * count, *x.shape[2:])

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
+from sefl.arguments import require_floating
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 
 _TOLERANCE = 1e-6  # of the entries of an orthogonal matrix
@@ -116,8 +117,10 @@ def check_field(features: Tensor, group: FiniteGroup) -> None:
     """Refuse what is no regular field of ``group``.
 
     Raises:
+        TypeError: if ``features`` are not a floating-point tensor.
         ValueError: if ``features`` have no channels or these are no multiple of ``|G|``.
     """
+    require_floating("features", features)
     if features.dim() < 2 or features.shape[1] % len(group):
         raise ValueError(
             f"features must be a regular field of {group.name}, (batch, fields * {len(group)}, *space), "

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from sefl.arguments import require_positive
 from sefl.groups.group import FiniteGroup, IntArray
 
 
@@ -103,7 +105,7 @@ def uniform_subgroup(
     step = group.element(generator)
     if step not in chosen:
         raise ValueError(f"generator {generator!r} must be one of the generators {_labels(group, chosen)}")
-    _require_rate(rate)
+    rate = require_positive("rate", rate)
     others = [element for element in chosen if element != step]
     order = int(group.element_orders[step])
 
@@ -173,7 +175,7 @@ def subgroups(group: FiniteGroup, rate: int | None = None) -> list[Subgroup]:
     found = [_subgroup(group, members) for members in _all_subgroups(group)]
     if rate is None:
         return found
-    _require_rate(rate)
+    rate = require_positive("rate", rate)
     of_rate = [candidate for candidate in found if candidate.rate == rate]
     if not of_rate:
         works = sorted({candidate.rate for candidate in found})
@@ -274,8 +276,8 @@ def _powers(group: FiniteGroup, step: int, count: int) -> IntArray:
 def _escnn_elements(group: FiniteGroup, identifier: Any) -> list[int] | None:
     """The elements of escnn's subgroup of ``C_n`` or ``D_n`` of an identifier, ``None`` if there is none."""
     rotations = int(group.element_orders[group.generators["r"]]) if "r" in group.generators else 1
-    if isinstance(identifier, int) and len(group) == rotations:
-        axis, order = None, identifier
+    if isinstance(identifier, Integral) and len(group) == rotations:
+        axis, order = None, int(identifier)
     elif isinstance(identifier, tuple) and len(identifier) == 2 and len(group) == 2 * rotations:
         axis, order = identifier
     else:
@@ -290,8 +292,3 @@ def _escnn_elements(group: FiniteGroup, identifier: Any) -> list[int] | None:
 
 def _labels(group: FiniteGroup, elements: Sequence[int]) -> str:
     return ", ".join(group.labels[element] for element in elements)
-
-
-def _require_rate(rate: int) -> None:
-    if not isinstance(rate, int) or isinstance(rate, bool) or rate < 1:
-        raise ValueError(f"rate must be a positive integer, got {rate!r}")

@@ -130,7 +130,7 @@ def test_bfloat16_autocast() -> None:
         ({"in_features": 0}, "in_features must be a positive integer, got 0"),
         ({"out_features": 0}, "out_features must be a positive integer, got 0"),
         ({"bands": 0}, "bands must be a positive integer, got 0"),
-        ({"bandwidth": -2}, "bandwidth must be a number of blocks or None, got -2"),
+        ({"bandwidth": -2}, "bandwidth must be an integer of at least 0, got -2"),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, int], message: str) -> None:

@@ -389,7 +389,7 @@ def test_copies_and_what_it_shows(kind: type) -> None:
         ({"groups": 0}, "groups must be a positive integer, got 0"),
         ({"groups": 4}, r"groups must divide channels \(6\), got 4"),
         ({"max_resolution": 0}, "resolution must be a positive integer, got 0"),
-        ({"bandwidth": -1}, "bandwidth must be a number of blocks or None, got -1"),
+        ({"bandwidth": -1}, "bandwidth must be an integer of at least 0, got -1"),
     ],
 )
 @pytest.mark.parametrize("kind", MIXERS)
@@ -400,7 +400,7 @@ def test_arguments_out_of_range(kind: type, arguments: dict[str, Any], message: 
 
 @pytest.mark.parametrize("kind", MAGNITUDE)
 def test_eps_must_be_positive(kind: type) -> None:
-    with pytest.raises(ValueError, match=r"eps must be positive, got 0\.0"):
+    with pytest.raises(ValueError, match=r"eps must be a finite number above 0, got 0\.0"):
         kind(CHANNELS, FINEST, eps=0.0)
 
 

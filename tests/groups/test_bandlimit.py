@@ -420,8 +420,11 @@ def test_the_optimised_design_is_seeded() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"smoothness_weight": -1.0}, "smoothness_weight must not be negative, got -1.0"),
-        ({"equivariance_weight": float("nan")}, "equivariance_weight must not be negative, got nan"),
+        ({"smoothness_weight": -1.0}, "smoothness_weight must be a finite number of at least 0, got -1.0"),
+        (
+            {"equivariance_weight": float("nan")},
+            "equivariance_weight must be a finite number of at least 0, got nan",
+        ),
         ({"operator": "shift"}, "operator must be one of 'adjacency', 'laplacian', .*, got 'shift'"),
         ({"iterations": 0}, "iterations must be a positive integer, got 0"),
     ],

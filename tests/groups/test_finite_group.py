@@ -194,7 +194,9 @@ def test_what_is_no_group_is_refused(arguments: dict[str, Any], message: str) ->
 
 @pytest.mark.parametrize("name", ["C0", "D", "A5", "X", "C4x", "S7", "D-1"])
 def test_unknown_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"group .* is unknown: give C1|degree must be from 1 to 6, got 7"):
+    with pytest.raises(
+        ValueError, match=r"group .* is unknown: give C1|degree must be an integer from 1 to 6, got 7"
+    ):
         finite_group(name)
 
 

@@ -408,7 +408,10 @@ def test_autocast(dtype: torch.dtype) -> None:
         (lambda: GroupConv(finite_group("C4"), 0, 1, 3), r"in_fields must be a positive integer, got 0"),
         (lambda: GroupConv(finite_group("C4"), 1, 0, 3), r"out_fields must be a positive integer, got 0"),
         (lambda: GroupConv(finite_group("C4"), 1, 1, 3, stride=0), r"stride must be a positive"),
-        (lambda: GroupConv(finite_group("C4"), 1, 1, 3, padding=-1), r"padding must be 0 or more, got -1"),
+        (
+            lambda: GroupConv(finite_group("C4"), 1, 1, 3, padding=-1),
+            r"padding must be an integer of at least 0, got -1",
+        ),
         (lambda: small()(torch.zeros(1, 15, 5, 5)), r"must have 16 channels \(2 regular fields of 8.*got 15"),
         (lambda: small(lifting=True)(torch.zeros(1, 16, 5, 5)), r"must have 2 channels \(2 scalar.*got 16"),
         (lambda: small()(torch.zeros(16, 5, 5)), r"must have 4 axes.*D4 acts on 2-D space; got shape \(16"),

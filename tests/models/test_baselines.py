@@ -172,7 +172,7 @@ def test_global_kernels_span_the_grid_of_their_block() -> None:
         ("wide ResNet", {"resize": "mirror"}, "resize must be one of 'none', .* got 'mirror'"),
         ("Fourier CNN", {"widths": []}, r"widths must name the channels of at least one block, got \[\]"),
         ("Fourier CNN", {"pools": [2]}, r"pools must have one entry per block, 2 as widths, got \[2\]"),
-        ("Fourier CNN", {"pools": [0, 1]}, r"pools must be positive, got \[0, 1\]"),
+        ("Fourier CNN", {"pools": [0, 1]}, r"pools must be positive integers, got \[0, 1\]"),
         ("Fourier CNN", {"kernel_size": 4}, "kernel_size must be odd .* got 4"),
         ("Fourier CNN", {"head_cells": 0}, "head_cells must be a positive integer, got 0"),
     ],

@@ -133,7 +133,7 @@ def test_measured_layers_exist() -> None:
         ({"classes": 0}, "classes must be a positive integer, got 0"),
         ({"widths": [], "pools": []}, r"widths must name the channels of at least one block, got \[\]"),
         ({"pools": [2]}, r"pools must have one entry per block, 3 as widths, got \[2\]"),
-        ({"pools": [0, 1, 1]}, r"pools must be positive, got \[0, 1, 1\]"),
+        ({"pools": [0, 1, 1]}, r"pools must be positive integers, got \[0, 1, 1\]"),
         ({"kernel_size": 4}, "kernel_size must be odd and positive, got 4"),
         ({"resize": "mirror"}, "resize must be one of 'none', 'ideal', .*, 'circular', got 'mirror'"),
         ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),

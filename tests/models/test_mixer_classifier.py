@@ -223,7 +223,7 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
         ({"head": "flat"}, "head must be one of 'shared', 'triangular', got 'flat'"),
         ({"layer_base_resolution": 7}, "layer_base_resolution must be an integer from 1 to 6, got 7"),
         ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),
-        ({"bandwidth": -1}, "bandwidth must be a number of blocks or None, got -1"),
+        ({"bandwidth": -1}, "bandwidth must be an integer of at least 0, got -1"),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:

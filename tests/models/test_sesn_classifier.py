@@ -99,11 +99,11 @@ def test_every_resolution_has_a_prediction() -> None:
     ("arguments", "message"),
     [
         ({"widths": []}, r"widths must name the channels of at least one block, got \[\]"),
-        ({"scales": []}, r"scales must name at least one scale, all positive, got \[\]"),
-        ({"scales": [1.0, 0.0]}, r"scales must name at least one scale, all positive, got \[1\.0, 0\.0\]"),
-        ({"order": -1}, "order must not be negative, got -1"),
+        ({"scales": []}, r"scales must name at least one scale, got \[\]"),
+        ({"scales": [1.0, 0.0]}, r"scales must be a finite number above 0, got 0\.0"),
+        ({"order": -1}, "order must be an integer of at least 0, got -1"),
         ({"pools": [2]}, r"pools must have one entry per block, 3 as widths, got \[2\]"),
-        ({"pools": [2, 0, 1]}, r"pools must be positive, got \[2, 0, 1\]"),
+        ({"pools": [2, 0, 1]}, r"pools must be positive integers, got \[2, 0, 1\]"),
         ({"resize": "mirror"}, r"resize must be one of 'none', .* got 'mirror'"),
     ],
 )

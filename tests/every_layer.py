@@ -1,0 +1,137 @@
+"""Every public layer and network, small, with an input for it: what holds for all of them is tested on these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+import models
+import sefl.compat
+import sefl.fourier
+import sefl.groups
+from models.schedules import OneCycle
+from sefl import compat, fourier, groups
+
+FINEST = 9
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to make a layer, and the shape of its input with ``0`` for the batch."""
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    complex: bool = False
+
+    def example(self, batch: int = 2, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        real = torch.randn([size or batch for size in self.shape], generator=generator)
+        return torch.fft.fft2(real, norm="forward") if self.complex else real
+
+
+def network(name: str, **settings: object) -> Callable[[], nn.Module]:
+    common = {"in_channels": 2, "classes": 3, "base_resolution": 6, "max_resolution": FINEST}
+    return lambda: getattr(models, name)(**{**common, **settings})
+
+
+def limit(whole: str = "D4", below: str = "C4") -> groups.Bandlimit:
+    return groups.bandlimit(groups.finite_group(whole), below)
+
+
+ON_IMAGES, ON_SIGNALS = (FINEST, FINEST, 0, 4), (FINEST, 0, 4)
+IMAGES, FIELD, SPECTRUM = (0, 2, FINEST, FINEST), (0, 16, 6, 6), (0, 4, FINEST, FINEST)
+EVERY_LAYER: dict[str, Case] = {
+    "BandLinear": Case(lambda: fourier.BandLinear(4, 3, 5), (0, 5, 4)),
+    "BandPerceptron": Case(lambda: fourier.BandPerceptron(4, 3, 2, 5), (0, 5, 4)),
+    "BandPooling": Case(lambda: fourier.BandPooling(6, FINEST), ON_IMAGES),
+    "BandPooling mean": Case(lambda: fourier.BandPooling(6, FINEST, pool="mean"), ON_IMAGES),
+    "BandPooling1d": Case(lambda: fourier.BandPooling1d(6, FINEST), ON_SIGNALS),
+    "FrequencyMixer1d": Case(lambda: fourier.FrequencyMixer1d(4, FINEST), ON_SIGNALS),
+    "FrequencyMixer2d": Case(lambda: fourier.FrequencyMixer2d(4, FINEST, groups=2), ON_IMAGES),
+    "GridBatchNorm": Case(lambda: fourier.GridBatchNorm(16), FIELD),
+    "MagnitudeMixer1d": Case(lambda: fourier.MagnitudeMixer1d(4, FINEST), ON_SIGNALS),
+    "MagnitudeMixer2d": Case(lambda: fourier.MagnitudeMixer2d(4, FINEST), ON_IMAGES),
+    "ScaleEquivariantMaxPool1d": Case(
+        lambda: fourier.ScaleEquivariantMaxPool1d(2, base_resolution=4, max_resolution=FINEST), ON_SIGNALS
+    ),
+    "ScaleEquivariantMaxPool2d": Case(
+        lambda: fourier.ScaleEquivariantMaxPool2d(2, base_resolution=4, max_resolution=FINEST, channels=4),
+        ON_IMAGES,
+    ),
+    "ScaleEquivariantNonlinearity": Case(
+        lambda: fourier.ScaleEquivariantNonlinearity(base_resolution=4, max_resolution=FINEST, channels=4),
+        ON_IMAGES,
+    ),
+    "ScaleEquivariantNonlinearity1d": Case(
+        lambda: fourier.ScaleEquivariantNonlinearity1d(base_resolution=4, max_resolution=FINEST), ON_SIGNALS
+    ),
+    "SpectralBatchNorm": Case(lambda: fourier.SpectralBatchNorm(4), ON_IMAGES),
+    "SpectralConv1d": Case(lambda: fourier.SpectralConv1d(4, 3, 3, FINEST), ON_SIGNALS),
+    "SpectralConv2d": Case(lambda: fourier.SpectralConv2d(4, 3, 3, FINEST, residual=True), ON_IMAGES),
+    "BlurPool": Case(lambda: groups.BlurPool(2), FIELD),
+    "Canonicalize": Case(lambda: groups.Canonicalize(groups.subgroup(groups.dihedral(4), "C4")), FIELD),
+    "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
+    "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
+    "GroupConv lifting": Case(lambda: groups.GroupConv(groups.cyclic(8), 2, 1, 3, lifting=True), IMAGES),
+    "GroupSampledNetwork": Case(
+        lambda: groups.GroupSampledNetwork(
+            "D4", 2, 3, [2, 2], [3, 3], [2, 1], [None, None], [2, 1], canonicalize=True
+        ),
+        IMAGES,
+    ),
+    "SubgroupDownsample": Case(lambda: groups.SubgroupDownsample(limit()), FIELD),
+    "compat SubgroupDownsample": Case(
+        lambda: compat.SubgroupDownsample(
+            "dihedral", 4, "cycle", 2, 2, apply_antialiasing=True, cannonicalize=True
+        ),
+        FIELD,
+    ),
+    "SpectralConv2dLocalized": Case(lambda: compat.SpectralConv2dLocalized(4, 3, FINEST, 3), SPECTRUM, True),
+    "scaleEqNonlin": Case(lambda: compat.scaleEqNonlin(nn.ReLU(), 4, "instance", 4, FINEST), SPECTRUM, True),
+    "scaleEqNonlinMaxp": Case(lambda: compat.scaleEqNonlinMaxp(nn.ReLU(), 4), SPECTRUM, True),
+    "ConvClassifier": Case(network("ConvClassifier", widths=[3, 4], head_hidden=5), IMAGES),
+    "FourierCNNClassifier": Case(network("FourierCNNClassifier", widths=[3, 4], head_hidden=5), IMAGES),
+    "FourierClassifier": Case(
+        network(
+            "FourierClassifier", widths=[3, 4], kernel_size=3, head_hidden=5, norm="batch", head_widths=[4]
+        ),
+        IMAGES,
+    ),
+    "FourierClassifier of signals": Case(
+        network("FourierClassifier", widths=[3], kernel_size=3, head_hidden=5, dimensions=1), (0, 2, FINEST)
+    ),
+    "GroupSampledClassifier": Case(
+        lambda: models.GroupSampledClassifier("C4", 2, 3, [2, 2], 3, [2, 1]), IMAGES
+    ),
+    "MixerClassifier": Case(
+        network("MixerClassifier", width=4, depth=1, groups=2, head="triangular", head_hidden=5), IMAGES
+    ),
+    "PerResolutionClassifier": Case(network("PerResolutionClassifier", widths=[3], head_hidden=5), IMAGES),
+    "Resizing": Case(lambda: models.Resizing("ideal", FINEST + 3), IMAGES),
+    "Resizing reflect": Case(lambda: models.Resizing("reflect", FINEST + 3), IMAGES),
+    "SESNClassifier": Case(network("SESNClassifier", widths=[3, 4], order=2, head_hidden=5), IMAGES),
+    "TorchvisionClassifier": Case(
+        lambda: models.TorchvisionClassifier("resnet18", 3, 3, base_resolution=33, max_resolution=40),
+        (0, 3, 33, 33),
+    ),
+    "WideResNetClassifier": Case(network("WideResNetClassifier", depth=10, width=1), IMAGES),
+}
+
+_PACKAGES: tuple[ModuleType, ...] = (sefl.fourier, sefl.groups, sefl.compat, models)
+_WITHOUT_FORWARD = {
+    fourier.CoefficientModule,
+    models.ScaleClassifier,
+    models.BandClassifier,
+    models.SinglePredictionClassifier,
+    OneCycle,
+}
+
+
+def public_modules() -> set[type[nn.Module]]:
+    """What the packages export and has a ``forward`` of its own."""
+    exported = (getattr(package, name) for package in _PACKAGES for name in package.__all__)
+    return {
+        found for found in exported if isinstance(found, type) and issubclass(found, nn.Module)
+    } - _WITHOUT_FORWARD
