@@ -14,7 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sefl.arguments import require_integer, require_number
 from sefl.constants import constant
+
+# Beyond, a displacement is noise of each pixel, and takes more memory than the images.
+MOST_ELASTIC_POINTS = 64
 
 
 class Augmentation(Protocol):
@@ -140,8 +144,8 @@ class CircularShift:
     probability: float = 0.7
 
     def __post_init__(self) -> None:
-        _require_range("shift_augmentation.fraction", self.fraction, 0.5)
-        _require_range("shift_augmentation.probability", self.probability, 1)
+        require_number("shift_augmentation.fraction", self.fraction, least=0, most=0.5)
+        require_number("shift_augmentation.probability", self.probability, least=0, most=1)
 
     def draw(self, batch: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """Offsets for :func:`circular_shift`: ``(batch, 2)``, int64."""
@@ -174,7 +178,7 @@ class RandomAffine:
         shear: the largest horizontal shear, in degrees.
         translation: the largest shift per axis, as a fraction of the side; edges are continued, not wrapped.
         elastic: standard deviation of the displacement at the control points, as a fraction of the side.
-        elastic_points: control points per axis of the elastic deformation.
+        elastic_points: control points per axis of the elastic deformation, from 2 to 64.
 
     Raises:
         ValueError: if one is outside its range.
@@ -188,16 +192,12 @@ class RandomAffine:
     elastic_points: int = 5
 
     def __post_init__(self) -> None:
-        _require_range("affine_augmentation.rotation", self.rotation, 180)
-        _require_range("affine_augmentation.shear", self.shear, 60)
-        _require_range("affine_augmentation.translation", self.translation, 1)
-        _require_range("affine_augmentation.elastic", self.elastic, 1)
-        if not 1 <= self.scale <= 10:
-            raise ValueError(f"affine_augmentation.scale must be between 1 and 10, got {self.scale}")
-        if self.elastic_points < 2:
-            raise ValueError(
-                f"affine_augmentation.elastic_points must be at least 2, got {self.elastic_points}"
-            )
+        require_number("affine_augmentation.rotation", self.rotation, least=0, most=180)
+        require_number("affine_augmentation.shear", self.shear, least=0, most=60)
+        require_number("affine_augmentation.translation", self.translation, least=0, most=1)
+        require_number("affine_augmentation.elastic", self.elastic, least=0, most=1)
+        require_number("affine_augmentation.scale", self.scale, least=1, most=10)
+        require_integer("affine_augmentation.elastic_points", self.elastic_points, 2, MOST_ELASTIC_POINTS)
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Matrices ``(batch, 2, 3)`` and displacements ``(batch, 2, points, points)``, if any."""
@@ -224,8 +224,3 @@ def _bicubic_matrix(points: int, samples: int) -> NDArray[np.float32]:
     """Bicubic interpolation from control points, the outer ones on the edges: ``(samples, points)``."""
     unit = torch.eye(points, device="cpu").view(1, 1, points, points)
     return F.interpolate(unit, size=(samples, points), mode="bicubic", align_corners=True)[0, 0].numpy()
-
-
-def _require_range(name: str, value: float, largest: float) -> None:
-    if not 0 <= value <= largest:
-        raise ValueError(f"{name} must be between 0 and {largest}, got {value}")

@@ -21,6 +21,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from datamodules.augmentation import Augmentation
 from datamodules.resampling import Downsampling, resample
+from sefl.arguments import require_positive
 
 Batch = tuple[Tensor, Tensor]
 
@@ -78,7 +79,7 @@ class BatchSampler(DistributedSampler[BatchRequest]):
         world_size: int,
     ) -> None:
         super().__init__(samples, num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
-        self.batch_size = batch_size
+        self.batch_size = require_positive("batch_size", batch_size)
         self.groups = {int(r): samples[resolutions == r] for r in np.unique(resolutions)}
         self.start = 0
 

@@ -1,16 +1,23 @@
 """Files in folders, one folder for each class, as torchvision lays them out; and the parts that they make."""
 
+import hashlib
 import os
+import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from datamodules.protocols import Protocol
+from datamodules.reading import reading, require_folder
 from datamodules.split import PARTS, Parts, draw_stratified_parts
-from sefl.arguments import require_one_of
+from sefl.arguments import require_number, require_one_of
+
+# Bytes that tell most files of one size apart.
+_BLOCK = 4_096
 
 
 class ClassFolders:
@@ -32,7 +39,7 @@ class ClassFolders:
 
     Raises:
         FileNotFoundError: if ``root`` has no class folders, or a folder ``val`` or ``test`` but none called ``train``.
-        ValueError: if an argument is outside its range.
+        ValueError: if an argument is outside its range, ``root`` is a file or cannot be read, or has one class only.
     """
 
     def __init__(
@@ -46,14 +53,14 @@ class ClassFolders:
     ) -> None:
         require_one_of("protocol", protocol, ("standard", "pool"))
         for name, value in [("val_fraction", val_fraction), ("test_fraction", test_fraction)]:
-            if not 0 < value < 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+            require_number(name, value, above=0, below=1)
         if val_fraction + test_fraction >= 1:
             raise ValueError(
                 "val_fraction and test_fraction must leave something to train on, "
                 f"got {val_fraction} and {test_fraction}"
             )
         self.root = Path(root).absolute()
+        require_folder(self.root, "one subfolder for each class")
         self.folders = {part: self.root / part for part in PARTS if (self.root / part).is_dir()}
         if self.folders and "train" not in self.folders:
             raise FileNotFoundError(
@@ -61,6 +68,11 @@ class ClassFolders:
             )
         self.folders = self.folders or {"train": self.root}
         self.classes = class_names(self.folders["train"])
+        if len(self.classes) < 2:
+            raise ValueError(
+                f"{self.folders['train']} has one class folder only, {self.classes[0]!r}; "
+                "give one with a subfolder for each of at least two classes"
+            )
         self.extensions = tuple(extensions)
         self.kind = kind
         self.protocol = protocol
@@ -72,9 +84,10 @@ class ClassFolders:
 
         Raises:
             FileNotFoundError: if a class has no file in a folder.
-            ValueError: if folders differ in classes, or a file is of another kind by its name, or empty; hidden files
-                do not count.
+            ValueError: if a folder cannot be read, folders differ in classes, or a file is of another kind by its name,
+                or empty; hidden files do not count.
         """
+        self._warn_of_misplaced_files()
         files: list[Path] = []
         labels: list[int] = []
         for part, folder in self.folders.items():
@@ -83,6 +96,8 @@ class ClassFolders:
             for label, of_class in enumerate(of_part):
                 files += of_class
                 labels += [label] * len(of_class)
+        if self.protocol == "standard":
+            self._warn_of_shared_files(files)
         return files, labels
 
     def checksum(self, files: list[Path]) -> str:
@@ -129,12 +144,7 @@ class ClassFolders:
         return [self._find_class(folder / name) for name in self.classes]
 
     def _find_class(self, folder: Path) -> list[Path]:
-        files = sorted(
-            Path(parent) / file
-            for parent, _, names in os.walk(folder, followlinks=True)
-            for file in names
-            if not _is_hidden(file)
-        )
+        files = sorted(files_below(folder))
         if not files:
             raise FileNotFoundError(f"{folder} has no {self.kind}s; add some or remove the class")
         for file in files:
@@ -143,9 +153,55 @@ class ClassFolders:
                     f"{file} is no {self.kind} by its name; "
                     f"remove it, or call it {', '.join(self.extensions)} if it is"
                 )
-            if file.stat().st_size == 0:
+            with reading(file, self.kind):
+                found = file.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{file} is no file; remove it")
+            if found.st_size == 0:
                 raise ValueError(f"{file} is empty; repair or remove it")
         return files
+
+    def _warn_of_misplaced_files(self) -> None:
+        """Say which files and folders are left out although they look like a part of the data."""
+        for folder in {self.root, *self.folders.values()}:
+            loose = [path.name for path in _visible(folder) if path.name.lower().endswith(self.extensions)]
+            if loose:
+                rank_zero_warn(
+                    f"{folder} has {len(loose)} {self.kind}s outside the class folders, such as {min(loose)}: "
+                    "they are not used"
+                )
+        if self.folders["train"] == self.root:
+            self._warn_of_classes_one_level_below()
+            return
+        others = sorted(path.name for path in _visible(self.root) if path.is_dir() and path.name not in PARTS)
+        if others:
+            rank_zero_warn(
+                f"{self.root} has folders beside {', '.join(self.folders)} that are not used: {', '.join(others)}; "
+                "parts are called train, val and test"
+            )
+
+    def _warn_of_classes_one_level_below(self) -> None:
+        inner = [{path.name for path in _visible(self.root / name)} for name in self.classes]
+        if inner[0] and all(names == inner[0] for names in inner):
+            folders = [self.root / name / each for name in self.classes for each in inner[0]]
+            if all(folder.is_dir() for folder in folders):
+                rank_zero_warn(
+                    f"the classes are {', '.join(self.classes)}, and all of them hold folders of the same names, "
+                    f"{', '.join(sorted(inner[0]))}; if these are the classes, give another root, or call the parts "
+                    "train, val and test"
+                )
+
+    def _warn_of_shared_files(self, files: list[Path]) -> None:
+        """Say which files of the validation and test parts are training files too, by their bytes."""
+        training = self._sizes["train"]
+        train, others = files[:training], files[training:]
+        shared = same_files(others, train)
+        if shared:
+            copy, original = next(iter(shared.items()))
+            rank_zero_warn(
+                f"{len(shared)} of {len(others)} {self.kind}s to validate and test on are training {self.kind}s too, "
+                f"such as {copy}, which is {original}: what is measured on them is too good"
+            )
 
     def _check_classes(self, labels: NDArray[np.int64], train_labels: NDArray[np.int64]) -> None:
         counts, train_counts = (np.bincount(of, minlength=len(self.classes)) for of in (labels, train_labels))
@@ -163,13 +219,60 @@ def class_names(folder: Path) -> list[str]:
     Raises:
         FileNotFoundError: if there is none.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist; give a folder with one subfolder for each class")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name))
+    require_folder(folder, "one subfolder for each class")
+    names = sorted(path.name for path in _visible(folder) if path.is_dir())
     if not names:
         raise FileNotFoundError(f"{folder} has no class folders; give one with one subfolder for each class")
     return names
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder, at any depth, links followed; hidden ones do not count.
+
+    Raises:
+        ValueError: if a folder cannot be read, or links lead back to a folder that they come from.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{error.filename} can't be read: {error.strerror}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        above = Path(parent).resolve()
+        for path in (Path(parent, name) for name in folders):
+            if path.is_symlink() and path.resolve() in (above, *above.parents):
+                raise ValueError(f"{path} links back to a folder above it, {path.resolve()}; remove it")
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def same_files(files: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
+    """Which of the files have the bytes of one of the others: first by size, then by a part, then by all of them."""
+    remaining, candidates = list(files), list(others)
+    same: dict[Path, Path] = {}
+    for key in (_size, _middle, _digest):
+        of_files, of_others = ({file: key(file) for file in paths} for paths in (remaining, candidates))
+        known = {of: other for other, of in of_others.items()}
+        same = {file: known[of] for file, of in of_files.items() if of in known}
+        wanted = {of_files[file] for file in same}
+        remaining, candidates = list(same), [other for other, of in of_others.items() if of in wanted]
+    return same
+
+
+def _size(file: Path) -> object:
+    return file.stat().st_size
+
+
+def _middle(file: Path) -> object:
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        content.seek(size // 2)
+        return size, zlib.crc32(content.read(_BLOCK))
+
+
+def _digest(file: Path) -> object:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def _visible(folder: Path) -> list[Path]:
+    require_folder(folder, "files that may be read")
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]

@@ -11,6 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sefl.arguments import require_integer, require_number
+
+# Images of so many pixels more per side than any that are trained on would only take memory.
+MOST_PADDING = 1_024
+
 
 def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     """Pad every image with zeros, then cut its own window of the original size out of it.
@@ -76,14 +81,13 @@ class RandomCrop:
         padding: pixels added to each side; by default those of the published STL10-scale experiment (NeurIPS 2023).
 
     Raises:
-        ValueError: if it is negative.
+        ValueError: if it is no integer from 0 to 1024.
     """
 
     padding: int = 12
 
     def __post_init__(self) -> None:
-        if self.padding < 0:
-            raise ValueError(f"crop_augmentation.padding must be at least 0, got {self.padding}")
+        require_integer("crop_augmentation.padding", self.padding, 0, MOST_PADDING)
 
     def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
         """See :class:`datamodules.augmentation.Augmentation`."""
@@ -105,8 +109,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"flip_augmentation.probability must be between 0 and 1, got {self.probability}")
+        require_number("flip_augmentation.probability", self.probability, least=0, most=1)
 
     def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
         """See :class:`datamodules.augmentation.Augmentation`."""
@@ -128,10 +131,8 @@ class Cutout:
     size: int = 32
 
     def __post_init__(self) -> None:
-        if self.size < 0 or self.size % 2:
-            raise ValueError(
-                f"cutout_augmentation.size must be an even number of at least 0, got {self.size}"
-            )
+        if require_integer("cutout_augmentation.size", self.size, 0) % 2:
+            raise ValueError(f"cutout_augmentation.size must be even, got {self.size}")
 
     def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
         """See :class:`datamodules.augmentation.Augmentation`."""

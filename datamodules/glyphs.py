@@ -14,8 +14,10 @@ from torch import Tensor
 
 from datamodules.augmentation import affine_coordinates, affine_matrices
 from datamodules.batches import seeded_generator
+from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
 from datamodules.split import Parts, draw_stratified_parts
+from sefl.arguments import require_integer, require_positive
 
 # By name, not by a search: another matplotlib must not change the data. Left out are fonts of symbols
 # (cmex10, cmsy10, STIXSiz*, STIXNonUni*, *Display, LastResort), which have no digits.
@@ -33,6 +35,9 @@ STROKES = (0, 1, 2, 3)
 GLYPH_HEIGHT = 48
 CANVAS = 72
 
+# Below, digits can't be told apart; above, strokes are smooth and a batch of images takes gigabytes to draw.
+SMALLEST, LARGEST = 8, 512
+
 # Images are drawn so much finer and averaged.
 SUPERSAMPLING = 2
 RENDER_BATCH = 500
@@ -49,7 +54,7 @@ class Glyphs(ScaleDataModule):
     ``seed``, the sizes and ``image_size``.
 
     Args:
-        image_size: pixels per side at full resolution, at least 8.
+        image_size: pixels per side at full resolution, from 8 to 512.
         train_samples: the size of the training part.
         val_samples: the size of the validation part.
         test_samples: the size of the test part.
@@ -73,12 +78,13 @@ class Glyphs(ScaleDataModule):
     ) -> None:
         sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
         for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if image_size < 8:
-            raise ValueError(
-                f"image_size must be at least 8, where digits can still be told apart, got {image_size}"
-            )
+            require_positive(name, size)
+        require_integer("image_size", image_size, SMALLEST, LARGEST)
+        require_memory(
+            f"image_size {image_size} of {sum(sizes.values())} samples",
+            sum(sizes.values()) * image_size**2,
+            "use fewer or smaller images",
+        )
         super().__init__(
             image_size=image_size,
             channels=1,

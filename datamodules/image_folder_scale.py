@@ -11,17 +11,17 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from datamodules.batches import Images
 from datamodules.class_folders import ClassFolders
-from datamodules.image_files import ImageFiles
-from datamodules.scale import ScaleDataModule
+from datamodules.image_files import WHITE, ImageFiles
+from datamodules.memory import GIB, require_memory
+from datamodules.scale import LARGEST, ScaleDataModule
 from datamodules.split import Parts
-from sefl.arguments import require_one_of
+from sefl.arguments import require_integer, require_number, require_one_of
 
 # Of ImageNet's training images; the published ones of torchvision's models.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_GREY, STD_GREY = (0.458,), (0.225,)
 
 _DECODING_BATCH = 256
-_GIB = 2**30
 
 
 class ImageFolderScale(ScaleDataModule):
@@ -32,8 +32,10 @@ class ImageFolderScale(ScaleDataModule):
     have no folder are held out of the training images, stratified and drawn from ``seed``. The protocol ``pool`` puts
     the images of all folders together first.
 
-    Each image is resized and cropped to a square. If all of them fit into ``memory_limit`` they are decoded once, by
-    :meth:`setup`; otherwise each time that they are asked for, by ``num_workers`` processes.
+    Each image is turned as its EXIF orientation says, laid over ``background`` where it is transparent, resized and
+    cropped to a square. What cannot be shown rightly in 8 bits is refused; see :class:`ImageFiles`. If all images fit
+    into ``memory_limit`` they are decoded once, by :meth:`setup`; otherwise each time that they are asked for, by
+    ``num_workers`` processes.
 
     Args:
         root: the folder of the images.
@@ -47,6 +49,7 @@ class ImageFolderScale(ScaleDataModule):
             0 decodes them each time.
         mean: what is taken from each channel, on a scale from 0 to 1; by default that of ImageNet.
         std: what each channel is divided by.
+        background: the grey behind transparent pixels, from 0 (black) to 255 (white).
         **common: the other arguments of :class:`ScaleDataModule`.
 
     Raises:
@@ -66,11 +69,13 @@ class ImageFolderScale(ScaleDataModule):
         memory_limit: float = 2.0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        background: int = WHITE,
         **common: Any,
     ) -> None:
         require_one_of("channels", channels, (1, 3))
-        if memory_limit < 0:
-            raise ValueError(f"memory_limit must be at least 0 GiB, got {memory_limit}")
+        self.memory_limit = require_number("memory_limit", memory_limit, least=0)
+        self.background = require_integer("background", background, 0, 255)
+        require_integer("image_size", image_size, 1, LARGEST)
         self.folders = ClassFolders(root, IMG_EXTENSIONS, "image", protocol, val_fraction, test_fraction)
         self.classes = self.folders.classes
         if resolutions is None:
@@ -87,7 +92,6 @@ class ImageFolderScale(ScaleDataModule):
             **common,
         )
         self.protocol = protocol
-        self.memory_limit = memory_limit
 
     def load_images(self) -> tuple[Images, Tensor]:
         """The images of all folders, training images first, and their labels.
@@ -98,10 +102,15 @@ class ImageFolderScale(ScaleDataModule):
         """
         files, labels = self.folders.find()
         self.dataset = f"ImageFolderScale/{self.protocol}/{self.folders.checksum(files)}"
-        images = ImageFiles(files, self.channels, self.image_size)
+        images = ImageFiles(files, self.channels, self.image_size, self.background)
         size = len(files) * self.channels * self.image_size**2
-        if size > self.memory_limit * _GIB:
+        if size > self.memory_limit * GIB:
             return images, torch.tensor(labels)
+        require_memory(
+            f"memory_limit {self.memory_limit}: image_size {self.image_size} of {len(files)} images",
+            size,
+            "lower memory_limit, and they are decoded each time",
+        )
         decoded = torch.empty(len(files), self.channels, self.image_size, self.image_size, dtype=torch.uint8)
         for batch in torch.arange(len(files)).split(_DECODING_BATCH):
             decoded[batch] = images[batch]

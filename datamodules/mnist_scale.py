@@ -39,6 +39,7 @@ class MNISTScale(ScaleDataModule):
         mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the training images.
         std: what each pixel is divided by.
         shift_augmentation: as in :class:`ScaleDataModule`; by default the published one, ``null`` for none.
+        checksums: whether the files must be MNIST's own, not others of its format, such as Fashion-MNIST's.
         **common: the other arguments of :class:`ScaleDataModule`.
 
     Raises:
@@ -54,6 +55,7 @@ class MNISTScale(ScaleDataModule):
         mean: float = MEAN,
         std: float = STD,
         shift_augmentation: CircularShift | None = CircularShift(),  # noqa: B008 (immutable)
+        checksums: bool = True,
         **common: Any,
     ) -> None:
         OFFICIAL.check(protocol, val_size)
@@ -69,6 +71,7 @@ class MNISTScale(ScaleDataModule):
         )
         self.data_dir = data_dir
         self.download = download
+        self.checksums = checksums
         self.protocol = protocol
         self.val_size = val_size
 
@@ -82,9 +85,9 @@ class MNISTScale(ScaleDataModule):
 
         Raises:
             FileNotFoundError: if the files are missing.
-            ValueError: if they are damaged.
+            ValueError: if they are damaged, exchanged or others than MNIST's.
         """
-        return read_mnist(self.data_dir)
+        return read_mnist(self.data_dir, self.checksums)
 
     def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         """Training, validation and test indices by ``protocol``, stratified."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules import mnist
 from datamodules.augmentation import Augmentation, RandomAffine
 from datamodules.batches import BatchLoader, ResolutionImages
+from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
 from datamodules.split import Parts, Split, draw_stratified_parts
 from sefl.arguments import require_integer, require_one_of
@@ -101,6 +102,7 @@ class RotatedMNIST(ScaleDataModule):
         split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
         seed: the source of everything random.
         num_workers: loader processes; batches are vectorised, so that 0 is usually best.
+        checksums: whether the files must be MNIST's own, not others of its format, such as Fashion-MNIST's.
 
     Raises:
         ValueError: if an argument is outside its range or contradicts another.
@@ -124,6 +126,7 @@ class RotatedMNIST(ScaleDataModule):
         split_file: str | None = None,
         seed: int = 0,
         num_workers: int = 0,
+        checksums: bool = True,
     ) -> None:
         require_one_of("protocol", protocol, ("upright", "rotated"))
         if reflections and protocol == "upright":
@@ -131,6 +134,10 @@ class RotatedMNIST(ScaleDataModule):
                 "reflections must be false in the protocol 'upright', which turns no image, got true"
             )
         require_integer("image_size", image_size, mnist.IMAGE_SIZE)
+        total = mnist.OFFICIAL_TRAIN_SIZE + mnist.OFFICIAL_TEST_SIZE
+        require_memory(
+            f"image_size {image_size} of {total} images", total * image_size**2, "use a smaller image_size"
+        )
         fitting, testing = SIZES[protocol]
         require_integer("val_size", val_size, 1, fitting - 1)
         if test_size is not None:
@@ -156,6 +163,7 @@ class RotatedMNIST(ScaleDataModule):
         )
         self.data_dir = data_dir
         self.download = download
+        self.checksums = checksums
         self.protocol = protocol
         self.reflections = reflections
         self.val_size = val_size
@@ -172,9 +180,9 @@ class RotatedMNIST(ScaleDataModule):
 
         Raises:
             FileNotFoundError: if the files are missing.
-            ValueError: if they are damaged.
+            ValueError: if they are damaged, exchanged or others than MNIST's.
         """
-        images, labels = mnist.read_mnist(self.data_dir)
+        images, labels = mnist.read_mnist(self.data_dir, self.checksums)
         return pad_to(images, self.image_size), labels
 
     def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:

@@ -1,6 +1,9 @@
 """The datamodule that gives each image of a data set one of several resolutions."""
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -18,13 +21,21 @@ from datamodules.batches import (
     TrainingBatches,
     make_loader,
 )
+from datamodules.content import check_images, check_labels
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.resampling import Downsampling
 from datamodules.split import PARTS, Parts, Split, deal_resolutions, fingerprint, stratified_order
-from sefl.arguments import require_integer, require_one_of
+from sefl.arguments import require_integer, require_number, require_one_of, require_positive
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
 LOWEST_RESOLUTION = 8
+
+# Pixels per side: an image of so many takes a GiB in each channel as float32.
+LARGEST = 16_384
+
+# The largest seed that Lightning's ``--seed_everything`` takes; more loader processes than any machine is given.
+MOST_SEED = 2**32 - 1
+MOST_WORKERS = 1_024
 
 # One independent stream of random numbers for each thing that is drawn once.
 _PARTS_STREAM, _DEALING_STREAM, _SUBSET_STREAM = 10, 11, 12
@@ -76,8 +87,11 @@ class ScaleDataModule(LightningDataModule):
         ValueError: if an argument is outside its range or contradicts another.
     """
 
-    # What errors call the finest resolution.
+    # What errors call the finest resolution, and the largest that there may be.
     full_resolution: ClassVar[str] = "image size"
+    largest_resolution: ClassVar[int] = LARGEST
+    # Axes along which an image has pixels.
+    dimensions: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -104,35 +118,29 @@ class ScaleDataModule(LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        image_size = require_integer(
+            self.full_resolution.replace(" ", "_"), image_size, 1, self.largest_resolution
+        )
         if resolutions is None:
             resolutions = list(range(min(LOWEST_RESOLUTION, image_size), image_size + 1))
         held_out_resolutions = held_out_resolutions or []
         _check_resolutions(resolutions, held_out_resolutions, image_size, self.full_resolution)
-        for name, value in [("batch_size", batch_size), ("eval_batch_size", eval_batch_size)]:
-            require_integer(name, value, 1)
         for name, size in [("train_size", train_size), ("consistency_size", consistency_size)]:
             if size is not None:
                 require_integer(name, size, 1)
-        require_integer("seed", seed, 0)
-        require_integer("num_workers", num_workers, 0)
         require_one_of("downsampling", downsampling, get_args(Downsampling))
-        for name, values in [("mean", mean), ("std", std)]:
-            if len(values) != channels:
-                raise ValueError(f"{name} must have one number for each of {channels} channels, got {values}")
-        if min(std) <= 0:
-            raise ValueError(f"std must be positive, got {std}")
 
         self.image_size = image_size
-        self.channels = channels
-        self.num_classes = num_classes
+        self.channels = require_positive("channels", channels)
+        self.num_classes = require_integer("num_classes", num_classes, 2)
         self.dataset = dataset
-        self.mean = mean
-        self.std = std
-        self.resolutions = sorted(resolutions)
+        self.mean = _numbers_of_channels("mean", mean, channels)
+        self.std = _numbers_of_channels("std", std, channels, above=0)
+        self.resolutions = sorted(int(resolution) for resolution in resolutions)
         self.train_resolutions = [r for r in self.resolutions if r not in held_out_resolutions]
         self.downsampling: Downsampling = downsampling
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
+        self.batch_size = require_positive("batch_size", batch_size)
+        self.eval_batch_size = require_positive("eval_batch_size", eval_batch_size)
         self.train_size = train_size
         self.consistency_size = consistency_size
         self.shift_augmentation = shift_augmentation
@@ -141,8 +149,8 @@ class ScaleDataModule(LightningDataModule):
         self.flip_augmentation = flip_augmentation
         self.cutout_augmentation = cutout_augmentation
         self.split_file = split_file
-        self.seed = seed
-        self.num_workers = num_workers
+        self.seed = require_integer("seed", seed, 0, MOST_SEED)
+        self.num_workers = require_integer("num_workers", num_workers, 0, MOST_WORKERS)
         self._split: Split | None = None
         self._images: Images | None = None
         self._labels: Tensor | None = None
@@ -291,14 +299,11 @@ class ScaleDataModule(LightningDataModule):
     def _read_labels(self) -> NDArray[np.int64]:
         """The labels, ``(samples,)``; reads them, and the images, if that was not done before."""
         if self._labels is None:
-            images, read = self.load_images()
-            found, classes = np.unique(read.numpy()).tolist(), list(range(self.num_classes))
-            if len(images) != len(read) or found != classes:
-                raise ValueError(
-                    f"{self.dataset} must have one label for each image and every label from 0 to "
-                    f"{self.num_classes - 1}, got {len(images)} images and {len(read)} labels: {found}"
-                )
-            self._images, self._labels = images, read
+            images, labels = self.load_images()
+            check_labels(labels, len(images), self.num_classes, self.dataset)
+            if isinstance(images, Tensor):
+                check_images(images, self.channels, self.dimensions, self.dataset)
+            self._images, self._labels = images, labels.long()
         return self._labels.numpy()
 
     def _draw_split(self, labels: NDArray[np.int64]) -> Split:
@@ -326,24 +331,44 @@ class ScaleDataModule(LightningDataModule):
 
 
 def _check_resolutions(resolutions: list[int], held_out: list[int], image_size: int, called: str) -> None:
-    require_integer("image_size", image_size, 1)
     if not resolutions:
         raise ValueError("resolutions must name at least one resolution, got []")
     for resolution in resolutions:
         if (
-            not isinstance(resolution, int)
+            not isinstance(resolution, Integral)
             or isinstance(resolution, bool)
             or not 1 <= resolution <= image_size
         ):
             raise ValueError(
                 f"resolutions must be integers from 1 to the {called} of {image_size}, got {resolution!r}"
             )
-    if len(set(resolutions)) < len(resolutions):
-        raise ValueError(f"resolutions must differ from each other, got {resolutions}")
+    repeated = sorted(resolution for resolution, count in Counter(resolutions).items() if count > 1)
+    if repeated:
+        raise ValueError(f"resolutions must differ from each other, got more than once: {_some(repeated)}")
     unknown = sorted(set(held_out) - set(resolutions))
     if unknown:
-        raise ValueError(f"held_out_resolutions must be among the resolutions {resolutions}, got {unknown}")
+        raise ValueError(
+            f"held_out_resolutions must be among the resolutions {_some(resolutions)}, got {_some(unknown)}"
+        )
     if len(set(held_out)) == len(resolutions):
         raise ValueError(
             "held_out_resolutions must leave at least one resolution to train on, got all of them"
         )
+
+
+def _some(numbers: list[int]) -> str:
+    """A list for a message, cut where nobody would read on."""
+    shown = 12
+    return (
+        str(numbers)
+        if len(numbers) <= shown
+        else f"{str(numbers[:shown])[:-1]}, ... ({len(numbers)} in all)]"
+    )
+
+
+def _numbers_of_channels(
+    name: str, values: Sequence[float], channels: int, above: float | None = None
+) -> list[float]:
+    if len(values) != channels:
+        raise ValueError(f"{name} must have one number for each of {channels} channels, got {values}")
+    return [require_number(name, value, above=above) for value in values]

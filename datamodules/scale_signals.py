@@ -10,6 +10,9 @@ from sefl.arguments import require_integer
 # By default resolutions are so many, evenly spread from a quarter of the full one on: odd and even ones.
 RESOLUTIONS = 14
 
+# Samples of a signal; matrices that resample take ``4 * length**2`` bytes.
+LONGEST = 2**16
+
 
 class ScaleSignals(ScaleDataModule):
     """Signals that each have one of several lengths; a :class:`ScaleDataModule` with one axis in place of two.
@@ -32,9 +35,11 @@ class ScaleSignals(ScaleDataModule):
     """
 
     full_resolution: ClassVar[str] = "length"
+    largest_resolution: ClassVar[int] = LONGEST
+    dimensions: ClassVar[int] = 1
 
     def __init__(self, length: int, resolutions: list[int] | None = None, **common: Any) -> None:
-        require_integer("length", length, 1)
+        require_integer("length", length, 1, LONGEST)
         if resolutions is None:
             lowest = max(length // 4, 1)
             resolutions = sorted({round(r) for r in np.linspace(lowest, length, RESOLUTIONS)})

@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision.datasets import STL10
 from torchvision.datasets.utils import check_integrity
 
+from datamodules.reading import downloading, reading
+
 OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE = 5_000, 8_000
 CHANNELS, IMAGE_SIZE, CLASSES = 3, 96, 10
 
@@ -58,7 +60,8 @@ class MappedImages:
 
 def download_stl10(data_dir: str) -> None:
     """Download STL-10 to ``data_dir``, if a labelled file of it is missing or damaged."""
-    LabelledSTL10(data_dir, split="test", download=True)
+    with downloading("STL-10", data_dir):
+        LabelledSTL10(data_dir, split="test", download=True)
 
 
 def read_stl10(data_dir: str) -> tuple[MappedImages, Tensor]:
@@ -89,7 +92,9 @@ def read_stl10(data_dir: str) -> tuple[MappedImages, Tensor]:
             if found != expected:
                 raise ValueError(_damaged(folder / name, f"has {found} bytes, not {expected}"))
     for name, checksum in checksums.items():
-        if not check_integrity(folder / name, checksum):
+        with reading(folder / name, "file of STL-10"):
+            intact = check_integrity(folder / name, checksum)
+        if not intact:
             raise ValueError(_damaged(folder / name, f"has another MD5 than {checksum}"))
     labels = np.concatenate([np.fromfile(folder / f"{part}_y.bin", np.uint8) for part in _SIZES])
     images = MappedImages([folder / f"{part}_X.bin" for part in _SIZES])

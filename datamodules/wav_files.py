@@ -1,6 +1,5 @@
 """WAV files: reading, cutting to a duration, and ideal resampling of long signals."""
 
-import struct
 import warnings
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 from torch import Tensor
 
+from datamodules.reading import reading
 from sefl.fourier import band
 
 EXTENSIONS = (".wav", ".wave")
@@ -28,21 +28,16 @@ def read_wav(file: Path) -> tuple[Tensor, int]:
         ValueError: if the file is damaged, shorter than it says, without samples, of another encoding, or has samples
             that are not finite.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of text and the like beside the samples
-            warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
-            rate, samples = wavfile.read(file)
-    except (ValueError, struct.error, ZeroDivisionError, wavfile.WavFileWarning) as error:
-        raise ValueError(
-            f"{file} is damaged, truncated or no WAV file of plain samples ({error}); repair or remove it"
-        ) from error
+    with reading(file, "WAV file of plain samples"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of text and the like beside the samples
+        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
+        rate, samples = wavfile.read(file)
     if len(samples) == 0 or rate == 0:
         raise ValueError(f"{file} has {len(samples)} samples, {rate} per second; repair or remove it")
-    mono = _at_full_scale(samples).reshape(len(samples), -1).mean(axis=1)
-    if not np.isfinite(mono).all():
+    mono = torch.from_numpy(_at_full_scale(samples).reshape(len(samples), -1).mean(axis=1)).float()
+    if not mono.isfinite().all():
         raise ValueError(f"{file} has samples that are not finite; repair or remove it")
-    return torch.from_numpy(mono).float(), rate
+    return mono, rate
 
 
 def cut_or_pad(signal: Tensor, samples: int) -> Tensor:

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.class_folders import ClassFolders
+from datamodules.memory import require_memory
 from datamodules.scale_signals import ScaleSignals
 from datamodules.split import Parts
 from datamodules.wav_files import EXTENSIONS, cut_or_pad, read_wav, resample_long
-from sefl.arguments import require_one_of
+from sefl.arguments import require_number, require_one_of
 
 LOUDNESS = ("unit", "recorded")
+
+# What a file is cut or padded to before it is resampled takes at most 512 MiB: 46 minutes at 48,000 samples per second.
+LONGEST_WINDOW = 2**27
 
 # Standard deviations below are those of rounding, full scale being 1: the least step of 16 bits is 3e-5.
 SILENCE = 1e-6
@@ -64,8 +68,7 @@ class WavFolder(ScaleSignals):
         **common: Any,
     ) -> None:
         require_one_of("loudness", loudness, LOUDNESS)
-        if duration <= 0:
-            raise ValueError(f"duration must be positive, got {duration} seconds")
+        duration = require_number("duration", duration, above=0)
         self.folders = ClassFolders(root, EXTENSIONS, "WAV file", protocol, val_fraction, test_fraction)
         self.classes = self.folders.classes
         super().__init__(
@@ -90,10 +93,21 @@ class WavFolder(ScaleSignals):
         """
         files, labels = self.folders.find()
         self.dataset = f"WavFolder/{self.protocol}/{self.folders.checksum(files)}"
+        require_memory(
+            f"length {self.image_size} of {len(files)} files",
+            4 * self.image_size * len(files),
+            "use a smaller length",
+        )
         sounds = torch.empty(len(files), 1, self.image_size)
         for sound, file in zip(sounds, files, strict=True):
             signal, rate = read_wav(file)
-            window = cut_or_pad(signal, max(1, round(self.duration * rate)))
+            samples = max(1, round(self.duration * rate))
+            if samples > LONGEST_WINDOW:
+                raise ValueError(
+                    f"{file} has {rate} samples per second, {samples} in duration {self.duration}, more than "
+                    f"{LONGEST_WINDOW}; repair or remove it, or use a shorter duration"
+                )
+            window = cut_or_pad(signal, samples)
             sound[0] = resample_long(window, self.image_size)
         if self.loudness == "unit":
             sounds -= sounds.mean(dim=2, keepdim=True)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batches import seeded_generator
+from datamodules.memory import require_memory
 from datamodules.scale_signals import ScaleSignals
 from datamodules.split import Parts, draw_stratified_parts
-from sefl.arguments import require_integer
+from sefl.arguments import require_integer, require_number, require_positive
 from sefl.fourier import downsample1d
 
 # What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
@@ -84,10 +85,13 @@ class Waveforms(ScaleSignals):
     ) -> None:
         sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
         for name, size in sizes.items():
-            require_integer(name, size, 1)
+            require_positive(name, size)
         require_integer("length", length, SHORTEST, LONGEST)
-        if noise < 0:
-            raise ValueError(f"noise must not be negative, got {noise}")
+        require_memory(
+            f"length {length} of {sum(sizes.values())} samples",
+            sum(sizes.values()) * length * 4,
+            "use fewer samples",
+        )
         super().__init__(
             length=length,
             channels=1,
@@ -98,7 +102,7 @@ class Waveforms(ScaleSignals):
             **common,
         )
         self.sizes = list(sizes.values())
-        self.noise = noise
+        self.noise = require_number("noise", noise, least=0)
 
     def load_images(self) -> tuple[Tensor, Tensor]:
         """Render all sounds: ``(samples, 1, length)`` float32 and ``(samples,)``."""

@@ -1,5 +1,7 @@
 """Crops, flips and cutouts against torchvision v2, one image at a time."""
 
+import math
+
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as v2
@@ -76,9 +78,11 @@ def test_what_is_switched_off_changes_nothing(augmentation) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomCrop(-1), r"crop_augmentation\.padding must be at least 0, got -1"),
-        (lambda: RandomFlip(1.5), r"flip_augmentation\.probability must be between 0 and 1, got 1\.5"),
-        (lambda: Cutout(5), r"cutout_augmentation\.size must be an even number of at least 0, got 5"),
+        (lambda: RandomCrop(-1), r"crop_augmentation\.padding must be an integer from 0 to 1024, got -1"),
+        (lambda: RandomFlip(1.5), r"flip_augmentation\.probability must be .* 0 and of at most 1, got 1\.5"),
+        (lambda: Cutout(5), r"cutout_augmentation\.size must be even, got 5"),
+        (lambda: RandomFlip(math.nan), r"probability must be a finite number .* got nan"),
+        (lambda: Cutout(True), r"size must be an integer of at least 0, got True"),
     ],
 )
 def test_values_out_of_range_are_refused(make, message: str) -> None:

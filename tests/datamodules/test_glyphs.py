@@ -98,8 +98,9 @@ def test_a_linear_model_learns_something_but_far_from_all(full: Glyphs) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"val_samples": 0}, "val_samples must be at least 1, got 0"),
-        ({"image_size": 5}, "image_size must be at least 8"),
+        ({"val_samples": 0}, "val_samples must be a positive integer, got 0"),
+        ({"image_size": 5}, "image_size must be an integer from 8 to 512, got 5"),
+        ({"train_samples": 10**12}, "image_size 28 of 1000000.* takes .* GiB of memory, the machine has"),
         ({"resolutions": [29]}, "resolutions must be integers from 1 to the image size of 28, got 29"),
     ],
 )

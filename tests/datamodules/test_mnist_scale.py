@@ -87,7 +87,9 @@ def test_damaged_files_are_named_with_the_way_out(tmp_path: Path, damage) -> Non
     content = labels.read_bytes()[:5_000] if damage == "half" else damage
     labels.unlink()
     labels.write_bytes(content)
-    with pytest.raises(ValueError, match=r"damaged MNIST; delete .*raw and set download: true"):
+    with pytest.raises(
+        ValueError, match=r"t10k-labels-idx1-ubyte has another MD5, .*delete .*raw and set download: true"
+    ):
         MNISTScale(data_dir=str(tmp_path)).setup()
 
 

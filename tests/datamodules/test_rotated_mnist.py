@@ -50,7 +50,7 @@ def files(tmp_path_factory) -> str:
 
 
 def ready(folder: str, rank: int = 0, world_size: int = 1, **settings) -> RotatedMNIST:
-    data = RotatedMNIST(data_dir=folder, **settings)
+    data = RotatedMNIST(data_dir=folder, checksums=False, **settings)
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, overfit_batches=0)
     data.setup()
     return data

@@ -154,11 +154,11 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"resolutions": [5, 5]}, "resolutions must differ"),
         ({"held_out_resolutions": [4]}, r"held_out_resolutions must be among the resolutions .* got \[4\]"),
         ({"held_out_resolutions": [5, 6, 7, 8, 9]}, "held_out_resolutions must leave at least one"),
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
-        ({"eval_batch_size": 0}, "eval_batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"eval_batch_size": 0}, "eval_batch_size must be a positive integer, got 0"),
         ({"train_size": 0}, "train_size must be an integer of at least 1, got 0"),
-        ({"num_workers": -1}, "num_workers must be an integer of at least 0, got -1"),
-        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"num_workers": -1}, "num_workers must be an integer from 0 to 1024, got -1"),
+        ({"seed": -1}, "seed must be an integer from 0 to 4294967295, got -1"),
         ({"downsampling": "naive"}, "downsampling must be one of 'ideal', 'bicubic', got 'naive'"),
     ],
 )
@@ -179,13 +179,17 @@ def test_what_only_the_data_can_tell_is_refused_at_setup() -> None:
 def test_labels_that_do_not_fit_the_images_or_the_classes_are_refused() -> None:
     images, labels = NumberedImages().load_images()
     for wrong, found in [
-        (labels[:-1], "229 labels"),
-        (labels + 1, r"\[1, 2, 3, 4\]"),
-        (labels * 0, r"\[0\]"),
+        (labels[:-1], "one label for each image, got 229 for 230 images"),
+        (labels + 1, "every label from 0 to 3 and no other, got 4 out of range; 0 missing"),
+        (labels * 0, "every label from 0 to 3 and no other, got 1, 2, 3 missing"),
+        (
+            labels.float(),
+            r"labels of shape \(samples,\) and of an integer type, got \(230,\) of torch.float32",
+        ),
     ]:
         data = NumberedImages()
         data.load_images = lambda wrong=wrong: (images, wrong)
-        with pytest.raises(ValueError, match=rf"every label from 0 to 3, got 230 images and .*{found}"):
+        with pytest.raises(ValueError, match=f"NumberedImages must have {found}"):
             data.setup()
 
 

@@ -129,7 +129,7 @@ def test_cubic_resampling_is_that_of_the_rows_of_an_image(length: int) -> None:
         ({"flip_augmentation": RandomFlip()}, "flip_augmentation is for images"),
         ({"cutout_augmentation": Cutout(4)}, "cutout_augmentation is for images.* have shift_augmentation"),
         ({"resolutions": [13]}, "resolutions must be integers from 1 to the length of 12, got 13"),
-        ({"length": 0}, "length must be an integer of at least 1, got 0"),
+        ({"length": 0}, "length must be an integer from 1 to 65536, got 0"),
     ],
 )
 def test_what_is_for_images_or_too_long_is_refused(settings, message: str) -> None:
@@ -183,10 +183,10 @@ class TestWaveforms:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"val_samples": 0}, "val_samples must be an integer of at least 1, got 0"),
+            ({"val_samples": 0}, "val_samples must be a positive integer, got 0"),
             ({"length": 15}, "length must be an integer from 16 to 512, got 15"),
             ({"length": 513}, "length must be an integer from 16 to 512, got 513"),
-            ({"noise": -0.1}, "noise must not be negative, got -0.1"),
+            ({"noise": -0.1}, "noise must be a finite number of at least 0, got -0.1"),
         ],
     )
     def test_bad_arguments_are_refused(self, settings, message: str) -> None:
