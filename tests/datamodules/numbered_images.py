@@ -27,16 +27,17 @@ class NumberedImages(ScaleDataModule):
     """``sum(sizes)`` constant images of four classes of unequal frequency."""
 
     def __init__(self, sizes: tuple[int, int, int] = (130, 53, 47), **common: Any) -> None:
-        common = {"resolutions": [5, 6, 7, 8, 9], "batch_size": 8, "eval_batch_size": 5, **common}
-        super().__init__(
-            image_size=IMAGE_SIZE,
-            channels=1,
-            num_classes=CLASSES,
-            dataset="NumberedImages",
-            mean=[0.0],
-            std=[1.0],
-            **common,
-        )
+        settings = {
+            "image_size": IMAGE_SIZE,
+            "resolutions": [5, 6, 7, 8, 9],
+            "channels": 1,
+            "num_classes": CLASSES,
+            "mean": [0.0],
+            "std": [1.0],
+            "batch_size": 8,
+            "eval_batch_size": 5,
+        }
+        super().__init__(dataset="NumberedImages", **{**settings, **common})
         self.sizes = list(sizes)
 
     def load_images(self) -> tuple[Tensor, Tensor]:

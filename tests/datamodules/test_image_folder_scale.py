@@ -1,5 +1,6 @@
 """Images in folders: what is found, decoded and split, and what is refused."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,30 @@ def test_missing_folders_are_named(flat: Path, tmp_path: Path) -> None:
         ImageFolderScale(root=str(flat))
 
 
+def test_one_class_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images" / "red").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=r"images has one class folder only, 'red'; give one with .* two classes"
+    ):
+        ImageFolderScale(root=str(tmp_path / "images"))
+
+
+def test_what_is_left_out_or_measured_twice_is_said(flat: Path, parted: Path) -> None:
+    Image.new("RGB", (20, 20)).save(flat / "loose.png")
+    with pytest.warns(UserWarning, match=r"flat has 1 images outside the class folders, such as loose\.png"):
+        ready(flat)
+    (parted / "validation").mkdir()
+    with (
+        pytest.warns(UserWarning, match="has folders beside train, val, test that are not used: validation"),
+        pytest.warns(UserWarning, match="18 of 18 images to validate and test on are training images too"),
+    ):
+        ready(parted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (flat / "loose.png").unlink()
+        ready(flat)
+
+
 def test_a_class_without_images_is_named(flat: Path) -> None:
     (flat / "yellow").mkdir()
     (flat / "yellow" / ".hidden").write_text("")
@@ -200,6 +225,9 @@ def test_damaged_files_are_named(flat: Path, memory_limit: float) -> None:
             {"val_fraction": 0.5, "test_fraction": 0.5},
             r"must leave something to train on, got 0\.5 and 0\.5",
         ),
+        ({"memory_limit": float("nan")}, "memory_limit must be a finite number of at least 0, got nan"),
+        ({"background": 256}, "background must be an integer from 0 to 255, got 256"),
+        ({"image_size": 10**9}, "image_size must be an integer from 1 to 16384, got 1000000000"),
         ({"memory_limit": -1}, "memory_limit must be a finite number of at least 0, got -1"),
         ({"test_fraction": 0.01}, r"test_fraction must leave at least one of 30 images .* got 0\.01"),
         ({"train_size": 25}, "train_size must be at most the 24 training samples, got 25"),

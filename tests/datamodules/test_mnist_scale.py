@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datamodules import MNISTScale
+from datamodules.mnist import CHECKSUMS
 
 DATA = Path(__file__).parents[2] / "data"
 needs_mnist = pytest.mark.skipif(
@@ -76,21 +77,61 @@ def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path) -> Non
         MNISTScale(data_dir=str(tmp_path)).setup()
 
 
+def linked(folder: Path) -> Path:
+    """The folder of MNIST's files, to damage one of."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in CHECKSUMS:
+        (raw / name).symlink_to(DATA / "MNIST" / "raw" / name)
+    return raw
+
+
+def replace(file: Path, content: bytes) -> None:
+    file.unlink()
+    file.write_bytes(content)
+
+
 @needs_mnist
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 100, "half"])
 def test_damaged_files_are_named_with_the_way_out(tmp_path: Path, damage) -> None:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in (DATA / "MNIST" / "raw").glob("*ubyte"):
-        (raw / file.name).symlink_to(file)
-    labels = raw / "t10k-labels-idx1-ubyte"
-    content = labels.read_bytes()[:5_000] if damage == "half" else damage
-    labels.unlink()
-    labels.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"t10k-labels-idx1-ubyte has another MD5, .*delete .*raw and set download: true"
-    ):
+    labels = linked(tmp_path) / "t10k-labels-idx1-ubyte"
+    replace(labels, labels.read_bytes()[:5_000] if damage == "half" else damage)
+    for checksums, problem in [
+        (True, "has another MD5, .*, than MNIST's"),
+        (False, "is damaged or no file|holds"),
+    ]:
+        with pytest.raises(
+            ValueError, match=rf"t10k-labels-idx1-ubyte.* ({problem}).*; delete .*raw and set download: true"
+        ):
+            MNISTScale(data_dir=str(tmp_path), checksums=checksums).setup()
+
+
+@needs_mnist
+def test_other_files_of_its_format_are_taken_only_when_asked_for(tmp_path: Path) -> None:
+    raw = linked(tmp_path)
+    labels, images = raw / "train-labels-idx1-ubyte", raw / "t10k-images-idx3-ubyte"
+    reversed_labels = labels.read_bytes()[:8] + labels.read_bytes()[:7:-1]
+    for file, content in [(labels, reversed_labels), (images, images.read_bytes()[:16] + bytes(7_840_000))]:
+        whole = file.read_bytes()
+        replace(file, content)
+        with pytest.raises(
+            ValueError, match=rf"{file.name} has another MD5.*or checksums: false for other images"
+        ):
+            MNISTScale(data_dir=str(tmp_path)).setup()
+        if file == labels:
+            others = MNISTScale(data_dir=str(tmp_path), checksums=False)
+            assert others.load_images()[1][:60_000].flip(0).equal(ready().load_images()[1][:60_000])
+        replace(file, whole)
+    for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+        (raw / f"train-{name}").rename(raw / "kept")
+        (raw / f"t10k-{name}").rename(raw / f"train-{name}")
+        (raw / "kept").rename(raw / f"t10k-{name}")
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte is MNIST's t10k-images-idx3-ubyte"):
         MNISTScale(data_dir=str(tmp_path)).setup()
+    with pytest.raises(
+        ValueError, match=r"train-images.* holds \(10000, 28, 28\) of torch.uint8, not \(60000, 28"
+    ):
+        MNISTScale(data_dir=str(tmp_path), checksums=False).setup()
 
 
 @pytest.mark.parametrize(

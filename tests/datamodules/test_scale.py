@@ -1,5 +1,6 @@
 """What every datamodule promises: parts, resolutions, subsets, splits, refusals, fitting, resuming."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -159,12 +160,46 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"train_size": 0}, "train_size must be an integer of at least 1, got 0"),
         ({"num_workers": -1}, "num_workers must be an integer from 0 to 1024, got -1"),
         ({"seed": -1}, "seed must be an integer from 0 to 4294967295, got -1"),
+        ({"seed": True}, "seed must be an integer from 0 to 4294967295, got True"),
+        ({"std": [math.nan]}, "std must be a finite number above 0, got nan"),
+        ({"std": [0.0]}, "std must be a finite number above 0, got 0.0"),
+        ({"mean": [math.inf]}, "mean must be a finite number, got inf"),
+        ({"mean": [0.0, 0.0]}, r"mean must have one number for each of 1 channels, got \[0.0, 0.0\]"),
+        ({"channels": 0}, "channels must be a positive integer, got 0"),
+        ({"num_classes": 1}, "num_classes must be an integer of at least 2, got 1"),
+        ({"image_size": 10**6}, "image_size must be an integer from 1 to 16384, got 1000000"),
         ({"downsampling": "naive"}, "downsampling must be one of 'ideal', 'bicubic', got 'naive'"),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NumberedImages(**settings)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    data = NumberedImages(
+        resolutions=list(np.arange(5, 8)), batch_size=np.int64(4), seed=np.int32(3), std=[np.float32(2)]
+    )
+    assert (data.resolutions, data.batch_size, data.seed, data.std) == ([5, 6, 7], 4, 3, [2.0])
+    assert {type(number) for number in [*data.resolutions, data.batch_size, data.seed]} == {int}
+
+
+def test_images_that_no_batch_can_be_made_of_are_refused() -> None:
+    images, labels = NumberedImages().load_images()
+    damaged = images.clone()
+    damaged[7, 0, 2, 2] = math.nan
+    for wrong, message in [
+        (damaged, "must have finite values, got others in image 7"),
+        (images.int(), r"must have images of uint8 or floating point, got torch\.int32"),
+        (
+            images.expand(-1, 3, -1, -1),
+            r"must have images of shape \(samples, 1, size, size\), got \(230, 3, 9, 9\)",
+        ),
+    ]:
+        data = NumberedImages()
+        data.load_images = lambda wrong=wrong: (wrong, labels)
+        with pytest.raises(ValueError, match=f"NumberedImages {message}"):
+            data.setup()
 
 
 def test_what_only_the_data_can_tell_is_refused_at_setup() -> None:
