@@ -262,6 +262,10 @@ class ScaleDataModule(LightningDataModule):
             self.finest_dataloader("test", self.consistency_size),
         ]
 
+    def predict_dataloader(self) -> BatchLoader:
+        """The test samples, each at its own resolution, in the order of ``test_dataloader()[0]``."""
+        return self.test_dataloader()[0]
+
     def finest_dataloader(self, part: Literal["val", "test"], size: int | None = None) -> BatchLoader:
         """The first ``size`` samples of a part, by default all, at the finest resolution."""
         samples = self.split.samples(part)[:size]

@@ -122,6 +122,10 @@ class GroupSampledClassifier(LightningModule):
         if dataloader_idx == 0:  # a further loader has the same samples at another resolution
             self._evaluate(batch, self.test_loss, self.test_accuracy)
 
+    def predict_step(self, batch: Batch | Tensor, batch_index: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits ``(batch, classes)`` of images, with or without their labels beside them."""
+        return self(batch if isinstance(batch, Tensor) else batch[0])
+
     def on_test_epoch_end(self) -> None:
         self._log_measures("test", self.test_loss, self.test_accuracy)
 
