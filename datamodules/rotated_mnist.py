@@ -65,7 +65,7 @@ class RotatedSplit(Split):
         except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"split_file {path} has no valid angles ({error}); "
-                "write it again with save_split, or leave split_file out"
+                "put back a copy, or write it again with save_split of the same data and seed"
             ) from error
         return cls(**vars(split), angles=angles, mirrored=mirrored)
 

@@ -169,7 +169,7 @@ class Split:
         ) as error:
             raise ValueError(
                 f"split_file {path} is damaged or is no split ({error}); "
-                "write it again with save_split, or leave split_file out"
+                "put back a copy, or write it again with save_split of the same data and seed"
             ) from error
         return split
 

@@ -93,6 +93,7 @@ class GroupSampledClassifier(LightningModule):
             dropout=dropout,
         )
         self.symmetry_group = group
+        self.in_channels = in_channels
         self.classes = classes
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler

@@ -121,24 +121,36 @@ class ExperimentCLI(LightningCLI):
                 self.checkpoint, self.resumed_folder = find_resumed(
                     config.ckpt_path, *of_run, self.begins_again
                 )
-            self.use_stored_split()
+                self.use_stored_split()
 
     def use_stored_split(self) -> None:
-        """Keep to the split that the checkpoint was trained on, unless another or other data are given."""
+        """Keep to the split that the checkpoint was trained on, unless another or other data are given.
+
+        Raises:
+            FileNotFoundError: the split of a checkpoint's run is gone.
+        """
         folder = self.resumed_folder
-        if folder is None or not folder.split.is_file():
+        if folder is None:
             return
         trained_on = yaml.safe_load(folder.configs[-1].read_text())["data"]["class_path"]
         data = self.config.get("data")
-        if data and data.class_path == trained_on and data.init_args.get("split_file", "") is None:
+        if not data or data.class_path != trained_on or data.init_args.get("split_file", "") is not None:
+            return
+        if folder.split.is_file():
             data.init_args.split_file = str(folder.split)
+        elif self.checkpoint is not None:
+            raise FileNotFoundError(
+                f"--ckpt_path {self.config.ckpt_path}: {folder.split} is gone, which says what the checkpoint was "
+                "trained on. Put it back, or name another of the same data and seed with --data.split_file: a new run "
+                "of the same configuration writes the same one."
+            )
 
     def instantiate_classes(self) -> None:
         with self.mistakes_reported():
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        check_resolutions(self.model, self.datamodule)
+        check_fit(self.model, self.datamodule)
         return super().instantiate_trainer(**kwargs)
 
     @contextmanager
@@ -183,12 +195,31 @@ def use_seed(config: Any) -> None:
     config.seed = None
 
 
-def check_resolutions(model: LightningModule, data: LightningDataModule | None) -> None:
-    """Refuse data of a resolution that the model does not take, where both declare theirs.
+def check_fit(model: LightningModule, data: LightningDataModule | None) -> None:
+    """Refuse data that the model does not take: of other axes, channels, classes or resolutions, where both say theirs.
 
     Raises:
-        ValueError: a resolution is outside the model's range.
+        ValueError: if it does not.
     """
+
+    def declared(model_has: str, data_have: str) -> tuple[Any, Any] | None:
+        both = getattr(model, model_has, None), getattr(data, data_have, None)
+        return None if None in both else both
+
+    if (axes := declared("dimensions", "dimensions")) and axes[0] != axes[1]:
+        called = {1: "signals, of 1 axis", 2: "images, of 2 axes"}
+        raise ValueError(
+            f"--data.class_path: {type(data).__name__} gives {called.get(axes[1], axes[1])}, the model takes "
+            f"{called.get(axes[0], axes[0])}. Change the data or --model.dimensions."
+        )
+    if (channels := declared("in_channels", "channels")) and channels[0] != channels[1]:
+        raise ValueError(
+            f"--model.in_channels: must be {channels[1]}, the channels of the data, got {channels[0]}."
+        )
+    if (classes := declared("classes", "num_classes")) and classes[0] < classes[1]:
+        raise ValueError(
+            f"--model.classes: must be {classes[1]}, the classes of the data, or more, got {classes[0]}."
+        )
     base, finest = getattr(model, "base_resolution", None), getattr(model, "max_resolution", None)
     resolutions = getattr(data, "resolutions", None)
     if base is None or finest is None or resolutions is None:

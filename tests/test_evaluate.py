@@ -93,6 +93,28 @@ def test_stored_split_is_used(trained: Path) -> None:
     assert cli.config.data.init_args.split_file == "other.npz"
 
 
+def test_a_stored_split_that_is_gone_or_damaged_is_said(
+    trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    split = RUN / "split.npz"
+    kept = split.rename("kept.npz")
+    for damage, message in [
+        (
+            None,
+            "split.npz is gone, which says what the checkpoint was trained on. Put it back, or name another",
+        ),
+        (b"", "split.npz is damaged or is no split"),
+        (kept.read_bytes()[:200], "split.npz is damaged or is no split"),
+    ]:
+        if damage is not None:
+            split.write_bytes(damage)
+        with pytest.raises(SystemExit):
+            main(["--ckpt_path", BEST])
+        assert message in capfd.readouterr().err
+    main(["--ckpt_path", BEST, "--data.split_file", str(kept)])
+    assert evaluation()
+
+
 def test_default_monitor_and_given_configuration(trained: Path) -> None:
     settings = yaml.safe_load(trained.read_text())
     del settings["trainer"]["callbacks"]

@@ -282,6 +282,15 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
         (["--config", "tiny.yaml", "--trainer.absent", "1"], "--trainer.absent"),
         (["--config", "tiny.yaml", "--model.kernel_size", "4"], "kernel_size"),
         (["--config", "tiny.yaml", "--data.resolutions", "[7, 12]"], "base_resolution"),
+        (
+            ["--config", "tiny.yaml", "--model.in_channels", "3"],
+            "--model.in_channels: must be 1, the channels",
+        ),
+        (["--config", "tiny.yaml", "--model.classes", "9"], "--model.classes: must be 10, the classes of"),
+        (
+            ["--config", "tiny.yaml", "--model.dimensions", "1"],
+            "Glyphs gives images, of 2 axes, the model takes signals",
+        ),
         (["--config", "tiny.yaml", "--data.split_file", "absent.npz"], "absent.npz"),
         (["--config", "tiny.yaml", "--ckpt_path", "absent.ckpt"], "absent.ckpt"),
         (["--config", "tiny.yaml", "--ckpt_path", "tiny.yaml"], "is not a Lightning checkpoint"),

@@ -97,7 +97,8 @@ def test_a_damaged_file_is_refused_by_name(split: Split, tmp_path) -> None:
     for damage in (b"", b"nothing of the kind", whole[:middle], flipped):
         path.write_bytes(damage)
         with pytest.raises(
-            ValueError, match=r"split_file .*split\.npz is damaged.*write it again with save_split"
+            ValueError,
+            match=r"split_file .*split\.npz is damaged.*put back a copy, or write it again with save_split",
         ):
             Split.load(path)
     np.savez(path, something=np.arange(3))
