@@ -21,6 +21,7 @@ from callbacks.layer_outputs import (
 )
 from callbacks.logged_figures import figure_folder, save_figure
 from callbacks.orthogonal_actions import GroupAction
+from callbacks.places_in_epoch import chosen_images, require_whole_model
 from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow, PredictionAgreement, class_scores
 from callbacks.transformations import (
     IdealDownsampling,
@@ -29,6 +30,7 @@ from callbacks.transformations import (
     Transformation,
     parameter_order,
 )
+from sefl.arguments import require_positive
 from sefl.evaluating import undisturbed
 from sefl.metrics import EquivarianceError
 from sefl.metrics.functional import float64_device, in_float64
@@ -81,12 +83,14 @@ class EquivarianceMonitor(pl.Callback):
         transformations: by default all elements of the model's group, if it declares one as ``symmetry_group``, such as
             ``"D4"``; else ideal downsampling to every resolution from its ``base_resolution``.
         samples_per_step: at most how many images of each batch are measured.
-        every_n_steps: measure every n-th batch of an epoch.
+        every_n_steps: measure every n-th batch of an epoch. Batches are those that one process would have: on any
+            number of processes the same images are measured (:func:`callbacks.places_in_epoch.chosen_images`).
         figures: whether to draw heat map, curves, and the errors over depth of three layers and more.
 
     Raises:
         ValueError: for counts below one or transformations of one name; when the Trainer starts, before any
-            training, if a name in ``layers`` matches no module.
+            training, if a name in ``layers`` matches no module, or if a strategy such as FSDP spreads the weights over
+            several processes, which run the model together or not at all.
     """
 
     def __init__(
@@ -98,9 +102,6 @@ class EquivarianceMonitor(pl.Callback):
         figures: bool = True,
     ) -> None:
         super().__init__()
-        for argument, value in {"samples_per_step": samples_per_step, "every_n_steps": every_n_steps}.items():
-            if value < 1:
-                raise ValueError(f"{argument} must be at least 1, got {value}")
         self.layers = layers
         self.choose_transformations = transformations is None
         self.transformations: list[Transformation] = (
@@ -109,8 +110,8 @@ class EquivarianceMonitor(pl.Callback):
         names = [transformation.name for transformation in self.transformations]
         if not names or len(set(self._names())) < 2 * len(names):
             raise ValueError(f"transformations must be at least one, of different names, got {names}")
-        self.samples_per_step = samples_per_step
-        self.every_n_steps = every_n_steps
+        self.samples_per_step = require_positive("samples_per_step", samples_per_step)
+        self.every_n_steps = require_positive("every_n_steps", every_n_steps)
         self.figures = figures
 
         self.results: list[EquivarianceRow] = []
@@ -153,6 +154,9 @@ class EquivarianceMonitor(pl.Callback):
         """
         return class_scores(output)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        require_whole_model(trainer, self)
+
     # Layers are selected when the Trainer starts rather than in setup(), which runs before the model's own
     # setup() and configure_model() have built them.
 
@@ -174,7 +178,7 @@ class EquivarianceMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._step(trainer, pl_module, batch, batch_idx)
+        self._step(trainer, pl_module, batch, batch_idx, dataloader_idx)
 
     def on_test_batch_end(
         self,
@@ -185,7 +189,7 @@ class EquivarianceMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._step(trainer, pl_module, batch, batch_idx)
+        self._step(trainer, pl_module, batch, batch_idx, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(trainer, pl_module, "")
@@ -211,12 +215,23 @@ class EquivarianceMonitor(pl.Callback):
         self._errors = {}
         self._agreement = PredictionAgreement()
 
-    def _step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def _step(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
         images = self.images(batch)
-        if trainer.sanity_checking or batch_idx % self.every_n_steps:
+        if trainer.sanity_checking:
             return
-        with undisturbed(pl_module):
-            self._measure(trainer, pl_module, images[: self.samples_per_step].detach())
+        chosen = chosen_images(
+            trainer, batch_idx, dataloader_idx, len(images), self.samples_per_step, self.every_n_steps
+        )
+        if len(chosen):
+            with undisturbed(pl_module):
+                self._measure(trainer, pl_module, images[chosen.to(images.device)].detach())
 
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> None:
         image_size = tuple(images.shape[2:])

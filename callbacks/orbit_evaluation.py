@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from callbacks.logged_figures import figure_folder, save_figure
+from callbacks.places_in_epoch import chosen_images, require_whole_model
 from sefl.evaluating import undisturbed
 from sefl.metrics import OrbitAccuracy, OrbitError
 from sefl.orbit import Orbit, black
@@ -37,7 +38,8 @@ class OrbitEvaluation(pl.Callback):
             ``mean`` and ``std`` normalise it, or 0 if it has none.
 
     Raises:
-        ValueError: if there are no angles, two are the same, or 0 is not among them.
+        ValueError: if there are no angles, two are the same, or 0 is not among them, or ``background`` is not finite;
+            when the Trainer starts, if its strategy spreads the weights over several processes.
     """
 
     def __init__(
@@ -50,6 +52,9 @@ class OrbitEvaluation(pl.Callback):
         self.orbit = Orbit(angles, reflections)
         self.background = background
         self._start(torch.device("cpu"))
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        require_whole_model(trainer, self)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.orbit.background = self._background(trainer)
@@ -67,6 +72,10 @@ class OrbitEvaluation(pl.Callback):
         if dataloader_idx > 0:
             return
         images, labels = batch
+        chosen = chosen_images(trainer, batch_idx, dataloader_idx, len(images)).to(images.device)
+        if not len(chosen):
+            return
+        images, labels = images[chosen], labels[chosen]
         with undisturbed(pl_module):
             logits = torch.stack(
                 [self._logits(trainer, pl_module, copy) for copy in self.orbit.copies(images)]

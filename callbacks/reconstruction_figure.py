@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from callbacks.logged_figures import figure_folder, save_figure
+from callbacks.places_in_epoch import require_whole_model
+from sefl.arguments import require_integer
 from sefl.evaluating import undisturbed
 from sefl.groups import Bandlimit, SubgroupDownsample
 
@@ -27,13 +29,18 @@ class ReconstructionFigure(pl.Callback):
 
     Args:
         sample: which image of the first test batch; the last one if there are fewer.
+
+    Raises:
+        ValueError: if ``sample`` is no integer of at least 0; when the Trainer starts, if its strategy spreads the
+            weights over several processes.
     """
 
     def __init__(self, sample: int = 0) -> None:
         super().__init__()
-        if sample < 0:
-            raise ValueError(f"sample must not be negative, got {sample}")
-        self.sample = sample
+        self.sample = require_integer("sample", sample, 0)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        require_whole_model(trainer, self)
 
     def on_test_batch_end(
         self,

@@ -154,6 +154,9 @@ class EvaluationBatches(BatchSampler):
     Batches go to the processes in turn, so their numbers differ by one at most. The last of a resolution may
     be smaller; all are when that is what it takes for every process to have one.
 
+    Attributes:
+        total_steps: how many batches one process would have.
+
     Raises:
         ValueError: if there are fewer samples than processes.
     """
@@ -175,19 +178,28 @@ class EvaluationBatches(BatchSampler):
         super().__init__(
             samples, resolutions, min(batch_size, len(samples) // world_size), seed, rank, world_size
         )
-        batches = [
-            (resolution, group[start : start + self.batch_size])
-            for resolution, group in self.groups.items()
-            for start in range(0, len(group), self.batch_size)
-        ]
+        self.full_size = min(batch_size, len(samples))
+        self.total_steps = 0
+        batches = []
+        for resolution, group in self.groups.items():
+            for start in range(0, len(group), self.batch_size):
+                chosen = group[start : start + self.batch_size]
+                places = torch.arange(start, start + len(chosen))
+                steps = self.total_steps + places // self.full_size
+                batches.append((resolution, chosen, (steps, places % self.full_size)))
+            self.total_steps += math.ceil(len(group) / self.full_size)
         self.batches = batches[rank::world_size]
 
     def __len__(self) -> int:
         return len(self.batches)
 
+    def places(self, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """In which of one process' batches the samples of this one would stand, and where in it: ``(batch,)`` each."""
+        return self.batches[batch_idx][2]
+
     def requests(self) -> Iterator[BatchRequest]:
         """The batches, from the lowest resolution to the highest, the same in each epoch."""
-        for resolution, samples in self.batches:
+        for resolution, samples, _ in self.batches:
             yield BatchRequest(
                 resolution=resolution,
                 samples=torch.from_numpy(samples),

@@ -321,8 +321,8 @@ class TestLayers:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"samples_per_step": 0}, "samples_per_step must be at least 1, got 0"),
-            ({"every_n_steps": 0}, "every_n_steps must be at least 1, got 0"),
+            ({"samples_per_step": 0}, "samples_per_step must be a positive integer, got 0"),
+            ({"every_n_steps": math.nan}, "every_n_steps must be a positive integer, got nan"),
             ({"transformations": [Flip(), Flip()]}, "of different names"),
             ({"transformations": []}, "at least one"),
         ],
