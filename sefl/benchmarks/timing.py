@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 
+from sefl.arguments import require_number, require_positive
+
 Action = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Effort:
     """How often to measure: rounds go on until ``seconds`` have passed, within ``least`` and ``most``.
+
+    Of these the larger one counts where they contradict each other.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -25,10 +29,9 @@ class Effort:
     seconds: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.least < 1:
-            raise ValueError(f"least must be at least 1 round, got {self.least}")
-        if self.seconds < 0:
-            raise ValueError(f"seconds must not be negative, got {self.seconds}")
+        require_positive("least", self.least)
+        require_positive("most", self.most)
+        require_number("seconds", self.seconds, least=0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def interleaved(
     synchronise()
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     begin = clock()
-    for done in range(effort.most):
+    for done in range(max(effort.least, effort.most)):
         if done >= effort.least and clock() - begin >= effort.seconds:
             break
         for name, action in actions.items():
