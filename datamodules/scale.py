@@ -25,7 +25,7 @@ from datamodules.content import check_images, check_labels
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.resampling import Downsampling
 from datamodules.split import PARTS, Parts, Split, deal_resolutions, fingerprint, stratified_order
-from sefl.arguments import require_integer, require_number, require_one_of, require_positive
+from sefl.arguments import require_integer, require_number, require_one_of, require_positive, require_seed
 
 # The lowest resolution of the published MNIST-scale experiment (NeurIPS 2023).
 LOWEST_RESOLUTION = 8
@@ -33,8 +33,7 @@ LOWEST_RESOLUTION = 8
 # Pixels per side: an image of so many takes a GiB in each channel as float32.
 LARGEST = 16_384
 
-# The largest seed that Lightning's ``--seed_everything`` takes; more loader processes than any machine is given.
-MOST_SEED = 2**32 - 1
+# More loader processes than any machine is given.
 MOST_WORKERS = 1_024
 
 # One independent stream of random numbers for each thing that is drawn once.
@@ -149,7 +148,7 @@ class ScaleDataModule(LightningDataModule):
         self.flip_augmentation = flip_augmentation
         self.cutout_augmentation = cutout_augmentation
         self.split_file = split_file
-        self.seed = require_integer("seed", seed, 0, MOST_SEED)
+        self.seed = require_seed("seed", seed)
         self.num_workers = require_integer("num_workers", num_workers, 0, MOST_WORKERS)
         self._split: Split | None = None
         self._images: Images | None = None

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:  # commands check their arguments before torch is there
     from torch import Tensor
 
+MOST_SEED = 2**32 - 1
+"""NumPy's."""
+
 
 def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
     """Refuse a value that is none of those allowed.
@@ -59,6 +62,15 @@ def require_integer(name: str, value: object, least: int, most: int | None = Non
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be an integer {allowed}, got {value!r}")
     return int(value)
+
+
+def require_seed(name: str, value: object) -> int:
+    """Refuse what no random generator here starts from, as :func:`require_integer`.
+
+    Raises:
+        ValueError: if it is not from 0 to 2^32 - 1.
+    """
+    return require_integer(name, value, 0, MOST_SEED)
 
 
 def require_positive(name: str, value: object) -> int:

@@ -13,8 +13,10 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from sefl.arguments import require_seed
 from sefl.finite_training import TrainingStopped
 from sefl.loggers import WandbOptions
+from sefl.output_folders import check_folder, check_name
 from sefl.run_folder import (
     RunFolder,
     find_checkpoint,
@@ -110,11 +112,10 @@ class ExperimentCLI(LightningCLI):
         self.config = parser.parse_args(args)
         with self.mistakes_reported():
             use_seed(self.config)
+            name_run(self.config)
 
     def before_instantiate_classes(self) -> None:
         config = self.config
-        if config.name is None:
-            config.name = name_of_merged([str(path) for path in config.config or []])
         if config.ckpt_path is not None:
             with self.mistakes_reported():
                 of_run = (config.run_dir, config.runs, config.name)
@@ -122,6 +123,11 @@ class ExperimentCLI(LightningCLI):
                     config.ckpt_path, *of_run, self.begins_again
                 )
                 self.use_stored_split()
+        with self.mistakes_reported():
+            if config.run_dir is not None:
+                check_folder(config.run_dir, "--run_dir")
+            elif self.checkpoint is None and self.resumed_folder is None:
+                check_folder(config.runs, "--runs")
 
     def use_stored_split(self) -> None:
         """Keep to the split that the checkpoint was trained on, unless another or other data are given.
@@ -178,12 +184,26 @@ class ExperimentCLI(LightningCLI):
         """Remove what was made for a run that does not start."""
 
 
+def name_run(config: Any) -> None:
+    """Name the runs of a parsed configuration after its files, in place, unless it names them.
+
+    Raises:
+        ValueError: it is no name that runs may have.
+    """
+    if config.name is None:
+        config.name = name_of_merged([str(path) for path in config.config or [] if path is not None])
+    check_name(config.name)
+
+
 def use_seed(config: Any) -> None:
     """Spread ``seed`` over the seeds that a parsed configuration has, in place.
 
     Raises:
-        ValueError: the data have no seed.
+        ValueError: the data have no seed, or a seed is not one of NumPy's.
     """
+    for option in ("seed", "seed_everything"):
+        if (seed := config.get(option)) is not None and not isinstance(seed, bool):
+            require_seed(f"--{option}", seed)
     if config.seed is None:
         return
     data = config.get("data")
@@ -283,6 +303,8 @@ def stored_config(arguments: list[str], begins_again: bool = False) -> Path | No
     known.add_argument("--runs", default=DEFAULT_RUNS)
     known.add_argument("--name")
     given, _ = known.parse_known_args(arguments)
+    if given.name is not None:
+        check_name(given.name)
     for config in given.config or []:
         if Path(config).is_file() and yaml.safe_load(Path(config).read_text()) is None:
             raise ValueError(f"--config {config}: is empty. It has to name a model and data.")

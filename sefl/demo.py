@@ -20,6 +20,7 @@ from sefl.demonstrations.features_animation import KERNEL, LEAST_RESOLUTION, MOS
 from sefl.demonstrations.filter_figure import filter_figure
 from sefl.demonstrations.group_figure import group_figure
 from sefl.demonstrations.nonlinearity_figure import nonlinearity_figure
+from sefl.output_folders import check_folder
 from sefl.run_folder import make_next_version
 
 PIPED_WIDTH = 120
@@ -42,14 +43,13 @@ class Demo:
         ValueError: if an argument is out of its range.
     """
 
-    out: Path = Path("demo")
+    out: str = "demo"
     seed: int = 0
     coarsest: int = 8
     finest: int = 64
 
     def __post_init__(self) -> None:
-        if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f"--out {self.out}: is no folder; name one, it is made if need be")
+        check_folder(self.out, "--out")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"--seed must lie in 0..2^63 - 1, got {self.seed}")
         if not LEAST_RESOLUTION <= self.coarsest < self.finest:
@@ -61,7 +61,7 @@ class Demo:
 
     def run(self, console: Console) -> None:
         """Draw everything."""
-        folder = make_next_version(self.out)
+        folder = make_next_version(Path(self.out))
         columns = SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=FIGURES + self.finest - self.coarsest + 1)

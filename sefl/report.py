@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sefl.commands import command_line
+from sefl.output_folders import check_folder
 from sefl.reporting.document import Document
 from sefl.reporting.experiments import group_runs
 from sefl.reporting.runs import DamagedRun, NoResults, Run, find_runs, read_run
@@ -35,17 +36,10 @@ class Report:
     Args:
         run_dirs: run folders, or folders above them.
         output: the folder whose next number becomes the report's folder.
-
-    Raises:
-        ValueError: if the output is no folder.
     """
 
     run_dirs: Sequence[Path]
     output: Path
-
-    def __post_init__(self) -> None:
-        if self.output.exists() and not self.output.is_dir():
-            raise ValueError(f"--output {self.output}: is no folder; name one, it is made if need be")
 
     def gather(self, command: str) -> Document:
         """Read all runs. One that is damaged or has no results becomes a note; the others go on.
@@ -86,11 +80,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="Of a run, or of several.")
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_OUTPUT, help="The report is written to OUTPUT/0, 1, ..."
+        "--output", type=str, default=str(DEFAULT_OUTPUT), help="The report is written to OUTPUT/0, 1, ..."
     )
     options = parser.parse_args(arguments)
     try:
-        report = Report(options.run_dirs, options.output)
+        check_folder(options.output, "--output")
+        report = Report(options.run_dirs, Path(options.output))
         report.run(
             command_line(PROGRAM, arguments), Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
         )

@@ -22,6 +22,8 @@ from typing import IO
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from sefl.output_folders import folder_error, make_folder
+
 CHOSEN_FOLDER = "SEFL_CHOSEN_FOLDER"
 """Environment variable through which the processes that rank 0 starts learn the folder it chose."""
 
@@ -79,7 +81,7 @@ def name_of(config: str | None) -> str:
     """The name of the runs of a configuration file: its path below ``configs/``, without the suffix."""
     if config is None:
         return "unnamed"
-    parts = Path(config).with_suffix("").parts
+    parts = Path(os.path.normpath(config)).with_suffix("").parts
     below = len(parts) - parts[::-1].index("configs") if "configs" in parts[:-1] else len(parts) - 1
     return "/".join(parts[below:])
 
@@ -104,8 +106,12 @@ def versions(parent: Path) -> list[Path]:
 
 
 def make_next_version(parent: Path) -> Path:
-    """Make the next numbered folder; two runs that start at once get two."""
-    parent.mkdir(parents=True, exist_ok=True)
+    """Make the next numbered folder; two runs that start at once get two.
+
+    Raises:
+        ValueError: if it can't be made.
+    """
+    make_folder(parent)
     existing = versions(parent)
     for version in count(int(existing[-1].name) + 1 if existing else 0):
         folder = parent / str(version)
@@ -113,6 +119,8 @@ def make_next_version(parent: Path) -> Path:
             folder.mkdir()
         except FileExistsError:
             continue
+        except OSError as error:
+            raise folder_error(folder, error) from error
         return folder
     raise AssertionError("unreachable: the numbers do not end")
 
@@ -182,7 +190,7 @@ def open_run_folder(run_dir: str | None, runs: str, name: str, resumed: RunFolde
         raise ValueError(
             f"--run_dir {run_dir}: holds a run already, which would be overwritten. {continued} another folder."
         )
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     return folder
 
 

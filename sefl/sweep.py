@@ -18,6 +18,7 @@ from rich.console import Console
 
 from sefl.command_line import DEFAULT_RUNS
 from sefl.commands import command_line
+from sefl.output_folders import check_folder
 from sefl.sweeps.plan import CONFIG, SEED, experiments, read_sweep_file
 from sefl.sweeps.runner import Sweep
 
@@ -53,7 +54,7 @@ def parser() -> ArgumentParser:
         default="none",
         help="The checkpoint to evaluate after a run.",
     )
-    made.add_argument("--runs", type=Path, default=Path(DEFAULT_RUNS), help="The folder of all runs.")
+    made.add_argument("--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs.")
     made.add_argument("--report", action="store_true", help="At the end, report with python -m sefl.report.")
     made.add_argument("--dry_run", action="store_true", help="Only show what would be run.")
     return made
@@ -67,11 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
     given = command.parse_args(own)
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     try:
+        check_folder(given.runs, "--runs")
         grid = {} if given.sweep_file is None else read_sweep_file(given.sweep_file)
         grid |= {name: values for name, values in ((CONFIG, given.configs), (SEED, given.seeds)) if values}
         sweep = Sweep(
             experiments(grid, options),
-            runs=given.runs,
+            runs=Path(given.runs),
             jobs=given.jobs,
             evaluate=None if given.evaluate == "none" else given.evaluate,
         )

@@ -305,7 +305,7 @@ def test_another_protocol_is_marked() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["absent"], "no such folder"), (["."], "no run in it"), ([".", "--output", "file"], "is no folder")],
+    [(["absent"], "no such folder"), (["."], "no run in it"), ([".", "--output", "file"], "it is a file")],
 )
 def test_a_mistake_is_one_message(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]

@@ -89,7 +89,7 @@ def test_a_plan_is_every_combination_seeds_last(tiny: Path) -> None:
         ({"config": ["absent.yaml"]}, [], "absent.yaml: there is no such file"),
         ({"config": ["tiny.yaml", "tiny.yaml"]}, [], "config: must have .* each once"),
         ({"config": ["tiny.yaml"], "seed": [0, 0]}, [], "seed: must have .* each once"),
-        ({"config": ["tiny.yaml"], "seed": [-1]}, [], "seed must be an integer of at least 0, got -1"),
+        ({"config": ["tiny.yaml"], "seed": [-1]}, [], "seed must be an integer from 0 to 4294967295, got -1"),
         ({"config": ["tiny.yaml"], "data.train_size": []}, [], "data.train_size: must have one value"),
         ({"config": ["tiny.yaml"], "a.b": [[1, 2], "1-2"]}, [], "runs of one name, b=1-2"),
         ({"config": ["tiny.yaml"]}, ["--run_dir=x"], "--run_dir=x: is set by the sweep"),

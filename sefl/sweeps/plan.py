@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sefl.arguments import require_seed
 from sefl.yaml_files import load_yaml
 
 Grid = dict[str, list[Any]]
@@ -130,8 +131,7 @@ def _check(grid: Mapping[str, Sequence[Any]], options: Sequence[str]) -> None:
         if not Path(config).is_file():
             raise ValueError(f"config {config}: there is no such file")
     for seed in grid.get(SEED, []):
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        require_seed("seed", seed)
     for option in [*options, *(f"--{name}" for name in grid if name != SEED)]:
         if option.partition("=")[0] in OF_THE_SWEEP:
             raise ValueError(

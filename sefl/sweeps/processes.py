@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from sefl.commands import command_line
+from sefl.output_folders import make_folder
 
 GRACE_SECONDS = 20.0
 """What an interrupted run gets to close its files; after that it is killed, with all that it started."""
@@ -95,9 +96,9 @@ def locked(file: Path) -> Iterator[int]:
     """Hold a lock on a file; the processes that are given it hold it too, should they outlive this one.
 
     Raises:
-        ValueError: if another process holds it.
+        ValueError: if another process holds it, or its folder can't be made.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     with file.open("w") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,10 +11,11 @@ import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
 
-from sefl.command_line import use_seed
+from sefl.command_line import name_run, use_seed
 from sefl.fit import NOT_STORED, FitCLI
+from sefl.output_folders import check_name
 from sefl.reporting.experiments import NOT_OF_THE_EXPERIMENT
-from sefl.run_folder import RunFolder, name_of_merged, versions
+from sefl.run_folder import RunFolder, versions
 from sefl.sweeps.plan import Experiment
 
 EPOCHS_BY_DEFAULT = 1000
@@ -89,10 +90,12 @@ class FitParser(FitCLI):
         try:
             config = self.parser.parse_args(experiment.arguments)
             use_seed(config)
+            stored = self._stored(config)
+            name_run(config)
+            name = check_name(f"{config.name}/{experiment.variant}".removesuffix("/"))
         except (ArgumentError, ValueError) as error:
             raise ValueError(f"{' '.join(experiment.arguments)}: {error}") from error
-        name = config.name or name_of_merged([str(path) for path in config.config])
-        return Planned(experiment, f"{name}/{experiment.variant}".rstrip("/"), self._stored(config))
+        return Planned(experiment, name, stored)
 
     def same(self, stored: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
         """Whether a stored configuration is of the same experiment and seed.
