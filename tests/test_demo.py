@@ -54,7 +54,7 @@ def test_nothing_is_overwritten(in_tmp_path: Path) -> None:
         (["--finest", "73"], "--finest must lie in 11..72, got 73"),
         (["--finest", "10"], "--finest must lie in 11..72, got 10"),
         (["--seed", "-1"], "--seed must lie in 0..2^63 - 1, got -1"),
-        (["--out", "file"], "--out file: is no folder"),
+        (["--out", "file"], "--out 'file': can't be made or written into; it is a file"),
         (["--finest", "many"], "finest"),
         (["--colour", "red"], "colour"),
     ],
