@@ -68,7 +68,8 @@ def scheduled(
     """What ``configure_optimizers`` returns: :class:`OneCycle` steps with the optimiser, any other once per epoch.
 
     Raises:
-        ValueError: if a number of the optimiser or the schedule is not finite; torch refuses only negative ones.
+        ValueError: if a number of the optimiser or the schedule is not finite; torch refuses only negative ones; or if
+            nothing but a time ends the training, which OneCycle has to span.
     """
     chosen = optimizer(module.parameters())
     for group in chosen.param_groups:
@@ -85,7 +86,12 @@ def scheduled(
         require_finite("lr_scheduler", scheduler, {name: group.get(name) for name in SCHEDULED})
     interval = "epoch"
     if isinstance(scheduler, OneCycle):
-        scheduler.span(int(module.trainer.estimated_stepping_batches))
+        steps = module.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ValueError(
+                "--trainer.max_epochs: OneCycle needs an end, got none. Set max_epochs or max_steps, also with max_time."
+            )
+        scheduler.span(int(steps))
         interval = "step"
     return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 

@@ -40,6 +40,7 @@ from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
 from sefl.resumption import ExactResumption
 from sefl.run_folder import RunFolder, agreed_by_all_processes, open_run_folder, write_atomically
+from sefl.run_summary import RunSummary
 
 NOT_STORED = ("ckpt_path", "run_dir")
 """Options of one start, not of the experiment: the stored configuration starts a new run when used again."""
@@ -91,6 +92,7 @@ class FitCLI(ExperimentCLI):
             *listed(given.callbacks),
             *default_callbacks(self.folder, listed(given.callbacks), given),
             ResourceMonitor(self.folder.path / RESOURCES),
+            RunSummary(self.folder),
             self.run_started,
             ExactResumption(),
         ]

@@ -250,7 +250,8 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
     settings["trainer"]["callbacks"].append({"class_path": MODEL_CHECKPOINT, "init_args": checkpoint})
     tiny.write_text(yaml.safe_dump(settings))
     options = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    finish(start("sefl.fit", "--config", str(tiny), *options))
+    output = finish(start("sefl.fit", "--config", str(tiny), *options))
+    assert output.count("validation accuracy, best") == 1
     assert [str(path) for path in Path("runs").glob("*/*")] == [str(RUN)]
     assert [path.name for path in RUN.glob("config*.yaml")] == ["config.yaml"]
     rows = read_rows(RUN / "metrics.csv")

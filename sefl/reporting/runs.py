@@ -232,7 +232,7 @@ def _evaluation(run: RunFolder, folder: Path) -> Results:
         values = {name.removeprefix("test/"): float(value) for name, value in content["metrics"].items()}
         if "parameters" in content:
             values["parameters"] = float(content["parameters"])
-        layers = _layer_errors(content["equivariance"])
+        layers = layer_errors(content["equivariance"])
         checkpoint = run.checkpoints / Path(content["checkpoint"]).name
         commands = recorded_commands(folder) or [command_line(EVALUATE, ["--ckpt_path", str(checkpoint)])]
         return Results(
@@ -272,7 +272,7 @@ def _validation(folder: RunFolder) -> Results:
             for row in rows
             if int(row["epoch"]) == epoch
         }
-        layers = _layer_errors(latest.values())
+        layers = layer_errors(latest.values())
         values |= _by_transformation(layers)
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise DamagedRun(f"{table} is damaged ({_said(error)})") from error
@@ -286,7 +286,7 @@ def _resources(path: Path) -> Resources | None:
         raise DamagedRun(str(error)) from error
 
 
-def _layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:
+def layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:
     """One row per layer, transformation and parameter; what interpolates has a name of its own, as its floor has."""
     rows = list(rows)
     with_floor = {
