@@ -25,6 +25,7 @@ from sefl.run_folder import (
     name_of_merged,
     stopped_before_its_first_checkpoint,
 )
+from sefl.trust import HELP, OPTION, Reading
 
 DEFAULT_SEED = 42
 DEFAULT_RUNS = "runs"
@@ -101,15 +102,22 @@ class ExperimentCLI(LightningCLI):
             help="A checkpoint file, or 'last' or 'best': that of the run in --run_dir, else of the newest "
             "run called NAME. Without --config, the configuration stored with its run is used.",
         )
+        parser.add_argument(OPTION, action="store_true", help=HELP)
         parser.add_class_arguments(WandbOptions, "wandb")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         assert isinstance(args, list)
         with self.mistakes_reported():
             stored = stored_config(args, self.begins_again)
-        if stored is not None:
-            args = ["--config", str(stored), *self.overriding_stored, *args]
-        self.config = parser.parse_args(args)
+        if stored is None:
+            self.config = parser.parse_args(args)
+        else:
+            # Not as the stored configuration has it: what is read does not say whether to trust it.
+            reading = Reading(stored, OPTION in args, args)
+            with self.mistakes_reported(), reading.imports():
+                self.config = parser.parse_args(["--config", str(stored), *self.overriding_stored, *args])
+                reading.check(self.config)
+        self.config.pop(OPTION.removeprefix("--"))
         with self.mistakes_reported():
             use_seed(self.config)
             name_run(self.config)

@@ -23,6 +23,7 @@ from sefl.reporting.runs import DamagedRun, NoResults, Run, find_runs, read_run
 from sefl.reporting.sections import sections
 from sefl.reporting.tables import grids
 from sefl.run_folder import make_next_version
+from sefl.trust import HELP, OPTION
 
 PROGRAM = "python -m sefl.report"
 DEFAULT_OUTPUT = Path("reports")
@@ -36,10 +37,12 @@ class Report:
     Args:
         run_dirs: run folders, or folders above them.
         output: the folder whose next number becomes the report's folder.
+        trust: whether to make networks of whatever classes the runs name.
     """
 
     run_dirs: Sequence[Path]
     output: Path
+    trust: bool = False
 
     def gather(self, command: str) -> Document:
         """Read all runs. One that is damaged or has no results becomes a note; the others go on.
@@ -51,7 +54,7 @@ class Report:
         notes: list[str] = []
         for path in find_runs(self.run_dirs):
             try:
-                runs.append(read_run(path))
+                runs.append(read_run(path, self.trust))
             except (NoResults, DamagedRun) as left_out:
                 notes.append(f"left out: {left_out}")
         experiments, warnings = group_runs(runs)
@@ -82,10 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=str, default=str(DEFAULT_OUTPUT), help="The report is written to OUTPUT/0, 1, ..."
     )
+    parser.add_argument(OPTION, action="store_true", help=HELP)
     options = parser.parse_args(arguments)
     try:
         check_folder(options.output, "--output")
-        report = Report(options.run_dirs, Path(options.output))
+        report = Report(options.run_dirs, Path(options.output), options.trust)
         report.run(
             command_line(PROGRAM, arguments), Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
         )

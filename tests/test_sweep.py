@@ -220,7 +220,7 @@ def test_what_is_left_is_done_and_what_fails_stops_no_other(
     both = ["--configs", str(tiny), "--seeds", "0", "1"]
     main([*both, "--evaluate", "last", "--dry_run"])
     assert capfd.readouterr().out.splitlines() == [
-        f"python -m sefl.evaluate --run_dir runs/tiny/{seed} --ckpt_path last" for seed in (0, 1)
+        f"python -m sefl.evaluate --run_dir runs/tiny/{seed} --ckpt_path last --trust" for seed in (0, 1)
     ]
     status, output = sweep(capfd, *both)
     assert status == 0

@@ -83,6 +83,7 @@ class Run:
         commands: what started it, oldest first.
         resources: what training took, if that was recorded.
         results: what was measured.
+        trusted: whether whatever classes its configuration names may run.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class Run:
     commands: tuple[str, ...]
     resources: Resources | None
     results: Results
+    trusted: bool = False
 
     @property
     def values(self) -> dict[str, float]:
@@ -145,7 +147,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, trusted: bool = False) -> Run:
     """Read a run with the results of its newest evaluation, else those of its best validation.
 
     Raises:
@@ -168,6 +170,7 @@ def read_run(path: Path) -> Run:
         commands=(*trained, *results.commands),
         resources=_resources(path / RESOURCES),
         results=results,
+        trusted=trusted,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sefl.reporting.runs import Run
 from sefl.run_folder import CHECKPOINT_NAMES, RunFolder
+from sefl.trust import Reading, UntrustedCode
 
 LONGEST_REASON = 320
 
@@ -84,8 +85,14 @@ def _made_of(run: Run, part: str, base: type, config: Any) -> Any:
     """The object that a part of a run's configuration describes."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, part, required=True)
+    reading = Reading(RunFolder(run.path).configs[-1], run.trusted)
     try:
-        return parser.instantiate_classes(parser.parse_object({part: config}))[part]
+        with reading.imports():
+            parsed = parser.parse_object({part: config})
+            reading.check(parsed)
+        return parser.instantiate_classes(parsed)[part]
+    except UntrustedCode as error:
+        raise NotLoadable(str(error)) from error
     except (ArgumentError, ValueError, TypeError) as error:
         raise NotLoadable(f"the {part} of {run.path} cannot be made: {_reason(error)}") from error
 

@@ -20,6 +20,7 @@ from sefl.run_folder import RunFolder, make_next_version
 from sefl.sweeps.plan import Experiment
 from sefl.sweeps.processes import locked, python_module, reason, start, stop, terminated_as_interrupted
 from sefl.sweeps.runs import FitParser, Planned, StoredRun, find_run
+from sefl.trust import OPTION
 
 SWEEPS = "sweeps"
 """The folder, among the runs, of the output of sweeps."""
@@ -65,7 +66,8 @@ class Job:
             left.append(("sefl.fit", [*arguments, *self._run_dir, *go_on]))
         if self.evaluate and (left or found is None or not found.evaluated(self.evaluate)):
             of_run = self._run_dir or ["--name", self.planned.name]
-            left.append(("sefl.evaluate", [*of_run, "--ckpt_path", self.evaluate]))
+            # Its configuration is the plan's, whose classes the user has named.
+            left.append(("sefl.evaluate", [*of_run, "--ckpt_path", self.evaluate, OPTION]))
         return left
 
     @property
@@ -157,9 +159,10 @@ class Sweep:
         if not folders:
             return False
         if make:
-            return subprocess.run([*python_module("sefl.report"), *folders], check=False).returncode != 0
-        command = command_line("python -m sefl.report", folders)
-        console.print(f"Report: {command}", soft_wrap=True, highlight=False, markup=False)
+            command = [*python_module("sefl.report"), *folders, OPTION]
+            return subprocess.run(command, check=False).returncode != 0
+        spelled = command_line("python -m sefl.report", folders)
+        console.print(f"Report: {spelled}", soft_wrap=True, highlight=False, markup=False)
         return False
 
     def _run_all(self, progress: Progress, logs: Path, lock: int) -> None:

@@ -17,6 +17,7 @@ from sefl.output_folders import check_name
 from sefl.reporting.experiments import NOT_OF_THE_EXPERIMENT
 from sefl.run_folder import RunFolder, versions
 from sefl.sweeps.plan import Experiment
+from sefl.trust import Reading, UntrustedCode
 
 EPOCHS_BY_DEFAULT = 1000
 """What Lightning's Trainer takes ``max_epochs: null`` for, without ``max_steps``."""
@@ -97,14 +98,16 @@ class FitParser(FitCLI):
             raise ValueError(f"{' '.join(experiment.arguments)}: {error}") from error
         return Planned(experiment, name, stored)
 
-    def same(self, stored: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
-        """Whether a stored configuration is of the same experiment and seed.
+    def same(self, stored: Mapping[str, Any], planned: Mapping[str, Any], file: Path) -> bool:
+        """Whether the configuration stored in a file is of the same experiment and seed.
 
-        Options that there were not yet when it was stored count with their defaults.
+        Options that there were not yet when it was stored count with their defaults. What names other code of the
+        user's than the plan does, whose modules are imported by now, is another experiment.
         """
         try:
-            complete = self._stored(self.parser.parse_object(dict(stored)))
-        except ArgumentError:
+            with Reading(file).imports():
+                complete = self._stored(self.parser.parse_object(dict(stored)))
+        except (ArgumentError, UntrustedCode):
             return False
         return _compared(complete) == _compared(planned)
 
@@ -138,7 +141,7 @@ def _read(folder: RunFolder, planned: Planned, parser: FitParser) -> StoredRun |
         if data.get("split_file") and Path(data["split_file"]).absolute() == folder.split.absolute():
             # a resumed run keeps to its own split
             data["split_file"] = None
-        if not parser.same(stored, planned.config):
+        if not parser.same(stored, planned.config, file):
             return None
     checkpoint = _load(folder.checkpoint("last"))
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
