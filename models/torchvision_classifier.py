@@ -1,7 +1,6 @@
 """Any classification network of torchvision as it is, to train or only to measure; copy this file for your own."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from models.scale_classifier import ScaleClassifier
+from sefl.torch_files import read_torch_file
 
 COLORS = 3
 
@@ -107,15 +107,12 @@ def load_state_dict(network: nn.Module, file: Path) -> None:
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it holds something else, or weights of other names or shapes than the network's.
+        ValueError: if it is damaged or holds something else, or weights of other names or shapes than the network's.
     """
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"state_dict {file}: there is no such file")
     saved_by = "Write it by torch.save(network.state_dict(), file)."
-    try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"state_dict {file}: holds no weights alone ({error}). {saved_by}") from error
+    weights = read_torch_file(file, "state_dict")
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         held = ", ".join(map(str, weights)) if isinstance(weights, dict) else type(weights).__name__
         raise ValueError(f"state_dict {file}: holds no weights by name but {held}. {saved_by}")

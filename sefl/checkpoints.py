@@ -7,18 +7,22 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
 
 from sefl.run_folder import RunFolder, write_atomically
+from sefl.torch_files import UnreadableFile, read_checkpoint
 
 MONITOR = "val/accuracy"
+VERSION = "pytorch-lightning_version"
+"""What every checkpoint of Lightning holds."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside the target, then rename.
 
     Lightning writes into the system's temporary folder and moves the file, which is a copy where that
-    folder is another file system: a kill meanwhile leaves neither the old checkpoint nor the new.
+    folder is another file system: a kill meanwhile leaves neither the old checkpoint nor the new. What it
+    reads may be damaged or hold code: here neither is loaded.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -26,6 +30,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
         else:
             write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """A checkpoint, its checksums compared, on the CPU; ``weights_only`` in any case.
+
+        Raises:
+            UnreadableFile: if it is damaged, no checkpoint, or holds code.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, weights_only=True)
+        return read_checkpoint(Path(path))
+
+
+def with_checkpoint_io(plugins: list[Any]) -> list[Any]:
+    """The plugins of a trainer and :class:`AtomicCheckpointIO`, unless one of them reads and writes checkpoints."""
+    has_own = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+    return plugins if has_own else [*plugins, AtomicCheckpointIO()]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -81,18 +103,26 @@ def require_files_of_their_own(callbacks: Sequence[Callback], folder: RunFolder)
                 writers[file] = writer
 
 
-def check_weights(model: LightningModule, checkpoint: Path) -> None:
-    """Refuse a checkpoint of another model before anything starts.
+def check_weights(model: LightningModule, checkpoint: Path, to_train: bool = False) -> None:
+    """Refuse a checkpoint of another model, or, ``to_train``, one without the optimiser, before anything starts.
 
     Raises:
         ValueError: the file is no checkpoint, or its weights have other names or shapes than the model's.
     """
-    try:
-        weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-    except (RuntimeError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"--ckpt_path {checkpoint}: is not a Lightning checkpoint ({error}).") from error
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    stored = {name: tuple(value.shape) for name, value in weights.items()}
+    content = read_checkpoint(checkpoint, "--ckpt_path", mmap=True)
+    if VERSION not in content:
+        raise UnreadableFile(
+            f"--ckpt_path {checkpoint}: is not a Lightning checkpoint: it holds a state_dict, and no {VERSION}."
+        )
+    if to_train and "optimizer_states" not in content:
+        raise UnreadableFile(
+            f"--ckpt_path {checkpoint}: holds weights without the state of the optimiser (save_weights_only): training "
+            "cannot go on from it. It can be evaluated; a run goes on from last.ckpt."
+        )
+    expected, stored = (
+        {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
+        for weights in (model.state_dict(), content["state_dict"])
+    )
     if expected != stored:
         name = next(name for name in [*expected, *stored] if expected.get(name) != stored.get(name))
         raise ValueError(

@@ -13,20 +13,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 from rich.console import Console
 
-from sefl.checkpoints import check_weights
+from sefl.checkpoints import check_weights, with_checkpoint_io
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
 from sefl.evaluation import Evaluation
 from sefl.loggers import wandb_finished, wandb_loggers
 from sefl.resources import count_parameters
 from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_version
+from sefl.torch_files import read_checkpoint
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
 DEFAULT_MONITOR = "callbacks.EquivarianceMonitor"
@@ -72,6 +72,7 @@ class EvaluateCLI(ExperimentCLI):
             logger=wandb_loggers(self.output, self.group(run), self.config_init.wandb, "evaluation"),
             enable_checkpointing=False,
             callbacks=[*measuring, *progress, self.run_started],
+            plugins=with_checkpoint_io(listed(self.config_init.trainer.plugins)),
             **kwargs,
         )
 
@@ -120,7 +121,7 @@ class EvaluateCLI(ExperimentCLI):
         """Write and show what was measured."""
         state: dict[str, Any] = {}
         if self.checkpoint is not None:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            state = read_checkpoint(self.checkpoint, mmap=True)
         metrics = self.trainer.callback_metrics
         evaluation = Evaluation(
             checkpoint=None if self.checkpoint is None else str(self.checkpoint),

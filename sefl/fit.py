@@ -21,16 +21,15 @@ from pytorch_lightning.callbacks import (
     RichProgressBar,
 )
 from pytorch_lightning.cli import SaveConfigCallback
-from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from sefl.checkpoints import (
-    AtomicCheckpointIO,
     BestCheckpoint,
     LastCheckpoint,
     check_weights,
     require_files_of_their_own,
+    with_checkpoint_io,
 )
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
@@ -81,7 +80,7 @@ class FitCLI(ExperimentCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.checkpoint is not None:
-            check_weights(self.model, self.checkpoint)
+            check_weights(self.model, self.checkpoint, to_train=True)
         self.folder = RunFolder(agreed_by_all_processes(self.choose_folder, self.config.run_dir))
         self.save_config_kwargs = {"folder": self.folder, "command": self.command, "save_to_log_dir": False}
         given = self.config_init.trainer
@@ -96,9 +95,7 @@ class FitCLI(ExperimentCLI):
             self.run_started,
             ExactResumption(),
         ]
-        plugins = listed(given.plugins)
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            settings["plugins"] = [*plugins, AtomicCheckpointIO()]
+        settings["plugins"] = with_checkpoint_io(listed(given.plugins))
         return super().instantiate_trainer(**settings, **kwargs)
 
     def choose_folder(self) -> Path:

@@ -150,7 +150,7 @@ def test_two_processes_give_the_same_numbers(
         (["--config", "tiny.yaml"], "--ckpt_path: is needed"),
         (["--ckpt_path", "absent.ckpt"], "absent.ckpt"),
         (["--ckpt_path", "alone.ckpt"], "Name the configuration with --config"),
-        (["--config", "tiny.yaml", "--ckpt_path", "alone.ckpt"], "is not a Lightning checkpoint"),
+        (["--config", "tiny.yaml", "--ckpt_path", "alone.ckpt"], "alone.ckpt: is no file of torch.save"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -230,6 +230,26 @@ def test_what_is_left_is_done_and_what_fails_stops_no_other(
     assert sorted(path.name for path in Path("runs/tiny").iterdir()) == ["0", "1"]
 
 
+def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
+    tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None
+) -> None:
+    fit(["--config", str(tiny), *ONE_EPOCH, "--seed", "0"])
+    last = Path("runs/tiny/0/checkpoints/last.ckpt")
+    last.write_bytes(last.read_bytes()[:1000])
+    options = ["--configs", str(tiny), "--seeds", "0", "1", "--", *ONE_EPOCH]
+    capfd.readouterr()
+    main(["--dry_run", *options])
+    damaged, command = capfd.readouterr().out.splitlines()
+    assert "seed 0: runs/tiny/0/checkpoints/last.ckpt: is damaged or cut off" in damaged
+    assert command.endswith("--seed 1 --name tiny")
+    status, output = sweep(capfd, *options)
+    assert status == 1
+    assert "tiny.yaml seed 1: finished" in output
+    words = " ".join(output.split())
+    assert "tiny.yaml seed 0 failed - 0.0 runs/tiny/0/checkpoints/last.ckpt: is damaged" in words, words
+    assert Path("runs/tiny/1/checkpoints/last.ckpt").is_file()
+
+
 def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None) -> None:
     busy = []
 

@@ -1,19 +1,18 @@
 """The trained network of a run and an image of its data, from what the run's folder holds."""
 
-import pickle
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
 
 from sefl.reporting.runs import Run
 from sefl.run_folder import CHECKPOINT_NAMES, RunFolder
+from sefl.torch_files import UnreadableFile, read_checkpoint
 from sefl.trust import Reading, UntrustedCode
 
 LONGEST_REASON = 320
@@ -48,8 +47,8 @@ def load_network(run: Run) -> LightningModule:
         raise NotLoadable(f"{run.path} has no checkpoint")
     model: LightningModule = _made_of(run, "model", LightningModule, run.configs[-1].get("model"))
     try:
-        model.load_state_dict(torch.load(found[0], map_location="cpu", weights_only=True)["state_dict"])
-    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        model.load_state_dict(read_checkpoint(found[0])["state_dict"])
+    except (UnreadableFile, RuntimeError) as error:
         raise NotLoadable(f"{found[0]} does not load: {_reason(error)}") from error
     return model
 
@@ -99,7 +98,6 @@ def _made_of(run: Run, part: str, base: type, config: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """An error of any length in a part of one line."""
-    text = f"no {error}" if isinstance(error, KeyError) else str(error)
     # jsonargparse says what is wrong, then repeats the whole configuration.
-    text, _, _ = text.partition("Given value")
+    text, _, _ = str(error).partition("Given value")
     return shorten(text, LONGEST_REASON, placeholder=" ...")

@@ -20,6 +20,7 @@ from sefl.run_folder import RunFolder, make_next_version
 from sefl.sweeps.plan import Experiment
 from sefl.sweeps.processes import locked, python_module, reason, start, stop, terminated_as_interrupted
 from sefl.sweeps.runs import FitParser, Planned, StoredRun, find_run
+from sefl.torch_files import UnreadableFile
 from sefl.trust import OPTION
 
 SWEEPS = "sweeps"
@@ -123,8 +124,14 @@ class Sweep:
     def show_plan(self, console: Console) -> None:
         """Show the commands that are left, as they are typed."""
         for job in self.jobs:
-            found = self._find(job)
-            for module, arguments in job.steps(found):
+            try:
+                steps = job.steps(self._find(job))
+            except UnreadableFile as error:
+                console.print(
+                    f"# {job.planned.experiment}: {error}", soft_wrap=True, highlight=False, markup=False
+                )
+                continue
+            for module, arguments in steps:
                 command = command_line(f"python -m {module}", arguments)
                 console.print(command, soft_wrap=True, highlight=False, markup=False)
 
@@ -185,9 +192,15 @@ class Sweep:
             stop(one.process for one in running)
 
     def _begin(self, job: Job, progress: Progress, logs: Path, lock: int) -> Iterator[Running]:
-        """Start a job, unless there is nothing left to do."""
-        found = self._find(job)
-        if not job.steps(found):
+        """Start a job, unless there is nothing left to do, or a checkpoint of its run is damaged."""
+        try:
+            found = self._find(job)
+            steps = job.steps(found)
+        except UnreadableFile as error:
+            job.outcome = "failed"
+            job.detail = f"{error} Where its run is moved away, it is trained anew."
+            return
+        if not steps:
             job.outcome, job.detail = "skipped", "finished before"
             return
         if job.folder is None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
 
@@ -17,6 +16,7 @@ from sefl.output_folders import check_name
 from sefl.reporting.experiments import NOT_OF_THE_EXPERIMENT
 from sefl.run_folder import RunFolder, versions
 from sefl.sweeps.plan import Experiment
+from sefl.torch_files import read_checkpoint
 from sefl.trust import Reading, UntrustedCode
 
 EPOCHS_BY_DEFAULT = 1000
@@ -55,9 +55,13 @@ class StoredRun:
     epochs: int
 
     def evaluated(self, checkpoint: str) -> bool:
-        """Whether the checkpoint, ``last`` or ``best``, was evaluated as it is now."""
+        """Whether the checkpoint, ``last`` or ``best``, was evaluated as it is now.
+
+        Raises:
+            UnreadableFile: if it is damaged.
+        """
         file = self.folder.checkpoint(checkpoint)
-        epoch = _load(file)["epoch"] if file.is_file() else None
+        epoch = read_checkpoint(file, mmap=True)["epoch"] if file.is_file() else None
         results = [version / "evaluation.json" for version in versions(self.folder.evaluation)]
         contents = [json.loads(result.read_text()) for result in results if result.is_file()]
         return any(
@@ -120,6 +124,9 @@ def find_run(planned: Planned, runs: Path, parser: FitParser) -> StoredRun | Non
     """The newest finished run of an experiment and its seed, or else the newest that can go on.
 
     Looked for among the runs of its name, and of its configuration's name without a variant.
+
+    Raises:
+        UnreadableFile: if a checkpoint of one is damaged.
     """
     names = dict.fromkeys([planned.name, planned.name.removesuffix(f"/{planned.experiment.variant}")])
     found = [
@@ -143,7 +150,7 @@ def _read(folder: RunFolder, planned: Planned, parser: FitParser) -> StoredRun |
             data["split_file"] = None
         if not parser.same(stored, planned.config, file):
             return None
-    checkpoint = _load(folder.checkpoint("last"))
+    checkpoint = read_checkpoint(folder.checkpoint("last"), mmap=True)
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     return StoredRun(folder, _finished(checkpoint, epochs, planned.config["trainer"]), epochs)
 
@@ -159,11 +166,6 @@ def _finished(checkpoint: Mapping[str, Any], trained: int, trainer: Mapping[str,
         if "EarlyStopping" in name
     )
     return stopped_early or 0 <= epochs <= trained or 0 <= steps <= checkpoint["global_step"]
-
-
-def _load(checkpoint: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return content
 
 
 def _compared(config: Mapping[str, Any]) -> dict[str, Any]:

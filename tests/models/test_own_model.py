@@ -107,7 +107,7 @@ def test_it_is_the_network_of_torchvision(mine: Path) -> None:
     [
         ([], "--ckpt_path: is needed"),
         (["--model.state_dict", "absent.pth"], "state_dict absent.pth: there is no such file"),
-        (["--model.state_dict", "text.pth"], "state_dict text.pth: holds no weights alone"),
+        (["--model.state_dict", "text.pth"], "state_dict text.pth: is no file of torch.save"),
         (
             ["--model.state_dict", "nested.pth"],
             "holds no weights by name but model, epoch. Write it by torch.save",
