@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -39,6 +38,7 @@ from sefl.benchmarks.measurement import Row, measure
 from sefl.benchmarks.pipelines import pipelines
 from sefl.benchmarks.tables import tables
 from sefl.benchmarks.timing import Effort
+from sefl.option_mistakes import OneLineParser
 
 PARTS: tuple[Part, ...] = get_args(Part)
 PIPED_WIDTH = 120
@@ -236,7 +236,7 @@ class Benchmark:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure as the command line says."""
-    parser = ArgumentParser(prog="python -m sefl.bench", description=__doc__)
+    parser = OneLineParser(prog="python -m sefl.bench", description=__doc__)
     parser.add_class_arguments(Benchmark, skip={"quick"})
     parser.add_argument(
         "--quick",

@@ -8,7 +8,9 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, ClassVar
 
+import pytorch_lightning
 import yaml
+from jsonargparse import ActionConfigFile
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -16,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from sefl.arguments import require_seed
 from sefl.finite_training import TrainingStopped
 from sefl.loggers import WandbOptions
+from sefl.option_mistakes import USAGE_ERROR, OneLineParser
 from sefl.output_folders import check_folder, check_name
 from sefl.run_folder import (
     RunFolder,
@@ -29,8 +32,8 @@ from sefl.trust import HELP, OPTION, Reading
 
 DEFAULT_SEED = 42
 DEFAULT_RUNS = "runs"
-STOPPED, USAGE_ERROR = 1, 2
-"""The exit status of a training that cannot go on, and of a command that was called wrongly, as argparse has it."""
+STOPPED = 1
+"""The exit status of a training that cannot go on."""
 
 CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException)
 """What constructors and setup hooks raise about their arguments. Anything else is a defect: a traceback."""
@@ -50,6 +53,10 @@ class RunStarted(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = True
+
+
+class ExperimentParser(OneLineParser, LightningArgumentParser):
+    """Lightning's parser, with messages of one line."""
 
 
 class ExperimentCLI(LightningCLI):
@@ -84,6 +91,15 @@ class ExperimentCLI(LightningCLI):
             parser_kwargs=parser_options,
             **options,
         )
+
+    def init_parser(self, **options: Any) -> LightningArgumentParser:
+        parser = ExperimentParser(
+            dump_header=[f"pytorch_lightning=={pytorch_lightning.__version__}"], **options
+        )
+        parser.add_argument(
+            "-c", "--config", action=ActionConfigFile, help="A configuration file; the last wins."
+        )
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -20,6 +19,7 @@ from sefl.demonstrations.features_animation import KERNEL, LEAST_RESOLUTION, MOS
 from sefl.demonstrations.filter_figure import filter_figure
 from sefl.demonstrations.group_figure import group_figure
 from sefl.demonstrations.nonlinearity_figure import nonlinearity_figure
+from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder
 from sefl.run_folder import make_next_version
 
@@ -86,7 +86,7 @@ def _write(figure: Figure, path: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Draw as the command line says."""
-    parser = ArgumentParser(prog="python -m sefl.demo", description=__doc__)
+    parser = OneLineParser(prog="python -m sefl.demo", description=__doc__)
     parser.add_class_arguments(Demo)
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.text import Text
 
 from sefl.commands import command_line
+from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder
 from sefl.reporting.document import Document
 from sefl.reporting.experiments import group_runs
@@ -80,7 +80,7 @@ class Report:
 def main(arguments: list[str] | None = None) -> None:
     """Report as the command line says."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = OneLineParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="Of a run, or of several.")
     parser.add_argument(
         "--output", type=str, default=str(DEFAULT_OUTPUT), help="The report is written to OUTPUT/0, 1, ..."

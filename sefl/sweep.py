@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from sefl.command_line import DEFAULT_RUNS
 from sefl.commands import command_line
+from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder
 from sefl.sweeps.plan import CONFIG, SEED, experiments, read_sweep_file
 from sefl.sweeps.runner import Sweep
@@ -28,9 +28,9 @@ INTERRUPTED = 130
 """The exit status of a command that was interrupted: 128 and the number of the signal, as shells have it."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> OneLineParser:
     """The command line, up to ``--``."""
-    made = ArgumentParser(
+    made = OneLineParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [SWEEP_FILE] [--configs FILE ...] [--seeds N ...] [options] [-- --key value ...]",
         description=__doc__,

@@ -5,13 +5,14 @@ hold themselves or that multiply to millions of values, and files deeper or larg
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
-from yaml import MappingNode, Node, ScalarNode
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
@@ -93,6 +94,57 @@ def parse_yaml(text: str, where: str = "YAML") -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in a file a key, or an entry of a list, stands.
+
+    Args:
+        path: the keys, and the numbers of entries of lists, that lead to it.
+        value: its text, if it is not a collection.
+        class_path: the class whose argument it is, if one is named beside it.
+        place: line and column, in words.
+    """
+
+    path: tuple[str | int, ...]
+    value: str | None
+    class_path: str | None
+    place: str
+
+    @property
+    def key(self) -> str:
+        return ".".join(map(str, self.path))
+
+
+def positions(path: Path) -> list[Position]:
+    """Where everything in a file stands, in its order.
+
+    Raises:
+        YamlMistake: as :func:`load_yaml`.
+    """
+    text = _text(path)
+    try:
+        node = _composed(text, str(path))
+    except yaml.YAMLError as error:
+        raise YamlMistake(_located(error, text, str(path))) from error
+    return list(_positions(node, (), None))
+
+
+def _positions(node: Node | None, path: tuple[str | int, ...], class_path: str | None) -> Iterator[Position]:
+    if isinstance(node, MappingNode):
+        named = {key.value: value.value for key, value in node.value if isinstance(value, ScalarNode)}
+        of_class = named.get("class_path", class_path if path[-1:] == ("init_args",) else None)
+        entries = [((*path, *str(key.value).split(".")), key, value) for key, value in node.value]
+    elif isinstance(node, SequenceNode):
+        of_class = None
+        entries = [((*path, number), value, value) for number, value in enumerate(node.value)]
+    else:
+        return
+    for below, key, value in entries:
+        text = value.value if isinstance(value, ScalarNode) else None
+        yield Position(below, text, of_class, _place(key.start_mark))
+        yield from _positions(value, below, of_class)
 
 
 def _read_value(text: str, path: object = "") -> Any:

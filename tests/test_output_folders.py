@@ -126,7 +126,7 @@ def test_what_is_found_out_by_making_it_is_one_line_too(tmp_path: Path) -> None:
     check_folder(tmp_path / "new" / "below", "--runs")
 
 
-@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5", "x"])
 @pytest.mark.parametrize("option", ["--seed", "--seed_everything", "--data.seed"])
 def test_bad_seeds_are_one_line(
     tiny: Path, capfd: pytest.CaptureFixture[str], option: str, seed: str

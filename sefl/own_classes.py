@@ -1,0 +1,63 @@
+"""The classes of this project that options may name, by the option that takes them."""
+
+import inspect
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+PACKAGES = {
+    "model": "models",
+    "data": "datamodules",
+    "trainer.callbacks": "callbacks",
+    "monitor": "callbacks",
+}
+"""Of the classes that an option takes; what is imported is known by its name alone too."""
+
+
+def import_own_packages() -> None:
+    """Make the classes known by their names alone, as ``--model FourierClassifier``."""
+    for package in set(PACKAGES.values()):
+        # a project of another layout has some of these only
+        with suppress(ModuleNotFoundError):
+            import_module(package)
+
+
+def exported(option: str) -> dict[str, str]:
+    """The class paths of this project that an option takes, and what each is for: its first line.
+
+    >>> exported("name")
+    {}
+    """
+    package = PACKAGES.get(option)
+    return (
+        {}
+        if package is None
+        else {
+            f"{package}.{name}": _first_line(found)
+            for name, found in public_classes(package).items()
+            if _is_for(option, found)
+        }
+    )
+
+
+def public_classes(module: str) -> dict[str, type]:
+    """The classes in a module; none if it can't be imported."""
+    if not module:
+        return {}
+    try:
+        content = import_module(module)
+    except Exception:  # whatever code of others raises: there is then nothing to tell of it
+        return {}
+    names = getattr(content, "__all__", None) or [name for name in vars(content) if not name.startswith("_")]
+    return {name: found for name in sorted(names) if inspect.isclass(found := getattr(content, name, None))}
+
+
+def _is_for(option: str, found: type) -> bool:
+    """Whether a class is a model, data or callback, not what one is made of."""
+    lightning = sys.modules["pytorch_lightning"]
+    base = {"model": lightning.LightningModule, "data": lightning.LightningDataModule}
+    return issubclass(found, base.get(option, lightning.Callback)) and not inspect.isabstract(found)
+
+
+def _first_line(found: type) -> str:
+    return (inspect.getdoc(found) or "").partition("\n")[0]
