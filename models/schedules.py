@@ -89,7 +89,7 @@ def scheduled(
         steps = module.trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise ValueError(
-                "--trainer.max_epochs: OneCycle needs an end, got none. Set max_epochs or max_steps, also with max_time."
+                "--trainer.max_epochs: OneCycle needs an end, got none. Set it or --trainer.max_steps, beside max_time."
             )
         scheduler.span(int(steps))
         interval = "step"

@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sefl.arguments import require_seed
 from sefl.finite_training import TrainingStopped
+from sefl.harmless_messages import leave_out_harmless_messages
 from sefl.loggers import WandbOptions
 from sefl.option_mistakes import USAGE_ERROR, OneLineParser
 from sefl.output_folders import check_folder, check_name
@@ -74,7 +75,10 @@ class ExperimentCLI(LightningCLI):
     begins_again: ClassVar[bool] = False
     """Whether ``--ckpt_path last`` of a run that was stopped before its first checkpoint begins the run again."""
 
+    only_evaluates: ClassVar[bool] = False
+
     def __init__(self, arguments: list[str], description: str | None, **options: Any) -> None:
+        leave_out_harmless_messages(self.only_evaluates)
         self.run_started = RunStarted()
         self.checkpoint: Path | None = None
         self.resumed_folder: RunFolder | None = None

@@ -37,6 +37,7 @@ class EvaluateCLI(ExperimentCLI):
     """The evaluation command: ``Trainer.test``, logged to W&B alone, without checkpoints: the run stays as it is."""
 
     program = "python -m sefl.evaluate"
+    only_evaluates = True
     # The machine that trained need not be the one that evaluates.
     overriding_stored = (
         *("--trainer.accelerator", "auto"),

@@ -17,7 +17,6 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     ModelSummary,
     ProgressBar,
-    RichModelSummary,
     RichProgressBar,
 )
 from pytorch_lightning.cli import SaveConfigCallback
@@ -35,6 +34,7 @@ from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
 from sefl.finite_training import FiniteTraining
 from sefl.loggers import run_loggers, wandb_finished
+from sefl.network_summary import NetworkSummary
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
 from sefl.resumption import ExactResumption
@@ -125,7 +125,7 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
     if trainer.enable_progress_bar is not False and not replaced(ProgressBar):
         callbacks.append(RichProgressBar())
     if trainer.enable_model_summary is not False and not replaced(ModelSummary):
-        callbacks.append(RichModelSummary())
+        callbacks.append(NetworkSummary())
     if trainer.logger is not False and not replaced(LearningRateMonitor):
         callbacks.append(LearningRateMonitor())
     if not replaced(FiniteTraining):
