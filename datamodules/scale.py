@@ -163,6 +163,12 @@ class ScaleDataModule(LightningDataModule):
         """The indices of the training, validation and test samples, of the labels of all images."""
 
     @property
+    def class_names(self) -> list[str]:
+        """What each label is called: the names of :attr:`classes` where the data have names, else its number."""
+        names = getattr(self, "classes", None) or range(self.num_classes)
+        return [str(name) for name in names]
+
+    @property
     def split(self) -> Split:
         """The samples of each part and their resolutions; ``train`` before ``train_size`` cuts it.
 

@@ -13,6 +13,7 @@ from datamodules.reading import downloading, reading
 
 OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE = 5_000, 8_000
 CHANNELS, IMAGE_SIZE, CLASSES = 3, 96, 10
+CLASS_NAMES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 # Of the official training images.
 MEAN, STD = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)

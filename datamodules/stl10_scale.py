@@ -13,6 +13,7 @@ from datamodules.scale import ScaleDataModule
 from datamodules.split import Parts
 from datamodules.stl10 import (
     CHANNELS,
+    CLASS_NAMES,
     CLASSES,
     MEAN,
     OFFICIAL_TEST_SIZE,
@@ -72,6 +73,7 @@ class STL10Scale(ScaleDataModule):
         OFFICIAL.check(protocol, val_size)
         if resolutions is None:
             resolutions = list(range(LOWEST_RESOLUTION, FINEST_RESOLUTION + 1))
+        self.classes = list(CLASS_NAMES)
         super().__init__(
             image_size=FINEST_RESOLUTION,
             channels=CHANNELS,

@@ -92,6 +92,7 @@ class Waveforms(ScaleSignals):
             sum(sizes.values()) * length * 4,
             "use fewer samples",
         )
+        self.classes = list(KINDS)
         super().__init__(
             length=length,
             channels=1,

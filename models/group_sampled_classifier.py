@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,11 +12,12 @@ from torchmetrics import MeanMetric
 from models.schedules import scheduled
 from sefl.groups import GroupSampledNetwork, OptimizedDesign
 from sefl.metrics import Accuracy
+from sefl.stored_models import StoredModel
 
 Batch = tuple[Tensor, Tensor]
 
 
-class GroupSampledClassifier(LightningModule):
+class GroupSampledClassifier(StoredModel):
     """Trains a :class:`sefl.groups.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025) with the cross-entropy.
 
     ``forward`` maps images ``(batch, in_channels, h, w)``, or volumes ``(batch, in_channels, d, h, w)`` for a group

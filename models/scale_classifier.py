@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,12 +14,13 @@ from models.schedules import scheduled
 from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
+from sefl.stored_models import StoredModel
 
 Batch = tuple[Tensor, Tensor]
 Dimensions = Literal[1, 2]
 
 
-class ScaleClassifier(LightningModule):
+class ScaleClassifier(StoredModel):
     """Base of the classifiers: a subclass gives ``forward`` and, where it has a cheaper way, the predictions.
 
     ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, bands from coarse to

@@ -69,6 +69,13 @@ class TorchvisionClassifier(ScaleClassifier):
         self.pretrained = weights is not None or state_dict is not None
         """Whether there is something to evaluate without a checkpoint of Lightning (``python -m sefl.evaluate``)."""
 
+    def arguments_to_store(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        arguments |= {"weights": None, "state_dict": None}
+        if hasattr(self.network, "transform_input"):  # which weights switch on
+            given = arguments.get("network_args") or {}
+            arguments["network_args"] = {**given, "transform_input": self.network.transform_input}
+        return arguments
+
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)
         logits: Tensor = self.network(images.expand(-1, COLORS, -1, -1))
