@@ -310,8 +310,11 @@ class EquivarianceMonitor(pl.Callback):
         folder = figure_folder(trainer, FOLDER)
         if trainer.is_global_zero and self.results:
             named = scalars(self.results, prefix) | of_parameters | {"epoch": trainer.current_epoch}
+            step = (
+                trainer.fit_loop.epoch_loop._batches_that_stepped
+            )  # Lightning's step of the epoch's other numbers
             for logger in trainer.loggers:
-                logger.log_metrics(named, step=trainer.global_step)
+                logger.log_metrics(named, step=step)
                 logger.save()
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it from outside
                 self._write(trainer, folder, prefix)

@@ -32,6 +32,7 @@ from sefl.checkpoints import (
 )
 from sefl.command_line import ExperimentCLI, listed
 from sefl.commands import command_line, record_command
+from sefl.epoch_rows import EpochRow
 from sefl.finite_training import FiniteTraining
 from sefl.loggers import run_loggers, wandb_finished
 from sefl.network_summary import NetworkSummary
@@ -92,6 +93,7 @@ class FitCLI(ExperimentCLI):
             *default_callbacks(self.folder, listed(given.callbacks), given),
             ResourceMonitor(self.folder.path / RESOURCES),
             RunSummary(self.folder),
+            EpochRow(),
             self.run_started,
             ExactResumption(),
         ]

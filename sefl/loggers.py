@@ -1,7 +1,5 @@
 """Where a run's numbers go: a CSV file that is there in any case, and Weights & Biases."""
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +11,24 @@ import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sefl.run_folder import RunFolder, is_rank_zero, write_atomically
+from sefl.metrics_file import STEP, GrowingTable
+from sefl.run_folder import RunFolder, is_rank_zero
 
 
 class MetricsCSV(Logger):
-    """Append every logged row to ``metrics.csv``, one column per metric.
+    """Append what is logged to ``metrics.csv``, one row per step, one column per metric.
 
     Lightning's ``CSVLogger`` deletes the file that it finds; this one goes on writing it, so that a resumed
     run keeps its history. Steps between the checkpoint and the kill appear twice: the later row counts.
+
+    Raises:
+        ValueError: if the file is there and damaged.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
         self._path = folder.metrics
-        self._columns: list[str] = []
+        self._table = GrowingTable(self._path)
 
     @property
     def name(self) -> str:
@@ -45,27 +47,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row = {"step": step, **{name: float(value) for name, value in metrics.items()}}
-        if row.keys() <= set(self._columns):
-            with self._path.open("a") as file:
-                file.write(csv_lines(self._columns, [row]))
-            return
-        rows = [*read_rows(self._path), row] if self._path.exists() else [row]
-        self._columns = list(dict.fromkeys(name for columns in [*rows, self._columns] for name in columns))
-        text = ",".join(self._columns) + "\n" + csv_lines(self._columns, rows)
-        write_atomically(self._path, lambda file: file.write(text.encode()))
-
-
-def csv_lines(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    lines = io.StringIO()
-    csv.DictWriter(lines, columns, lineterminator="\n").writerows(rows)
-    return lines.getvalue()
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file, without a last line that a kill cut off."""
-    lines = path.read_text().splitlines(keepends=True)
-    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+        self._table.add({STEP: step, **{name: float(value) for name, value in metrics.items()}})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from models import ConvClassifier
 from sefl.checkpoints import AtomicCheckpointIO
 from sefl.evaluate import main as evaluate
 from sefl.fit import main
-from sefl.loggers import MetricsCSV, read_rows, wandb_mode
+from sefl.loggers import MetricsCSV, wandb_mode
+from sefl.metrics_file import read_rows
 from sefl.run_folder import RunFolder, make_next_version, name_of, name_of_merged, write_atomically
 
 Start = Callable[..., subprocess.Popen[str]]

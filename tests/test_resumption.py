@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from sefl.fit import main
-from sefl.loggers import read_rows
+from sefl.metrics_file import read_rows
 from sefl.resumption import KEY
 
 EVERY = 7

@@ -14,7 +14,7 @@ import yaml
 
 from sefl.evaluate import main as evaluate
 from sefl.fit import main
-from sefl.loggers import read_rows
+from sefl.metrics_file import read_rows
 from sefl.report import main as report
 
 Start = Callable[..., subprocess.Popen[str]]

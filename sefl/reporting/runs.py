@@ -11,7 +11,7 @@ import yaml
 
 from sefl.checkpoints import MONITOR
 from sefl.commands import command_line, recorded_commands
-from sefl.loggers import read_rows
+from sefl.metrics_file import DamagedTable, iterate_rows, read_rows
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import Resources
 from sefl.run_folder import RunFolder, versions
@@ -255,18 +255,20 @@ def _evaluation(run: RunFolder, folder: Path) -> Results:
 def _validation(folder: RunFolder) -> Results:
     """The epoch that ``best.ckpt`` is of. Where an epoch appears twice, the later row counts."""
     try:
-        rows = read_rows(folder.metrics) if folder.metrics.is_file() else []
-        validated = {int(float(row["epoch"])): row for row in rows if row.get(MONITOR)}
-        if not validated:
+        accuracies = dict(_validated(folder.metrics)) if folder.metrics.exists() else {}
+        if not accuracies:
             raise NoResults(f"{folder.path} has been neither evaluated nor validated")
-        epoch = max(validated, key=lambda epoch: float(validated[epoch][MONITOR]))
-        values = {
-            name.removeprefix("val/"): float(value)
-            for name, value in validated[epoch].items()
-            if name.startswith("val/") and value
-        }
+        epoch = max(accuracies, key=lambda epoch: accuracies[epoch])
+        values = {}
+        for row in iterate_rows(folder.metrics, having=MONITOR):
+            if int(float(row["epoch"])) == epoch:
+                values = {
+                    name.removeprefix("val/"): float(value)
+                    for name, value in row.items()
+                    if name.startswith("val/") and value
+                }
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-        raise DamagedRun(f"{folder.metrics} is damaged ({_said(error)})") from error
+        raise DamagedRun(_of_file(folder.metrics, error)) from error
     table = folder.path / "equivariance" / "fit.csv"
     try:
         rows = read_rows(table) if table.is_file() else []
@@ -280,6 +282,16 @@ def _validation(folder: RunFolder) -> Results:
     except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise DamagedRun(f"{table} is damaged ({_said(error)})") from error
     return Results("validation", folder.path, epoch, values, layers)
+
+
+def _validated(metrics: Path) -> Iterator[tuple[int, float]]:
+    """The epoch and accuracy of every validation."""
+    for row in iterate_rows(metrics, having=MONITOR):
+        yield int(float(row["epoch"])), float(row[MONITOR])
+
+
+def _of_file(path: Path, error: Exception) -> str:
+    return str(error) if isinstance(error, DamagedTable) else f"{path} is damaged ({_said(error)})"
 
 
 def _resources(path: Path) -> Resources | None:
