@@ -19,7 +19,7 @@ from sefl.arguments import require_seed
 from sefl.finite_training import TrainingStopped
 from sefl.harmless_messages import leave_out_harmless_messages
 from sefl.loggers import WandbOptions
-from sefl.option_mistakes import USAGE_ERROR, OneLineParser
+from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder, check_name
 from sefl.run_folder import (
     RunFolder,
@@ -29,6 +29,8 @@ from sefl.run_folder import (
     name_of_merged,
     stopped_before_its_first_checkpoint,
 )
+from sefl.run_processes import FirstProcess, OtherProcess
+from sefl.signals import EndAtSignal
 from sefl.trust import HELP, OPTION, Reading
 
 DEFAULT_SEED = 42
@@ -77,9 +79,18 @@ class ExperimentCLI(LightningCLI):
 
     only_evaluates: ClassVar[bool] = False
 
-    def __init__(self, arguments: list[str], description: str | None, **options: Any) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        description: str | None,
+        processes: FirstProcess | OtherProcess | None,
+        **options: Any,
+    ) -> None:
         leave_out_harmless_messages(self.only_evaluates)
         self.run_started = RunStarted()
+        self.processes = processes or FirstProcess()
+        self.processes.clean_up = self.discard_failed_start
+        self.processes.going_on = self.how_to_go_on
         self.checkpoint: Path | None = None
         self.resumed_folder: RunFolder | None = None
         parser_options = {
@@ -185,7 +196,10 @@ class ExperimentCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         check_fit(self.model, self.datamodule)
-        return super().instantiate_trainer(**kwargs)
+        kwargs["callbacks"] = [*kwargs["callbacks"], EndAtSignal(self.processes)]
+        trainer = super().instantiate_trainer(**kwargs)
+        self.processes.trainer_made(trainer)
+        return trainer
 
     @contextmanager
     def mistakes_reported(self) -> Iterator[None]:
@@ -203,13 +217,14 @@ class ExperimentCLI(LightningCLI):
             error = without_wrapping(wrapped)
             if self.run_started.started or not isinstance(error, CONFIGURATION_ERRORS):
                 raise
-            self.discard_failed_start()
-            if not is_rank_zero():
-                sys.exit(USAGE_ERROR)
             self.parser.error(str(error), error)
 
     def discard_failed_start(self) -> None:
         """Remove what was made for a run that does not start."""
+
+    def how_to_go_on(self) -> str:
+        """What to say of a run that was stopped."""
+        return ""
 
 
 def name_run(config: Any) -> None:

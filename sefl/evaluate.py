@@ -25,7 +25,9 @@ from sefl.commands import command_line, record_command
 from sefl.evaluation import Evaluation
 from sefl.loggers import wandb_finished, wandb_loggers
 from sefl.resources import count_parameters
-from sefl.run_folder import RunFolder, agreed_by_all_processes, make_next_version
+from sefl.run_folder import RunFolder, make_next_version
+from sefl.run_processes import FirstProcess, OtherProcess
+from sefl.signals import process_of_a_run
 from sefl.torch_files import read_checkpoint
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
@@ -46,9 +48,9 @@ class EvaluateCLI(ExperimentCLI):
         *("--trainer.num_nodes", "1"),
     )
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], processes: FirstProcess | OtherProcess | None = None) -> None:
         self.command = command_line(self.program, arguments)
-        super().__init__(arguments, description=__doc__, save_config_callback=None)
+        super().__init__(arguments, description=__doc__, processes=processes, save_config_callback=None)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
@@ -59,7 +61,7 @@ class EvaluateCLI(ExperimentCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         run = self.evaluated_run()
-        self.output = agreed_by_all_processes(lambda: make_next_version(run.evaluation), None)
+        self.output = self.processes.agree(lambda: make_next_version(run.evaluation))
         given = listed(self.config_init.trainer.callbacks)
         measuring = [callback for callback in given if not isinstance(callback, TRAINING_ONLY)]
         monitors = [callback for callback in measuring if hasattr(callback, "results")]
@@ -99,7 +101,7 @@ class EvaluateCLI(ExperimentCLI):
 
     def discard_failed_start(self) -> None:
         output: Path | None = getattr(self, "output", None)
-        if output is not None and not any(output.iterdir()):
+        if output is not None and output.exists() and not any(output.iterdir()):
             output.rmdir()
 
     def evaluate(self) -> None:
@@ -146,7 +148,8 @@ class EvaluateCLI(ExperimentCLI):
 
 def main(arguments: list[str] | None = None) -> None:
     """Evaluate as the command line says."""
-    EvaluateCLI(sys.argv[1:] if arguments is None else arguments).evaluate()
+    with process_of_a_run() as processes:
+        EvaluateCLI(sys.argv[1:] if arguments is None else arguments, processes).evaluate()
 
 
 if __name__ == "__main__":

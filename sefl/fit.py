@@ -39,11 +39,16 @@ from sefl.network_summary import NetworkSummary
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
 from sefl.resumption import ExactResumption
-from sefl.run_folder import RunFolder, agreed_by_all_processes, open_run_folder, write_atomically
+from sefl.run_folder import RunFolder, open_run_folder, write_atomically
+from sefl.run_processes import FirstProcess, OtherProcess
 from sefl.run_summary import RunSummary
+from sefl.signals import process_of_a_run
 
 NOT_STORED = ("ckpt_path", "run_dir")
 """Options of one start, not of the experiment: the stored configuration starts a new run when used again."""
+
+BEFORE_TRAINING = {"config.yaml", "command.txt", "split.npz", "wandb"}
+"""What the start of a run writes into its folder."""
 
 
 class RunRecord(SaveConfigCallback):
@@ -74,15 +79,15 @@ class FitCLI(ExperimentCLI):
     program = "python -m sefl.fit"
     begins_again = True
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], processes: FirstProcess | OtherProcess | None = None) -> None:
         self.new_folder: RunFolder | None = None
         self.command = command_line(self.program, arguments)
-        super().__init__(arguments, description=__doc__, save_config_callback=RunRecord)
+        super().__init__(arguments, description=__doc__, processes=processes, save_config_callback=RunRecord)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.checkpoint is not None:
             check_weights(self.model, self.checkpoint, to_train=True)
-        self.folder = RunFolder(agreed_by_all_processes(self.choose_folder, self.config.run_dir))
+        self.folder = RunFolder(self.processes.agree(self.choose_folder))
         self.save_config_kwargs = {"folder": self.folder, "command": self.command, "save_to_log_dir": False}
         given = self.config_init.trainer
         settings: dict[str, Any] = {"default_root_dir": self.folder.path}
@@ -108,8 +113,21 @@ class FitCLI(ExperimentCLI):
         return folder.path
 
     def discard_failed_start(self) -> None:
-        if self.new_folder is not None and not self.new_folder.holds_a_run():
-            shutil.rmtree(self.new_folder.path)
+        """Remove the new folder of a run that did not come to its training; after a signal, only if it cannot begin."""
+        folder = self.new_folder
+        if folder is None or self.run_started.started or (self.processes.signal and folder.configs):
+            return
+        if {path.name for path in folder.path.iterdir()} <= BEFORE_TRAINING:
+            shutil.rmtree(folder.path)
+            self.new_folder = None
+
+    def how_to_go_on(self) -> str:
+        folder: RunFolder | None = getattr(self, "folder", None)
+        if folder is None or not folder.configs:
+            return "The run had not begun."
+        return (
+            f"To go on: {command_line(self.program, ['--ckpt_path', 'last', '--run_dir', str(folder.path)])}"
+        )
 
     def fit(self) -> None:
         announce(self.folder, self.checkpoint, self.resumed_folder)
@@ -153,7 +171,8 @@ def announce(folder: RunFolder, checkpoint: Path | None, resumed: RunFolder | No
 
 def main(arguments: list[str] | None = None) -> None:
     """Train as the command line says."""
-    FitCLI(sys.argv[1:] if arguments is None else arguments).fit()
+    with process_of_a_run() as processes:
+        FitCLI(sys.argv[1:] if arguments is None else arguments, processes).fit()
 
 
 if __name__ == "__main__":

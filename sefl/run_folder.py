@@ -24,9 +24,6 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from sefl.output_folders import folder_error, make_folder
 
-CHOSEN_FOLDER = "SEFL_CHOSEN_FOLDER"
-"""Environment variable through which the processes that rank 0 starts learn the folder it chose."""
-
 CHECKPOINT_NAMES = ("last", "best")
 
 
@@ -197,28 +194,6 @@ def open_run_folder(run_dir: str | None, runs: str, name: str, resumed: RunFolde
 def is_rank_zero() -> bool:
     """Whether this process is the first of a distributed run, or the only one."""
     return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]
-
-
-def agreed_by_all_processes(choose: Callable[[], Path], explicit: str | None) -> Path:
-    """The folder that rank 0 chooses, in every process.
-
-    Processes that Lightning starts from rank 0 inherit the choice through their environment. Those that
-    torchrun or SLURM started beside it cannot know it, unless it was ``explicit`` on the command line.
-
-    Raises:
-        ValueError: no way to know rank 0's choice.
-    """
-    if is_rank_zero():
-        folder = choose().absolute()
-        os.environ[CHOSEN_FOLDER] = str(folder)
-        return folder
-    chosen = os.environ.get(CHOSEN_FOLDER, explicit)
-    if chosen is None:
-        raise ValueError(
-            "--run_dir: is needed where torchrun or SLURM starts the processes, "
-            "so that all of them write into one folder."
-        )
-    return Path(chosen).absolute()
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
