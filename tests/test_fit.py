@@ -295,7 +295,7 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
         ),
         (["--config", "tiny.yaml", "--data.split_file", "absent.npz"], "absent.npz"),
         (["--config", "tiny.yaml", "--ckpt_path", "absent.ckpt"], "absent.ckpt"),
-        (["--config", "tiny.yaml", "--ckpt_path", "tiny.yaml"], "is not a Lightning checkpoint"),
+        (["--config", "tiny.yaml", "--ckpt_path", "tiny.yaml"], "is no file of torch.save"),
         (["--config", "tiny.yaml", "--ckpt_path", "last"], "there is no last.ckpt"),
         (["--ckpt_path", "last"], "of which run?"),
         (["--config", "tiny.yaml", "--run_dir", "used"], "holds a run already"),

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import wandb
@@ -19,7 +20,7 @@ from sefl.loggers import WandbOptions, wandb_finished, wandb_loggers
 from sefl.run_folder import RunFolder
 from sefl.sweep import main
 from sefl.sweeps.plan import Experiment, experiments, read_sweep_file
-from sefl.sweeps.processes import locked, reason, stop
+from sefl.sweeps.processes import locked, reason, start, stop
 from sefl.sweeps.runs import FitParser, find_run
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,34 @@ def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str]
     # the run holds it while it lives, also without the sweep
     with locked(LOCK):
         pass
+
+
+def test_a_run_that_is_stopped_from_without_is_not_finished(
+    tiny: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, for_children: None
+) -> None:
+    def stopped_later(*arguments: Any) -> subprocess.Popen[bytes]:
+        process = start(*arguments)
+
+        def terminate() -> None:
+            deadline = time.monotonic() + DEADLINE
+            while not Path("runs/tiny/0/checkpoints/last.ckpt").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.terminate()
+
+        Thread(target=terminate).start()
+        return process
+
+    monkeypatch.setattr("sefl.sweeps.runner.start", stopped_later)
+    options = ["--trainer.max_epochs", "10000", "--trainer.callbacks", "null"]
+    status, output = sweep(capfd, "--configs", str(tiny), "--evaluate", "last", "--", *options)
+    assert status == 1, output
+    words = " ".join(output.split())
+    assert "tiny.yaml: interrupted" in words
+    assert "by SIGTERM: the same command goes on" in words
+    log = Path("runs/sweeps/0/tiny.log").read_text()
+    assert "python -m sefl.fit --ckpt_path last --run_dir" in log.splitlines()[-1]
+    assert "sefl.evaluate" not in log.splitlines()[-1]
+    assert not Path("runs/tiny/0/evaluation").exists()
 
 
 def test_what_does_not_stop_is_killed_with_its_children(

@@ -15,6 +15,7 @@ from typing import Any
 
 from sefl.commands import command_line
 from sefl.output_folders import make_folder
+from sefl.run_processes import SIGNALLED
 
 GRACE_SECONDS = 20.0
 """What an interrupted run gets to close its files; after that it is killed, with all that it started."""
@@ -52,6 +53,17 @@ def start(module: str, arguments: Sequence[str], log: Path, jobs: int, lock: int
             start_new_session=True,
             pass_fds=[lock],
         )
+
+
+def interruption(status: int) -> str | None:
+    """The signal from without that ended a process, which can go on; ``None`` if it ended by itself.
+
+    >>> interruption(143), interruption(-9), interruption(1)
+    ('SIGTERM', 'SIGKILL', None)
+    """
+    number = -status if status < 0 else status - SIGNALLED
+    from_without = {signal.SIGINT, signal.SIGTERM, signal.SIGKILL}
+    return signal.Signals(number).name if number in from_without else None
 
 
 def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:

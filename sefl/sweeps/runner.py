@@ -18,7 +18,15 @@ from sefl.resources import FILE as RESOURCES
 from sefl.resources import Resources
 from sefl.run_folder import RunFolder, make_next_version
 from sefl.sweeps.plan import Experiment
-from sefl.sweeps.processes import locked, python_module, reason, start, stop, terminated_as_interrupted
+from sefl.sweeps.processes import (
+    interruption,
+    locked,
+    python_module,
+    reason,
+    start,
+    stop,
+    terminated_as_interrupted,
+)
 from sefl.sweeps.runs import FitParser, Planned, StoredRun, find_run
 from sefl.torch_files import UnreadableFile
 from sefl.trust import OPTION
@@ -30,7 +38,7 @@ Step = tuple[str, list[str]]
 """A module to run, and its arguments."""
 
 _POLL_SECONDS = 0.2
-_STYLES = {"failed": "bold red", "skipped": "dim"}
+_STYLES = {"failed": "bold red", "interrupted": "red", "skipped": "dim"}
 
 
 @dataclass
@@ -41,7 +49,7 @@ class Job:
         planned: the experiment.
         evaluate: the checkpoint to evaluate, if any.
         folder: its run's, once there is one.
-        outcome: what came of it: ``finished``, ``skipped`` or ``failed``.
+        outcome: what came of it: ``finished``, ``skipped``, ``interrupted`` or ``failed``.
         detail: more about that.
         seconds: what it took, now.
     """
@@ -136,7 +144,7 @@ class Sweep:
                 console.print(command, soft_wrap=True, highlight=False, markup=False)
 
     def run(self, console: Console, command: str) -> bool:
-        """Run everything, and show what came of it; whether anything failed.
+        """Run everything, and show what came of it; whether anything failed or was interrupted.
 
         Raises:
             ValueError: if another sweep writes into the same folder.
@@ -158,7 +166,7 @@ class Sweep:
                 finally:
                     if any(job.outcome for job in self.jobs):
                         console.print(self._summary())
-        return any(job.outcome == "failed" for job in self.jobs)
+        return any(job.outcome in ("failed", "interrupted") for job in self.jobs)
 
     def report(self, console: Console, make: bool) -> bool:
         """Make the report of the runs, or say how to; whether that failed."""
@@ -224,7 +232,10 @@ class Sweep:
             one.process = start(*one.left.popleft(), one.log, self.concurrent, lock)
             return
         job.outcome = "failed" if status else "finished"
-        if status:
+        if by := interruption(status):
+            job.outcome = "interrupted"
+            job.detail = f"{one.log}, by {by}: the same command goes on"
+        elif status:
             job.detail = f"{one.log}, status {status}: {reason(one.log)}"
         if job.folder is not None and not _holds_anything(job.folder.path):
             job.folder = None
