@@ -1,7 +1,7 @@
 """What ``callbacks.EquivarianceMonitor`` measures: rows of a table, scalars, the CSV file of all epochs."""
 
 import csv
-import os
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from callbacks.transformations import Parameter
+from sefl.run_folder import write_atomically
 
 FLOOR = "_floor"
 
@@ -94,10 +95,8 @@ def append_csv(file: Path, rows: Sequence[Any], epoch: int, step: int) -> None:
         with file.open(newline="") as stream:
             history = [dict(row) for row in csv.DictReader(stream) if int(row["step"]) < step]
     history += [{"epoch": epoch, "step": step, **asdict(row)} for row in rows]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".csv.part")
-    with unfinished.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, header)
-        writer.writeheader()
-        writer.writerows(history)
-    os.replace(unfinished, file)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header)
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(file, lambda stream: stream.write(text.getvalue().encode()))

@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import WandbLogger
 
+from sefl.run_folder import write_atomically
+
 
 def figure_folder(trainer: pl.Trainer, name: str) -> Path:
     """The folder of this name in the run's; to be asked for on every process, as the run's is broadcast."""
@@ -14,8 +16,7 @@ def figure_folder(trainer: pl.Trainer, name: str) -> Path:
 
 def save_figure(figure: Figure, path: Path, trainer: pl.Trainer, name: str) -> None:
     """Write a figure to ``path``, replacing what was there, and log it as ``name``; on one process only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:]))
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(name, [str(path)], step=trainer.global_step)

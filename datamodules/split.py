@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sefl.run_folder import write_atomically
+
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 # The indices of the samples of each part, in this order.
@@ -121,14 +123,10 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write the split to ``path`` as a compressed NumPy archive, replacing what was there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as file:
-            content: dict[str, Any] = {
-                field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
-            }
-            np.savez_compressed(file, format=np.asarray(_FORMAT), **content)
-        unfinished.replace(path)
+        content: dict[str, Any] = {
+            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+        }
+        write_atomically(path, lambda file: np.savez_compressed(file, format=np.asarray(_FORMAT), **content))
 
     @classmethod
     def load(cls, path: Path) -> "Split":

@@ -16,6 +16,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sefl.arguments import require_seed
+from sefl.failed_writes import failed_writes_stop
 from sefl.finite_training import TrainingStopped
 from sefl.harmless_messages import leave_out_harmless_messages
 from sefl.loggers import WandbOptions
@@ -208,7 +209,8 @@ class ExperimentCLI(LightningCLI):
         ``JSONARGPARSE_DEBUG=1`` in the environment keeps the traceback.
         """
         try:
-            yield
+            with failed_writes_stop(self.how_to_go_on):
+                yield
         except TrainingStopped as stopped:
             if not is_rank_zero():
                 sys.exit(STOPPED)

@@ -25,7 +25,7 @@ from sefl.commands import command_line, record_command
 from sefl.evaluation import Evaluation
 from sefl.loggers import wandb_finished, wandb_loggers
 from sefl.resources import count_parameters
-from sefl.run_folder import RunFolder, make_next_version
+from sefl.run_folder import RunFolder, make_next_version, write_atomically
 from sefl.run_processes import FirstProcess, OtherProcess
 from sefl.signals import process_of_a_run
 from sefl.torch_files import read_checkpoint
@@ -110,7 +110,8 @@ class EvaluateCLI(ExperimentCLI):
                 self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, verbose=False
             )
         if self.trainer.is_global_zero:
-            self.report()
+            with self.mistakes_reported():
+                self.report()
 
     def tested_samples(self) -> dict[int, int]:
         """Of each resolution how many; none if the data has no resolutions, or not all of it was tested."""
@@ -139,7 +140,8 @@ class EvaluateCLI(ExperimentCLI):
         record_command(self.output, self.command)
         evaluation.write_json(self.output / "evaluation.json")
         if evaluation.accuracy_by_resolution:
-            evaluation.accuracy_figure().savefig(self.output / "accuracy.png")
+            figure = evaluation.accuracy_figure()
+            write_atomically(self.output / "accuracy.png", lambda file: figure.savefig(file, format="png"))
         console = Console()
         for table in evaluation.tables():
             console.print(table)

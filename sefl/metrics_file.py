@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from sefl.failed_writes import writing
 from sefl.run_folder import write_atomically
 
 STEP = "step"
@@ -96,7 +97,7 @@ class GrowingTable:
         if merges:
             # Values are only added, so that the line does not get shorter: one write leaves no part of the old one.
             row = {**self._last, **row}
-        with self._path.open("r+b") as file:
+        with writing(self._path), self._path.open("r+b") as file:
             self._beginning = file.seek(self._beginning) if merges else file.seek(0, os.SEEK_END)
             file.write(_line([row.get(name, "") for name in self._columns]))
         self._last = dict(row)

@@ -22,6 +22,7 @@ from typing import IO
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from sefl.failed_writes import writing
 from sefl.output_folders import folder_error, make_folder
 
 CHECKPOINT_NAMES = ("last", "best")
@@ -199,12 +200,21 @@ def is_rank_zero() -> bool:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Fill a file so that a kill at any moment leaves the old content or the new, never a part.
 
-    The partial file lies beside the target: a rename is atomic within one file system only.
+    The partial file lies beside the target: a rename is atomic within one file system only. Where writing fails, it is
+    removed.
+
+    Raises:
+        WriteFailed: if the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
