@@ -22,6 +22,7 @@ from sefl.harmless_messages import leave_out_harmless_messages
 from sefl.loggers import WandbOptions
 from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder, check_name
+from sefl.own_classes import asked_for, import_own_packages
 from sefl.run_folder import (
     RunFolder,
     find_checkpoint,
@@ -142,6 +143,10 @@ class ExperimentCLI(LightningCLI):
         with self.mistakes_reported():
             stored = stored_config(args, self.begins_again)
         if stored is None:
+            import_own_packages()
+            if (classes := asked_for(args)) is not None:
+                print(classes, end="")  # noqa: T201
+                parser.exit()
             self.config = parser.parse_args(args)
         else:
             # Not as the stored configuration has it: what is read does not say whether to trust it.

@@ -21,6 +21,7 @@ from sefl.yaml_files import Position, YamlMistake, positions
 USAGE_ERROR = 2
 """The exit status of a command that was called wrongly, as argparse has it."""
 LONGEST_VALUE = 80
+MOST_LISTED = 12
 
 _KEY = re.compile(r'Parser key "([^"]+)": ?(.*)')
 _PROBLEM = re.compile(r"Problem with given class_path '([^']+)':")
@@ -108,6 +109,9 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     if found := re.fullmatch(r"argument ([^:]+): (.*)", message, re.DOTALL):
         # of several ways to write an option the first, in full
         return f"{found[1].split('/')[0]}: {_joined(found[2])}"
+    if found := re.match(r"--([\w.]+)\.help: ", message):
+        # of the class that was asked about nothing but the place is missing
+        message = f'Parser key "{found[1]}": {message.removeprefix(found[0])}'
     mistakes = list(_mistakes(message))
     if not mistakes:
         return _joined(message)
@@ -211,11 +215,13 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             "LightningDataModule",
         ):
             return f"needs a class: give --{mistake.keys[0]} CLASS or a --config that names one"
-        meant = _meant(name, class_options(shown), beside)
-        help_of = f". See --{'.'.join(mistake.keys)}.help {shown}"
-        return f"{shown} has no argument {name}{meant or help_of}"
+        has = class_options(shown)
+        listed = ", ".join(has) if len(has) <= MOST_LISTED else f"{', '.join(has[:MOST_LISTED])}, ..."
+        meant = _meant(name, has, beside) or (f"; it has {listed}" if has else "")
+        return f"{shown} has no argument {name}{meant}"
     if mistake.of_class:
-        name = mistake.owner or mistake.text.rpartition(": ")[2]
+        missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
+        name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
         if "does not correspond" in mistake.text or "instantiatable" in mistake.text:
             return _joined(mistake.text)
         return f"{_shortened(name)}: there is no such class{_meant(name, _classes_like(name, mistake.keys))}"
@@ -266,8 +272,14 @@ def class_options(class_path: str) -> list[str]:
     if found is None:
         return []
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(found, fail_untyped=False)
-    return [name for name in _options(parser) if "." not in name]
+    # what an optimiser or schedule works on is no option
+    given_by_code = (
+        1 if any(base.__name__ in ("Optimizer", "LRScheduler") for base in found.__mro__) else None
+    )
+    parser.add_class_arguments(found, fail_untyped=False, skip={given_by_code} if given_by_code else None)
+    return [
+        name for name in _options(parser) if "." not in name and not name.endswith("+") and name != "help"
+    ]
 
 
 def _classes_like(name: str, keys: Sequence[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """The classes of this project that options may name, by the option that takes them."""
 
 import inspect
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
@@ -13,6 +15,9 @@ PACKAGES = {
 }
 """Of the classes that an option takes; what is imported is known by its name alone too."""
 
+_ROLE = re.compile(r":\w+:`~?([^`]+)`")
+"""Of Sphinx, around a name."""
+
 
 def import_own_packages() -> None:
     """Make the classes known by their names alone, as ``--model FourierClassifier``."""
@@ -20,6 +25,32 @@ def import_own_packages() -> None:
         # a project of another layout has some of these only
         with suppress(ModuleNotFoundError):
             import_module(package)
+
+
+def asked_for(arguments: Sequence[str]) -> str | None:
+    """The classes to choose from, one a line, if a command line asks for them: ``--model.help`` without one.
+
+    >>> asked_for(["--model.help", "models.FourierClassifier"])
+    """
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        option = argument.removeprefix("--").removesuffix(".help")
+        if (
+            argument == f"--{option}.help"
+            and option in PACKAGES
+            and (not following or following.startswith("-"))
+        ):
+            classes = exported(option)
+            width = max(map(len, classes), default=0)
+            lines = [f"  {path:{width}}  {first_line}" for path, first_line in classes.items()]
+            return "\n".join(
+                [
+                    f"{argument} CLASS shows the options of one:",
+                    *lines,
+                    "or any other, by its path: package.Class",
+                    "",
+                ]
+            )
+    return None
 
 
 def exported(option: str) -> dict[str, str]:
@@ -60,4 +91,4 @@ def _is_for(option: str, found: type) -> bool:
 
 
 def _first_line(found: type) -> str:
-    return (inspect.getdoc(found) or "").partition("\n")[0]
+    return _ROLE.sub(r"\1", (inspect.getdoc(found) or "").partition("\n")[0])

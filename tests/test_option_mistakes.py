@@ -64,7 +64,7 @@ def message(command: Command, arguments: list[str], capfd: pytest.CaptureFixture
         (
             "--model.optimizer.learning_rate",
             "1",
-            "torch.optim.AdamW has no argument learning_rate. See --model.",
+            "torch.optim.AdamW has no argument learning_rate; it has lr, betas,",
         ),
         ("--model.optimizer.init_args.learning_rate", "1", "torch.optim.AdamW has no argument learning_rate"),
         ("--model.optimizer", "torch.optim.AdamX", "there is no such class; did you mean torch.optim.Adam?"),
@@ -167,6 +167,12 @@ def test_in_a_file(
     [
         (fit, [], "--model: needed, but not given; name a configuration with --config FILE"),
         (fit, ["--model.widths", "[4]"], "--model.widths: needs a class: give --model CLASS or a --config"),
+        (
+            fit,
+            ["--model.help", "models.FourierClassifer"],
+            "--model: models.FourierClassifer: there is no such class; did",
+        ),
+        (fit, ["--data.help", "Glyph"], "--data: Glyph: there is no such class; did you mean Glyphs?"),
         (fit, ["stray"], "stray: is no option and no value of one"),
         (fit, ["--seed"], "--seed: expected one argument"),
         (report, [], "RUN_DIR: needed, but not given"),
@@ -189,3 +195,45 @@ def test_in_every_command(
 
 def test_a_message_of_another_form_is_one_line_too() -> None:
     assert one_line("Something else:\n  - is\n\n  wrong", OneLineParser()) == "Something else: - is wrong"
+
+
+@pytest.mark.parametrize(
+    ("option", "listed", "left_out", "name", "argument"),
+    [
+        ("model", "models.FourierClassifier", "OneCycle", "FourierClassifier", "--model.widths"),
+        ("data", "datamodules.Glyphs", "RandomFlip", "Glyphs", "--data.batch_size"),
+        ("trainer.callbacks", "callbacks.OrbitEvaluation", "Flip", "EquivarianceMonitor", "figures"),
+    ],
+)
+def test_help_of_our_classes_needs_no_configuration(
+    capfd: pytest.CaptureFixture[str], option: str, listed: str, left_out: str, name: str, argument: str
+) -> None:
+    for command in (fit, evaluate):
+        for arguments, expected in [
+            ([f"--{option}.help"], f"  {listed} "),
+            ([f"--{option}.help", name], argument),
+            ([f"--{option}.help", listed], f"--{option}."),
+        ]:
+            with pytest.raises(SystemExit) as exit_status:
+                command(arguments)
+            assert exit_status.value.code == 0
+            written = capfd.readouterr()
+            assert not written.err
+            assert expected in written.out
+            assert left_out not in written.out or len(arguments) == 2
+
+
+def test_classes_are_known_by_their_names_alone(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fit(
+        [
+            "--config",
+            str(tiny),
+            "--model",
+            "ConvClassifier",
+            "--model.widths",
+            "[4]",
+            "--trainer.fast_dev_run",
+            "1",
+        ]
+    )
+    assert "Run folder" in capfd.readouterr().out
