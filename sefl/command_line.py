@@ -31,7 +31,7 @@ from sefl.run_folder import (
     name_of_merged,
     stopped_before_its_first_checkpoint,
 )
-from sefl.run_processes import FirstProcess, OtherProcess
+from sefl.run_processes import FirstProcess, OtherProcess, devices_of_launcher, require_all_processes
 from sefl.signals import EndAtSignal
 from sefl.trust import HELP, OPTION, Reading
 
@@ -203,7 +203,9 @@ class ExperimentCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         check_fit(self.model, self.datamodule)
         kwargs["callbacks"] = [*kwargs["callbacks"], EndAtSignal(self.processes)]
+        kwargs |= devices_of_launcher(self.config_init.trainer.devices)
         trainer = super().instantiate_trainer(**kwargs)
+        require_all_processes(trainer)
         self.processes.trainer_made(trainer)
         return trainer
 

@@ -424,6 +424,39 @@ class _Stderr:
             sys.stderr = self._shown
 
 
+def devices_of_launcher(devices: Any) -> dict[str, int]:
+    """What ``devices="auto"`` of the Trainer comes to where torchrun or SLURM start the processes: all of them.
+
+    Lightning takes what the computer has, and processes more than that train each by itself, into one folder.
+    """
+    environment = _external()
+    of_node: dict[type, str] = {
+        TorchElasticEnvironment: "LOCAL_WORLD_SIZE",
+        SLURMEnvironment: "SLURM_NTASKS_PER_NODE",
+    }
+    per_node = int(os.environ.get(of_node.get(type(environment), ""), "0"))
+    if environment is None or not per_node or devices != "auto":
+        return {}
+    return {"devices": per_node, "num_nodes": environment.world_size() // per_node}
+
+
+def require_all_processes(trainer: Trainer) -> None:
+    """Refuse a Trainer for fewer or more processes than were started.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    environment = _external()
+    if environment is None or isinstance(environment, LightningEnvironment):
+        return
+    if trainer.world_size != environment.world_size():
+        raise ValueError(
+            f"--trainer.devices: {environment.world_size()} processes were started, and the trainer is for "
+            f"{trainer.world_size}. Set devices to the processes of a node and num_nodes to the nodes, or leave both "
+            "out."
+        )
+
+
 def _external() -> ClusterEnvironment | None:
     """What started several processes side by side, as Lightning finds it; or the first of a computer of several."""
     for kind in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment):

@@ -24,7 +24,6 @@ Start = Callable[..., subprocess.Popen[str]]
 DEADLINE = 100.0
 SOON = 30.0
 """Seconds within which all processes have to end; most of it is for busy test machines."""
-DDP = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 LAST = Path("runs/tiny/0/checkpoints/last.ckpt")
 GO_ON = "python -m sefl.fit --ckpt_path last --run_dir"
 
@@ -114,7 +113,7 @@ Run = Callable[..., SideBySide]
 
 
 def options(tiny: Path, epochs: int = 1) -> list[str]:
-    return ["--config", str(tiny), *DDP, "--trainer.max_epochs", str(epochs), "--trainer.callbacks", "null"]
+    return ["--config", str(tiny), "--trainer.max_epochs", str(epochs), "--trainer.callbacks", "null"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,7 @@ def test_processes_agree_on_a_folder(tiny: Path, side_by_side: Run, how: str, wh
     assert run.end() == [0, 0], run.said
     assert [str(path) for path in Path("runs").glob("*/*")] == ["runs/tiny/0"]
     assert LAST.is_file()
-    run = side_by_side(how, evaluate, ["--ckpt_path", "last", *which, *DDP])
+    run = side_by_side(how, evaluate, ["--ckpt_path", "last", *which])
     assert run.end() == [0, 0], run.said
     assert [path.name for path in Path("runs/tiny/0/evaluation").iterdir()] == ["0"]
 
@@ -156,6 +155,7 @@ def test_the_first_process_does_not_come(
         # found by the parser, by a constructor, by the choice of a folder, and by the data in their setup
         (["--trainer.precision", "17"], "trainer.precision"),
         (["--model.kernel_size", "4"], "kernel_size must be odd"),
+        (["--trainer.devices", "1"], "--trainer.devices: 2 processes were started, and the trainer is for 1"),
         (["--run_dir", "used"], "--run_dir used: holds a run already"),
         (["--data.split_file", "absent.npz"], "absent.npz"),
     ],
