@@ -1,6 +1,7 @@
 """Runs of several processes: one folder, one message, and all end when one does."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
+from datamodules import Glyphs
 from sefl import run_processes
 from sefl.evaluate import main as evaluate
 from sefl.fit import main
@@ -29,13 +32,13 @@ GO_ON = "python -m sefl.fit --ckpt_path last --run_dir"
 
 
 class SideBySide:
-    """Two processes of a run that ``torchrun`` or ``slurm`` began, without the seconds that importing takes."""
+    """Two processes of a run that ``torchrun`` or ``slurm`` began, or one ``alone``; none has to import anything."""
 
     def __init__(self, how: str, command: Callable[[list[str]], None], *arguments: Sequence[str]) -> None:
         port = free_port()
         context = mp.get_context("fork")
         self.processes = []
-        for rank, given in enumerate(arguments if len(arguments) == 2 else arguments * 2):
+        for rank, given in enumerate(arguments if len(arguments) == 2 or how == "alone" else arguments * 2):
             process = context.Process(target=begin, args=(environment(how, rank, port), rank, command, given))
             process.start()
             self.processes.append(process)
@@ -60,7 +63,7 @@ class SideBySide:
 
     @property
     def said(self) -> list[str]:
-        return [Path(f"said.{rank}").read_text() for rank in (0, 1)]
+        return [Path(f"said.{rank}").read_text() for rank in range(len(self.processes))]
 
     def kill(self) -> None:
         for process in self.processes:
@@ -83,6 +86,8 @@ def begin(
 
 def environment(how: str, rank: int, port: int) -> dict[str, str]:
     """What a launcher tells a process."""
+    if how == "alone":
+        return {}
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if how == "torchrun":
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
@@ -110,6 +115,14 @@ def side_by_side(tiny: Path) -> Iterator[Callable[..., SideBySide]]:
 
 
 Run = Callable[..., SideBySide]
+
+
+class SlowGlyphs(Glyphs):
+    """Takes its time."""
+
+    def setup(self, stage: str) -> None:
+        Path("setting_up").touch()
+        time.sleep(DEADLINE)
 
 
 def options(tiny: Path, epochs: int = 1) -> list[str]:
@@ -204,6 +217,34 @@ def test_a_signal_to_any_process_ends_all(
     assert "Traceback" not in "".join(run.said)
     assert torch.load(LAST)["state_dict"]
     assert not list(LAST.parent.glob(".*"))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_a_signal_ended_goes_on(tiny: Path, side_by_side: Run, number: int, status: int) -> None:
+    run = side_by_side("alone", main, options(tiny, epochs=1000))
+    run.wait_for(LAST.is_file)
+    run.signal([0], number)
+    assert run.end(SOON) == [status], run.said
+    command = next(line for line in run.said[0].splitlines() if GO_ON in line)
+    before = torch.load(LAST)["epoch"]
+    main([*shlex.split(command.partition("sefl.fit ")[2]), "--trainer.max_epochs", str(before + 2)])
+    assert torch.load(LAST)["epoch"] == before + 1
+
+
+@pytest.mark.parametrize(("how", "number"), [("alone", signal.SIGTERM), ("slurm", signal.SIGINT)])
+def test_a_signal_before_the_training_leaves_no_folder(
+    tiny: Path, side_by_side: Run, how: str, number: int
+) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    settings["data"]["class_path"] = f"{__name__}.SlowGlyphs"
+    tiny.write_text(yaml.safe_dump(settings))
+    run = side_by_side(how, main, options(tiny))
+    run.wait_for(Path("setting_up").exists)
+    run.signal([len(run.processes) - 1], number)
+    assert set(run.end(SOON)) == {128 + number}, run.said
+    assert "The run had not begun." in run.said[0]
+    assert "Traceback" not in "".join(run.said)
+    assert not list(Path("runs").glob("*/*"))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
