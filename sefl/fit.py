@@ -39,7 +39,7 @@ from sefl.network_summary import NetworkSummary
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import ResourceMonitor
 from sefl.resumption import ExactResumption
-from sefl.run_folder import RunFolder, open_run_folder, write_atomically
+from sefl.run_folder import CHECKPOINT_NAMES, RunFolder, open_run_folder, write_atomically
 from sefl.run_processes import FirstProcess, OtherProcess
 from sefl.run_summary import RunSummary
 from sefl.signals import process_of_a_run
@@ -125,9 +125,9 @@ class FitCLI(ExperimentCLI):
         folder: RunFolder | None = getattr(self, "folder", None)
         if folder is None or not folder.configs:
             return "The run had not begun."
-        return (
-            f"To go on: {command_line(self.program, ['--ckpt_path', 'last', '--run_dir', str(folder.path)])}"
-        )
+        # The best is written before the last: the first of all may be alone.
+        name = next((name for name in CHECKPOINT_NAMES if folder.checkpoint(name).is_file()), "last")
+        return f"To go on: {command_line(self.program, ['--ckpt_path', name, '--run_dir', str(folder.path)])}"
 
     def fit(self) -> None:
         announce(self.folder, self.checkpoint, self.resumed_folder)

@@ -1,6 +1,7 @@
 """Where a run's numbers go: a CSV file that is there in any case, and Weights & Biases."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,13 +81,30 @@ def wandb_mode(mode: str) -> str:
 def run_loggers(folder: RunFolder, name: str, options: WandbOptions) -> list[Logger]:
     """The loggers of a run: CSV first (Lightning asks the first for the folder), then W&B unless disabled.
 
-    A resumed run is a further W&B run in the same group, as an offline run cannot be continued.
+    A resumed run is the same W&B run. What it wrote offline lies in several folders then, of one identity, which
+    ``wandb sync`` uploads in the order of their starts.
     """
-    return [MetricsCSV(folder), *wandb_loggers(folder.path, f"{name}/{folder.path.name}", options)]
+    run_id = stored_run_id(folder.path)
+    return [
+        MetricsCSV(folder),
+        *wandb_loggers(folder.path, f"{name}/{folder.path.name}", options, run_id=run_id),
+    ]
 
 
-def wandb_loggers(save_dir: Path, group: str, options: WandbOptions, job: str | None = None) -> list[Logger]:
-    """W&B unless disabled: a run in ``group``, of its name or, for a ``job`` beside the training, of both."""
+def stored_run_id(save_dir: Path) -> str | None:
+    """The identity of the W&B run whose files lie in a folder, the first one's if there are several."""
+    names = sorted(path.name.removeprefix("offline-") for path in (save_dir / "wandb").glob("*run-*"))
+    found = (re.fullmatch(r"run-\d{8}_\d{6}-(.+)", name) for name in names)
+    return next((match[1] for match in found if match), None)
+
+
+def wandb_loggers(
+    save_dir: Path, group: str, options: WandbOptions, job: str | None = None, run_id: str | None = None
+) -> list[Logger]:
+    """W&B unless disabled: a run in ``group``, of its name or, for a ``job`` beside the training, of both.
+
+    With ``run_id`` the run of this identity is gone on with.
+    """
     wandb.setup(wandb.Settings(silent=True))
     mode = wandb_mode(options.mode) if is_rank_zero() else "disabled"
     if mode == "disabled":
@@ -96,6 +114,7 @@ def wandb_loggers(save_dir: Path, group: str, options: WandbOptions, job: str | 
             name=f"{group}/{job}" if job else group,
             group=group,
             job_type=job,
+            id=run_id,
             save_dir=save_dir,
             project=options.project,
             entity=options.entity,

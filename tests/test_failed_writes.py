@@ -128,6 +128,21 @@ def test_a_run_ends_with_one_message_and_goes_on(tiny: Path) -> None:
     assert read_checkpoint(RUN / "checkpoints/last.ckpt")["epoch"] == 1
 
 
+def test_the_first_checkpoint_alone_goes_on(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sefl.checkpoints.LastCheckpoint._save_checkpoint", full)
+        with pytest.raises(SystemExit):
+            main(["--config", str(tiny)])
+    assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["best.ckpt"]
+    said = capfd.readouterr().err
+    assert said.endswith(f"python -m sefl.fit --ckpt_path best --run_dir {RUN.absolute()}\n")
+    main(["--ckpt_path", "best", "--run_dir", str(RUN)])
+    assert read_checkpoint(RUN / "checkpoints/last.ckpt")["epoch"] == 1
+
+
 def test_files_of_others_too(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -355,8 +355,50 @@ def test_loggers_and_callbacks_can_be_switched_off(tiny: Path) -> None:
 def test_wandb_offline(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     main(["--config", str(tiny), "--trainer.max_epochs", "1", "--wandb.mode", "offline"])
-    assert len(list((RUN / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+    (first,) = (RUN / "wandb").glob("offline-run-*/run-*.wandb")
+    # a resumed run is the same run, of which wandb sync uploads the parts in their order; an evaluation is not
+    resumed = ["--ckpt_path", "last", "--run_dir", str(RUN), "--wandb.mode", "offline"]
+    time.sleep(1)  # folders are named by the second
+    main([*resumed, "--trainer.max_epochs", "2"])
+    files = list((RUN / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert [file.name for file in files] == [first.name] * 2
+    evaluate(resumed)
+    (other,) = (RUN / "evaluation/0/wandb").glob("offline-run-*/run-*.wandb")
+    assert other.name != first.name
     assert not Path("wandb").exists()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "clashes"),
+    [
+        ({"filename": "last"}, "last.ckpt"),
+        ({"filename": "steps", "save_last": True}, "last.ckpt"),
+        ({"filename": "best"}, "best.ckpt"),
+        ({"filename": "steps"}, None),
+        ({"filename": "last", "dirpath": "elsewhere"}, None),
+        ({"filename": "{epoch}"}, None),
+        ({"filename": "best", "monitor": "val/loss"}, None),
+    ],
+)
+def test_a_checkpoint_of_ones_own_takes_the_place_of_none(
+    checkpoint: dict[str, Any], clashes: str | None, tiny: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    settings["trainer"]["callbacks"] = [{"class_path": MODEL_CHECKPOINT, "init_args": checkpoint}]
+    tiny.write_text(yaml.safe_dump(settings))
+    command = ["--config", str(tiny), "--trainer.max_epochs", "1", "--trainer.limit_val_batches", "1"]
+    if clashes:
+        with pytest.raises(SystemExit) as exit_status:
+            main(command)
+        assert exit_status.value.code == 2
+        said = f"Checkpoint and ModelCheckpoint both write {clashes}. Give the second another filename"
+        assert said in capfd.readouterr().err
+        assert not list(Path("runs/tiny").iterdir())
+        return
+    main(command)
+    file = Path(checkpoint.get("dirpath", RUN / "checkpoints")) / f"{checkpoint['filename']}.ckpt"
+    assert file.is_file() or "{" in checkpoint["filename"]
+    assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 0
 
 
 def test_wandb_mode(monkeypatch: pytest.MonkeyPatch) -> None:
