@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,30 @@ def test_a_death_ends_all(tiny: Path, side_by_side: Run, rank: int) -> None:
     assert survivor.count(" died: ") == 1, survivor
     assert f"rank {rank} " in survivor
     assert "Traceback" not in survivor
+
+
+def started_by(parent: int, module: str) -> int:
+    """The process that another one started to run a module."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # processes end meanwhile
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(state[1]) == parent and module.encode() in (folder / "cmdline").read_bytes():
+                return int(folder.name)
+    raise AssertionError(f"{parent} started no {module}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the process in /proc")
+def test_the_death_of_a_process_that_lightning_started(tiny: Path, start: Start) -> None:
+    process = start("sefl.fit", *options(tiny, epochs=1000), "--trainer.devices", "2")
+    deadline = time.monotonic() + DEADLINE
+    while not LAST.is_file():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    other = started_by(process.pid, "sefl.fit")
+    os.kill(other, signal.SIGKILL)
+    output, _ = process.communicate(timeout=SOON)
+    assert process.returncode == 1, output
+    assert f"rank 1 (process {other} on " in output
+    assert "was killed by SIGKILL. The run ends." in output
+    assert "Traceback" not in output
