@@ -39,6 +39,11 @@ def flipped(content: bytes, at: float) -> bytes:
     return bytes(damaged)
 
 
+def flipped_in(weight: torch.Tensor, content: bytes) -> bytes:
+    """One bit of a weight in the file is the other; between what it holds lies padding."""
+    return flipped(content, (content.index(weight.detach().numpy().tobytes()) + 0.5) / len(content))
+
+
 def script(path: Path) -> None:
     torch.jit.trace(torch.nn.Linear(1, 1), torch.zeros(1)).save(path)  # type: ignore[no-untyped-call]
 
@@ -154,9 +159,10 @@ def test_commands_say_it_in_one_message(tiny: Path, capfd: pytest.CaptureFixture
     fit(["--config", str(tiny), "--trainer.max_epochs", "1"])
     whole = LAST.read_bytes()
     state = torch.load(LAST)
+    weight = max(state["state_dict"].values(), key=torch.numel)
     del state["optimizer_states"]
     for write, commands, message in [
-        (lambda: LAST.write_bytes(flipped(whole, 0.5)), (fit, evaluate), "last.ckpt: is damaged"),
+        (lambda: LAST.write_bytes(flipped_in(weight, whole)), (fit, evaluate), "last.ckpt: is damaged"),
         (lambda: LAST.write_bytes(whole[:1000]), (fit, evaluate), "last.ckpt: is damaged or cut off"),
         (lambda: save({**state, "x": Program()}, LAST), (fit, evaluate), "last.ckpt: refused: it holds code"),
         (lambda: save({"state_dict": {}}, LAST), (fit, evaluate), "last.ckpt: is not a Lightning checkpoint"),
@@ -187,8 +193,6 @@ def test_a_trainer_reads_through_it(tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
     trainer.save_checkpoint(file)
     trainer.fit(model, data, ckpt_path=file)
-    content = file.read_bytes()
-    weight = content.index(model.head[2].weight.detach().numpy().tobytes())
-    file.write_bytes(flipped(content, (weight + 0.5) / len(content)))
+    file.write_bytes(flipped_in(model.head[2].weight, file.read_bytes()))
     with pytest.raises(UnreadableFile, match="checksum"):
         trainer.fit(model, data, ckpt_path=file)
