@@ -34,6 +34,7 @@ from sefl.arguments import require_positive
 from sefl.evaluating import undisturbed
 from sefl.metrics import EquivarianceError
 from sefl.metrics.functional import float64_device, in_float64
+from sefl.step_progress import counted
 
 FOLDER = "equivariance"
 
@@ -252,7 +253,7 @@ class EquivarianceMonitor(pl.Callback):
             raise failure
         scores = self.predictions(model_output)
         of_copies: dict[str, dict[Parameter, Tensor]] = {}
-        for transformation, parameter in applicable:
+        for transformation, parameter in counted(applicable, len(applicable), "Equivariance", trainer):
             moved = transformation.image(in_float64(images), parameter).to(images)
             of_moved, model_output, failure = layer_outputs(pl_module, self._selected, moved, precision)
             copy = self.predictions(model_output)

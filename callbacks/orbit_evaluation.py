@@ -13,6 +13,7 @@ from sefl.evaluating import undisturbed
 from sefl.metrics import OrbitAccuracy, OrbitError
 from sefl.orbit import Orbit, black
 from sefl.orbit_figures import accuracy_over_angle
+from sefl.step_progress import counted
 
 FOLDER = "orbit"
 
@@ -77,9 +78,8 @@ class OrbitEvaluation(pl.Callback):
             return
         images, labels = images[chosen], labels[chosen]
         with undisturbed(pl_module):
-            logits = torch.stack(
-                [self._logits(trainer, pl_module, copy) for copy in self.orbit.copies(images)]
-            )
+            copies = counted(self.orbit.copies(images), len(self.orbit), "Transformed copies", trainer)
+            logits = torch.stack([self._logits(trainer, pl_module, copy) for copy in copies])
         self.accuracy.update(logits, labels)
         self.error.update(logits)
 

@@ -14,6 +14,7 @@ from models.schedules import scheduled
 from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
+from sefl.step_progress import counted
 from sefl.stored_models import StoredModel
 
 Batch = tuple[Tensor, Tensor]
@@ -112,7 +113,8 @@ class ScaleClassifier(StoredModel):
         """
         resolutions = self._resolutions(images, resolutions)
         resample = downsample1d if self.dimensions == 1 else downsample
-        return torch.stack([self(resample(images, r))[:, -1] for r in resolutions], dim=1)
+        one_by_one = counted(resolutions, len(resolutions), "Resolutions", self._trainer)
+        return torch.stack([self(resample(images, r))[:, -1] for r in one_by_one], dim=1)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch

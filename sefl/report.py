@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
 
 from sefl.commands import command_line
@@ -28,6 +29,8 @@ from sefl.trust import HELP, OPTION
 PROGRAM = "python -m sefl.report"
 DEFAULT_OUTPUT = Path("reports")
 PIPED_WIDTH = 200
+MANY = 5
+"""Runs, from where on reading them takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Report:
     output: Path
     trust: bool = False
 
-    def gather(self, command: str) -> Document:
+    def gather(self, command: str, console: Console) -> Document:
         """Read all runs. One that is damaged or has no results becomes a note; the others go on.
 
         Raises:
@@ -52,7 +55,8 @@ class Report:
         """
         runs: list[Run] = []
         notes: list[str] = []
-        for path in find_runs(self.run_dirs):
+        paths = find_runs(self.run_dirs)
+        for path in track(paths, "Reading runs", console=console, transient=True, disable=len(paths) < MANY):
             try:
                 runs.append(read_run(path, self.trust))
             except (NoResults, DamagedRun) as left_out:
@@ -66,14 +70,15 @@ class Report:
         Raises:
             ValueError: if a folder does not exist or has no run.
         """
-        document = self.gather(command)
+        document = self.gather(command, console)
         for section in document.sections:
             for grid in grids(section):
                 console.print(grid.rich())
         for note in document.notes:
             console.print(Text.assemble(("note ", "bold yellow"), note), soft_wrap=True)
         folder = make_next_version(self.output)
-        document.write(folder)
+        with console.status("Drawing figures"):
+            document.write(folder)
         console.print(f"Written to [bold]{folder}[/bold]", soft_wrap=True)
 
 
