@@ -191,7 +191,7 @@ class Benchmark:
         machine = self.machine()
         console.print(", ".join(f"{name} {value}" for name, value in machine.items()), highlight=False)
         columns = SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=sum(map(len, self.comparisons.values())))
             for part, comparisons in self.comparisons.items():
                 for comparison in comparisons:

@@ -63,7 +63,7 @@ class Demo:
         """Draw everything."""
         folder = make_next_version(Path(self.out))
         columns = SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=FIGURES + self.finest - self.coarsest + 1)
             for name in self._draw(folder):
                 progress.update(task, description=name, advance=1)

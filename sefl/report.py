@@ -8,6 +8,7 @@ results.csv and pictures.
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Report:
         runs: list[Run] = []
         notes: list[str] = []
         paths = find_runs(self.run_dirs)
-        for path in track(paths, "Reading runs", console=console, transient=True, disable=len(paths) < MANY):
+        silent = not console.is_terminal or len(paths) < MANY
+        for path in track(paths, "Reading runs", console=console, transient=True, disable=silent):
             try:
                 runs.append(read_run(path, self.trust))
             except (NoResults, DamagedRun) as left_out:
@@ -77,7 +79,7 @@ class Report:
         for note in document.notes:
             console.print(Text.assemble(("note ", "bold yellow"), note), soft_wrap=True)
         folder = make_next_version(self.output)
-        with console.status("Drawing figures"):
+        with console.status("Drawing figures") if console.is_terminal else nullcontext():
             document.write(folder)
         console.print(f"Written to [bold]{folder}[/bold]", soft_wrap=True)
 

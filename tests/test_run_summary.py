@@ -64,7 +64,9 @@ def test_quickstart_ends_with_what_was_measured_and_the_next_commands(
         "--trainer.limit_train_batches",
         "3",
         "--trainer.limit_val_batches",
-        "1",
+        "2",
+        "--trainer.callbacks.samples_per_step",
+        "2",
     ]
     process = start("sefl.fit", "--config", str(ROOT / "configs/quickstart.yaml"), *sizes)
     output, _ = process.communicate(timeout=600)

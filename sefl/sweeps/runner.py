@@ -160,7 +160,9 @@ class Sweep:
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
             )
-            with Progress(*columns, console=console, transient=True) as progress:
+            with Progress(
+                *columns, console=console, transient=True, disable=not console.is_terminal
+            ) as progress:
                 try:
                     self._run_all(progress, logs, lock)
                 finally:
