@@ -7,11 +7,11 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
 
 from models.schedules import scheduled
 from sefl.groups import GroupSampledNetwork, OptimizedDesign
 from sefl.metrics import Accuracy
+from sefl.metrics.accumulation import Mean
 from sefl.stored_models import StoredModel
 
 Batch = tuple[Tensor, Tensor]
@@ -97,7 +97,7 @@ class GroupSampledClassifier(StoredModel):
         self.classes = classes
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
-        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.val_loss, self.test_loss = Mean(), Mean()
         self.val_accuracy, self.test_accuracy = Accuracy(), Accuracy()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -133,13 +133,13 @@ class GroupSampledClassifier(StoredModel):
     def configure_optimizers(self) -> Any:
         return scheduled(self, self.optimizer, self.lr_scheduler)
 
-    def _evaluate(self, batch: Batch, loss: MeanMetric, accuracy: Accuracy) -> None:
+    def _evaluate(self, batch: Batch, loss: Mean, accuracy: Accuracy) -> None:
         images, labels = batch
         logits = self(images).float()
         loss.update(F.cross_entropy(logits, labels, reduction="none"))
         accuracy.update(logits, labels)
 
-    def _log_measures(self, prefix: str, loss: MeanMetric, accuracy: Accuracy) -> None:
+    def _log_measures(self, prefix: str, loss: Mean, accuracy: Accuracy) -> None:
         # Every process computes the same number over all of them; its mean is that number.
         self.log(f"{prefix}/loss", loss.compute(), sync_dist=True, prog_bar=prefix == "val")
         self.log(f"{prefix}/accuracy", accuracy.compute().float(), sync_dist=True, prog_bar=prefix == "val")

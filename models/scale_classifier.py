@@ -8,12 +8,12 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
 
 from models.schedules import scheduled
 from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
+from sefl.metrics.accumulation import Mean
 from sefl.step_progress import counted
 from sefl.stored_models import StoredModel
 
@@ -82,7 +82,7 @@ class ScaleClassifier(StoredModel):
         self.lr_scheduler = lr_scheduler
         self.dimensions = dimensions
         resolutions = range(self.base_resolution, self.max_resolution + 1)
-        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.val_loss, self.test_loss = Mean(), Mean()
         self.val_accuracy, self.test_accuracy = (
             PerResolutionAccuracy(resolutions),
             PerResolutionAccuracy(resolutions),

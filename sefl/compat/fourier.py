@@ -100,6 +100,13 @@ class _OnSpectra(nn.Module):
         return cast("_OnSpectra", super()._apply(real, recurse))
 
 
+class _LocalConvolution(SpectralConv2d):
+    """Begins as :meth:`SpectralConv2dLocalized.reset_parameter` says."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=(2 * self.in_channels) ** -0.5 / self.kernel_size)
+
+
 class SpectralConv2dLocalized(_OnSpectra):
     """:class:`sefl.fourier.SpectralConv2d` for the authors' spectral convolution with a kernel local in space.
 
@@ -152,9 +159,12 @@ class SpectralConv2dLocalized(_OnSpectra):
             )
         if dtype not in _REAL:
             raise ValueError(f"dtype must be torch.cfloat or torch.cdouble, got {dtype}")
-        self.convolution = SpectralConv2d(
-            self.in_channel, self.out_channel, self.local_modes, self.global_modes, bias=False
-        ).to(device=device, dtype=_REAL[dtype])
+        with torch.device("meta"):
+            convolution = _LocalConvolution(
+                self.in_channel, self.out_channel, self.local_modes, self.global_modes, bias=False
+            )
+        where = torch.get_default_device() if device is None else device
+        self.convolution = convolution.to(_REAL[dtype]).to_empty(device=where)
         self.reset_parameter()
 
     @property
@@ -165,7 +175,7 @@ class SpectralConv2dLocalized(_OnSpectra):
 
     def reset_parameter(self) -> None:
         """Normal taps of the variance that the real half of theirs has: ``1 / (2 in_channel local_modes^2)``."""
-        nn.init.normal_(self.convolution.weight, std=(2 * self.in_channel) ** -0.5 / self.local_modes)
+        self.convolution.reset_parameters()
 
     @property
     def L(self) -> Tensor:

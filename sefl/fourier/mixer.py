@@ -32,6 +32,23 @@ def frequency_triangle(band: int, bandwidth: int | None = None) -> BlockTriangle
     return BlockTriangle(sizes, sizes, bandwidth)
 
 
+class TriangleWeights(nn.ParameterList):
+    """The entries of triangles, ``(groups, triangle.size)`` each, which draws them: it is the module that holds them.
+
+    Whatever initialises memory that ``to_empty`` left asks each module for the parameters that are its own.
+    """
+
+    def __init__(self, groups: int, triangles: tuple[BlockTriangle, ...]) -> None:
+        super().__init__(torch.empty(groups, triangle.size) for triangle in triangles)
+        self.triangles = triangles
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As :meth:`FrequencyMixer.reset_parameters`."""
+        for weight, triangle in zip(self, self.triangles, strict=True):
+            reset_triangle(weight, triangle, decay=1.0)
+
+
 class FrequencyMixer(CoefficientModule):
     """What the mixers over frequencies share: one triangle per axis and group of channels, checks, initial values.
 
@@ -56,13 +73,11 @@ class FrequencyMixer(CoefficientModule):
         self.max_resolution = require_positive("max_resolution", max_resolution)
         self.bandwidth = bandwidth
         self.triangles = triangles
-        self.weights = nn.ParameterList(torch.empty(self.groups, triangle.size) for triangle in triangles)
-        self.reset_parameters()
+        self.weights = TriangleWeights(self.groups, triangles)
 
     def reset_parameters(self) -> None:
         """Random, so that signals whose amplitude falls as 1 / frequency, as images' do, keep that spectrum."""
-        for weight, triangle in zip(self.weights, self.triangles, strict=True):
-            reset_triangle(weight, triangle, decay=1.0)
+        self.weights.reset_parameters()
 
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = band_in_layer(coefficients, self.axes, self.max_resolution, self.channels, "channels")

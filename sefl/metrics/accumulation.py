@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.utilities import rank_zero_warn
 
 from sefl.metrics.functional import float64_device
@@ -16,7 +16,8 @@ class Float64Metric(Metric):
 
     torchmetrics shields its states from ``model.half()`` but not from ``model.to(torch.bfloat16)``, which is
     what Lightning's ``bf16-true`` precision calls: a sum in bfloat16 stops growing after 256 samples. On a
-    device without float64 (Apple's MPS) the states stay on the CPU.
+    device without float64 (Apple's MPS) the states stay on the CPU, and so do those of a metric made on the meta
+    device, where they would have no values: they begin at zero, and ``to_empty`` of the module around them keeps them.
 
     Samples that give no finite number are counted, :meth:`count_not_finite`, and ``compute()`` warns of them.
 
@@ -31,6 +32,8 @@ class Float64Metric(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if self._device.type == "meta":
+            self._device = torch.device("cpu")
         self.add_sum("not_finite", torch.tensor(0))
 
     def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> Self:
@@ -39,6 +42,12 @@ class Float64Metric(Metric):
 
         super()._apply(move, exclude_state)
         return self
+
+    def add_state(self, name: str, default: Tensor, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Add a state that begins at zero, as all of ours do; see ``torchmetrics.Metric.add_state``."""
+        if default.is_meta:
+            default = torch.zeros_like(default, device="cpu")
+        super().add_state(name, default, *args, **kwargs)
 
     def add_sum(self, name: str, default: Any) -> None:
         """Add a state that processes sum."""
@@ -52,3 +61,16 @@ class Float64Metric(Metric):
         """Say how many there were and ``what`` follows."""
         if self.not_finite > 0:
             rank_zero_warn(f"{type(self).__name__}: {int(self.not_finite)} {what}")
+
+
+class Mean(Float64Metric, MeanMetric):  # type: ignore[misc]  # torchmetrics: is_differentiable is None
+    """The mean of numbers, such as losses of samples; NaN stays NaN.
+
+    >>> mean = Mean()
+    >>> mean.update(torch.tensor([1.0, 2.0]))
+    >>> mean.compute()
+    tensor(1.5000)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(nan_strategy="disable", **kwargs)
