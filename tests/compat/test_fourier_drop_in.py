@@ -283,7 +283,7 @@ def test_under_autocast() -> None:
 
 def test_the_layers_inside_are_the_library_s() -> None:
     conv, nonlin = SpectralConv2dLocalized(3, 4, 16, 5), scaleEqNonlinMaxp(torch.relu, 6, max_res=16)
-    assert type(conv.convolution) is sefl.fourier.SpectralConv2d
+    assert isinstance(conv.convolution, sefl.fourier.SpectralConv2d)
     assert type(nonlin.nonlinearity) is sefl.fourier.ScaleEquivariantMaxPool2d
     x = images(11, dtype=torch.float32)
     expected = nonlin.nonlinearity(conv.convolution(to_coefficients(x)))
