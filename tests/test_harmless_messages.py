@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -27,10 +28,11 @@ TRUE = (
 
 
 @pytest.fixture(autouse=True)
-def restored_filters() -> None:
-    """Pytest restores the warnings' filters after each test, and this the loggers'."""
+def unfiltered() -> Iterator[None]:
+    """Pytest restores the warnings' filters for each test, and this the logger's, which an earlier command has set."""
     log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     before = list(log.filters)
+    log.filters.clear()
     yield
     log.filters[:] = before
 
