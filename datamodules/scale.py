@@ -238,14 +238,14 @@ class ScaleDataModule(LightningDataModule):
         """Augmented training batches, shuffled in each epoch.
 
         Raises:
-            ValueError: if a resolution has fewer samples than there are processes.
-            RuntimeError: if the trainer is set to overfit batches, for which it would replace the sampler.
+            ValueError: if a resolution has fewer samples than there are processes, or the trainer is set to overfit
+                batches, for which it would replace the sampler.
         """
         overfit_batches = getattr(self.trainer, "overfit_batches", 0)
         if overfit_batches:
-            raise RuntimeError(
-                f"trainer.overfit_batches must be 0, got {overfit_batches}: it would break up "
-                "the batches of one resolution; set data.train_size to overfit a few samples"
+            raise ValueError(
+                f"--trainer.overfit_batches: must be 0, got {overfit_batches}: it would break up "
+                "the batches of one resolution; set --data.train_size to overfit a few samples"
             )
         sampler = TrainingBatches(
             self.split.train[: self.train_size],

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.band_classifier import BandClassifier, BandHead
 from models.fourier_blocks import LAYERS, BlockSettings, Norm
 from models.scale_classifier import Dimensions
-from sefl.arguments import require_integer, require_one_of, require_positives
+from sefl.arguments import MOST_LAYERS, require_integer, require_one_of, require_positives
 from sefl.fourier import band
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
@@ -121,7 +121,7 @@ class FourierClassifier(BandClassifier):
         )
         require_one_of("norm", norm, get_args(Norm))
         require_one_of("activation", activation, get_args(ActivationName))
-        convolutions = require_integer("convolutions", convolutions, least=1)
+        convolutions = require_integer("convolutions", convolutions, 1, MOST_LAYERS)
         if projection is not None:
             projection = require_integer("projection", projection, least=1)
         band_step = require_integer("band_step", band_step, least=1)

@@ -11,7 +11,7 @@ from models.band_classifier import BandClassifier, BandHead
 from models.fourier_blocks import LAYERS, Norm
 from models.fourier_classifier import ActivationName
 from models.scale_classifier import Dimensions
-from sefl.arguments import require_integer, require_one_of
+from sefl.arguments import MOST_LAYERS, require_integer, require_one_of
 from sefl.fourier import (
     BandPerceptron,
     CoefficientModule,
@@ -148,7 +148,7 @@ class MixerClassifier(BandClassifier):
             lr_scheduler,
             dimensions,
         )
-        depth = require_integer("depth", depth, least=1)
+        depth = require_integer("depth", depth, 1, MOST_LAYERS)
         layer_base_resolution = require_integer(
             "layer_base_resolution", layer_base_resolution, least=1, most=self.base_resolution
         )

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier
-from sefl.arguments import require_number, require_positive
+from sefl.arguments import MOST_LAYERS, require_integer, require_number, require_positive
 
 STEM_CHANNELS = 16
 
@@ -74,7 +74,7 @@ class WideResNetClassifier(SinglePredictionClassifier):
         **common: Any,
     ) -> None:
         super().__init__(in_channels, classes, **common)
-        if require_positive("depth", depth) < 10 or (depth - 4) % 6:
+        if require_integer("depth", depth, 1, MOST_LAYERS) < 10 or (depth - 4) % 6:
             raise ValueError(
                 f"depth must be 6 n + 4 for n blocks per group, 10, 16, 22 and so on, got {depth}"
             )

@@ -15,6 +15,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from sefl.allocations import sizes_checked
 from sefl.arguments import require_seed
 from sefl.failed_writes import failed_writes_stop
 from sefl.finite_training import TrainingStopped
@@ -40,7 +41,7 @@ DEFAULT_RUNS = "runs"
 STOPPED = 1
 """The exit status of a training that cannot go on."""
 
-CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException)
+CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException, MemoryError)
 """What constructors and setup hooks raise about their arguments. Anything else is a defect: a traceback."""
 
 
@@ -197,7 +198,7 @@ class ExperimentCLI(LightningCLI):
             )
 
     def instantiate_classes(self) -> None:
-        with self.mistakes_reported():
+        with self.mistakes_reported(), sizes_checked():
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

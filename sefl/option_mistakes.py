@@ -23,7 +23,7 @@ USAGE_ERROR = 2
 LONGEST_VALUE = 80
 MOST_LISTED = 12
 
-_KEY = re.compile(r'Parser key "([^"]+)": ?(.*)')
+_KEY = re.compile(r'(?:Type .* expects a function or a callable class: )?Parser key "([^"]+)": ?(.*)')
 _PROBLEM = re.compile(r"Problem with given class_path '([^']+)':")
 _UNKNOWN = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option) '(?P<option>[^']+)'")
 _NO_CLASS = re.compile(
@@ -32,6 +32,7 @@ _NO_CLASS = re.compile(
 )
 _CLASS_PATH = re.compile(r"class_path='([^']+)'")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
+_PLAIN = re.compile(r"<class '(?:int|float|bool|str)'>|\blist\[(?:int|float|str)\]|Literal\[")
 _NOT_SAID = ("Expected a <class 'NoneType'>", "Expected a path but", "Given value type:", "Errors:")
 _IN_WORDS = {
     "NoneType": "null",
@@ -88,9 +89,10 @@ class Mistake:
     depth: int = 0
 
     @property
-    def weight(self) -> tuple[int, bool, bool]:
-        """The innermost line says most, then one that is more than a type, then one with all types."""
-        return self.depth, self.of_class or self.unknown is not None, self.given is not None
+    def weight(self) -> tuple[int, bool, bool, bool]:
+        """The innermost line says most, then one with all types if some are plain, then one about a class."""
+        plain = bool(_PLAIN.search(self.wanted or ""))
+        return self.depth, plain, self.of_class or self.unknown is not None, self.given is not None
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -152,9 +154,8 @@ def _mistakes(message: str) -> Iterator[Mistake]:
         if text.startswith("Subtypes: "):
             unions[level] = text.removeprefix("Subtypes: ")
         elif text.startswith("Given value: "):
-            yield Mistake(
-                text, given=text.removeprefix("Given value: "), wanted=unions.get(level, ""), **place
-            )
+            shown = text.removeprefix("Given value: ").partition(". Got value: Namespace(")[0]
+            yield Mistake(text, given=shown, wanted=unions.get(level, ""), **place)
         elif (found := _UNKNOWN.search(text)) and ("not accept" in text):
             inside = _CLASS_PATH.search(text)
             group = tuple(found["group"].split(".")) if found["group"] else ()
@@ -162,6 +163,8 @@ def _mistakes(message: str) -> Iterator[Mistake]:
             yield Mistake(text, unknown=found["option"].removesuffix(".class_path"), **place)
         elif _NO_CLASS.search(text):
             given = text.rpartition("Got value: ")[2] if "Got value: " in text else None
+            if text.startswith("Expected a dot import path string: "):
+                given = text.rpartition(": ")[2]
             yield Mistake(
                 text.partition(". Got value: ")[0], **place | {"owner": given or owner}, of_class=True
             )
@@ -307,7 +310,8 @@ def _in_words(types: str) -> str:
     "one of 'a', 'b'"
     """
     inner = types.removeprefix("[").removesuffix("]") if types.startswith("[") else types
-    parts = [_type_in_words(part) for part in _split(inner)]
+    # tensors and classes are no values to type
+    parts = [_type_in_words(part) for part in _split(inner) if part != "<class 'torch.Tensor'>"]
     return " or ".join(dict.fromkeys(parts))
 
 

@@ -294,6 +294,10 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
             "Glyphs gives images, of 2 axes, the model takes signals",
         ),
         (["--config", "tiny.yaml", "--data.split_file", "absent.npz"], "absent.npz"),
+        (
+            ["--config", "tiny.yaml", "--trainer.overfit_batches", "2"],
+            "overfit_batches: must be 0, got 2: it would break up",
+        ),
         (["--config", "tiny.yaml", "--ckpt_path", "absent.ckpt"], "absent.ckpt"),
         (["--config", "tiny.yaml", "--ckpt_path", "tiny.yaml"], "is no file of torch.save"),
         (["--config", "tiny.yaml", "--ckpt_path", "last"], "there is no last.ckpt"),

@@ -67,6 +67,8 @@ def message(command: Command, arguments: list[str], capfd: pytest.CaptureFixture
             "torch.optim.AdamW has no argument learning_rate; it has lr, betas,",
         ),
         ("--model.optimizer.init_args.learning_rate", "1", "torch.optim.AdamW has no argument learning_rate"),
+        ("--model.optimizer.lr", "fast", "must be a number, got fast"),
+        ("--model.optimizer.lr", "[]", "must be a number, got []"),
         ("--model.optimizer", "torch.optim.AdamX", "there is no such class; did you mean torch.optim.Adam?"),
         ("--trainer.max_epoch", "2", "there is no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max_epochs", "two", "must be an integer or null, got two"),

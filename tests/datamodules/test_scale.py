@@ -234,7 +234,7 @@ def test_a_split_asked_for_before_setup_is_refused() -> None:
 
 
 def test_overfitting_batches_is_refused_and_train_size_named(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"overfit_batches must be 0, got 2.*train_size"):
+    with pytest.raises(ValueError, match=r"--trainer.overfit_batches: must be 0, got 2.*train_size"):
         trainer(tmp_path, overfit_batches=2).fit(Witness(), NumberedImages())
 
 

@@ -1,0 +1,44 @@
+"""Tensors that no memory of this machine holds are refused before any of it is taken."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+GIB = 2**30
+_MAKERS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
+
+
+class _Measured(TorchFunctionMode):
+    """Looks at the size of each tensor that is to be made."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in _MAKERS:
+            _require_memory(args, kwargs)
+        return function(*args, **kwargs)
+
+
+def sizes_checked() -> AbstractContextManager[object]:
+    """Within, making a tensor larger than this machine's memory is a ``ValueError`` with its size."""
+    return _Measured()
+
+
+def _require_memory(args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    size = kwargs.get("size", args[0] if args and isinstance(args[0], list | tuple) else args)
+    if not all(isinstance(length, int) for length in size):
+        return
+    dtype = kwargs.get("dtype") or torch.get_default_dtype()
+    needed = math.prod(size) * dtype.itemsize
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ValueError(
+            f"a tensor of {' x '.join(map(str, size))} takes {needed / GIB:,.0f} GiB of memory, the machine has "
+            f"{memory / GIB:.0f}; make what it follows from smaller"
+        )
