@@ -21,7 +21,7 @@ from sefl.failed_writes import failed_writes_stop
 from sefl.finite_training import TrainingStopped
 from sefl.harmless_messages import leave_out_harmless_messages
 from sefl.loggers import WandbOptions
-from sefl.option_mistakes import OneLineParser
+from sefl.option_mistakes import OneLineParser, refuse_nulls
 from sefl.output_folders import check_folder, check_name
 from sefl.own_classes import asked_for, import_own_packages
 from sefl.run_folder import (
@@ -157,6 +157,7 @@ class ExperimentCLI(LightningCLI):
                 reading.check(self.config)
         self.config.pop(OPTION.removeprefix("--"))
         with self.mistakes_reported():
+            refuse_nulls(self.config, parser)
             use_seed(self.config)
             name_run(self.config)
 

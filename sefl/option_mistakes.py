@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import jsonargparse
 from jsonargparse import ArgumentParser
@@ -122,6 +122,46 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     # what is meant is written as what was given: as an option, or as a key beside it
     beside = f"--{'.'.join(mistake.path[:-1])}." if where == f"--{'.'.join(mistake.path)}: " else ""
     return where + _what(mistake, parser, beside)
+
+
+def refuse_nulls(config: Any, parser: ArgumentParser) -> None:
+    """Refuse null for an argument of a class that takes none: jsonargparse leaves it to the class, which says nothing.
+
+    Raises:
+        ValueError: naming the place.
+    """
+    for keys, class_path, arguments in _classes(config, ()):
+        takers = {action.dest: action for action in _class_actions(class_path)}
+        for name, value in arguments.items():
+            hint = getattr(takers.get(name), "_typehint", None)
+            if (
+                value is None
+                and hint is not None
+                and takers[name].default is not None
+                and not _takes_null(hint)
+            ):
+                mistake = Mistake("", (*keys, name), class_path, given="null", wanted=str(hint))
+                where = _where(mistake, list(getattr(parser, "args", None) or []))
+                raise ValueError(f"{where}must be {_in_words(mistake.wanted or '')}, got null")
+
+
+def _classes(config: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    """The classes that a configuration names: where, which, and with what arguments."""
+    if isinstance(config, list):
+        for entry in config:
+            yield from _classes(entry, keys)
+    elif isinstance(config, jsonargparse.Namespace):
+        content = vars(config)
+        init_args = content.get("init_args")
+        if isinstance(content.get("class_path"), str) and isinstance(init_args, jsonargparse.Namespace):
+            yield keys, content["class_path"], vars(init_args)
+        for key, value in content.items():
+            yield from _classes(value, keys if key in _WRAPPING else (*keys, key))
+
+
+def _takes_null(hint: Any) -> bool:
+    """Whether a type admits ``None``, or is none that says."""
+    return hint is Any or type(None) in get_args(hint) or not (isinstance(hint, type) or get_args(hint))
 
 
 def jsonargparse_debug() -> bool:
@@ -270,6 +310,11 @@ def _options(parser: ArgumentParser, below: str = "") -> list[str]:
 
 def class_options(class_path: str) -> list[str]:
     """The arguments of a class, those of its bases that it hands on included."""
+    names = [action.dest for action in _class_actions(class_path)]
+    return [name for name in names if "." not in name and name != "help"]
+
+
+def _class_actions(class_path: str) -> list[Any]:
     module, _, name = class_path.rpartition(".")
     found = public_classes(module).get(name)
     if found is None:
@@ -280,9 +325,7 @@ def class_options(class_path: str) -> list[str]:
         1 if any(base.__name__ in ("Optimizer", "LRScheduler") for base in found.__mro__) else None
     )
     parser.add_class_arguments(found, fail_untyped=False, skip={given_by_code} if given_by_code else None)
-    return [
-        name for name in _options(parser) if "." not in name and not name.endswith("+") and name != "help"
-    ]
+    return list(parser._actions)
 
 
 def _classes_like(name: str, keys: Sequence[str]) -> list[str]:
@@ -309,7 +352,10 @@ def _in_words(types: str) -> str:
     >>> _in_words("typing.Literal['a', 'b']")
     "one of 'a', 'b'"
     """
-    inner = types.removeprefix("[").removesuffix("]") if types.startswith("[") else types
+    inner = types.removeprefix("[").removesuffix("]") if types.startswith("[") else types.replace(" | ", ", ")
+    inner = (
+        inner.removeprefix("typing.Union[").removesuffix("]") if inner.startswith("typing.Union[") else inner
+    )
     # tensors and classes are no values to type
     parts = [_type_in_words(part) for part in _split(inner) if part != "<class 'torch.Tensor'>"]
     return " or ".join(dict.fromkeys(parts))

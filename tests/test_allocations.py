@@ -37,7 +37,9 @@ def test_what_fits_is_made_as_ever() -> None:
     torch.manual_seed(0)
     with sizes_checked():
         checked = nn.Conv2d(3, 4, 5)
-        with pytest.raises(ValueError, match=r"a tensor of 1000000 x 1000000000 takes 3,725,290 GiB of memory"):
+        with pytest.raises(
+            ValueError, match=r"a tensor of 1000000 x 1000000000 takes 3,725,290 GiB of memory"
+        ):
             torch.empty(10**6, 10**9)
         with pytest.raises(ValueError, match=r"a tensor of 1000000000000000000 "):
             torch.zeros(size=(10**18,), dtype=torch.int8)
