@@ -19,12 +19,27 @@ def command_line(program: str, arguments: Sequence[str]) -> str:
 
 
 def record_command(folder: Path, command: str) -> None:
-    """Add a line to the folder's file."""
-    text = "".join(f"{line}\n" for line in [*recorded_commands(folder), command])
-    write_atomically(folder / FILE, lambda file: file.write(text.encode()))
+    """Add a line to the folder's file, whatever it holds."""
+    path = folder / FILE
+    before = path.read_bytes() if path.is_file() else b""
+    write_atomically(path, lambda file: file.write(before + f"{command}\n".encode()))
 
 
 def recorded_commands(folder: Path) -> list[str]:
-    """The lines of the folder's file, oldest first; none if it has no file."""
-    file = folder / FILE
-    return file.read_text().splitlines() if file.is_file() else []
+    """The lines of the folder's file, oldest first; none if it has no file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path} is damaged ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if "\0" in text:
+        raise ValueError(f"{path} is damaged (it holds binary zeros)")
+    return text.splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sefl.demonstrations.features_animation import KERNEL, LEAST_RESOLUTION, MOST_RESOLUTION, animate
@@ -68,7 +69,9 @@ class Demo:
             for name in self._draw(folder):
                 progress.update(task, description=name, advance=1)
         written = ", ".join(sorted(path.name for path in folder.iterdir()))
-        console.print(f"Written to [bold]{folder}[/bold]: {written}", soft_wrap=True, highlight=False)
+        console.print(
+            f"Written to [bold]{escape(str(folder))}[/bold]: {written}", soft_wrap=True, highlight=False
+        )
 
     def _draw(self, folder: Path) -> Iterator[str]:
         """Write one picture after the other; yields the name of the current one after each figure and each frame."""

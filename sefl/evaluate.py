@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 from rich.console import Console
+from rich.markup import escape
 
 from sefl.checkpoints import check_weights, with_checkpoint_io
 from sefl.command_line import ExperimentCLI, listed
@@ -145,7 +146,7 @@ class EvaluateCLI(ExperimentCLI):
         console = Console()
         for table in evaluation.tables():
             console.print(table)
-        console.print(f"Written to [bold]{self.output}[/bold]", soft_wrap=True)
+        console.print(f"Written to [bold]{escape(str(self.output))}[/bold]", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

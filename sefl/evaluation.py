@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from rich.markup import escape
 from rich.table import Table
 
 from sefl.metrics.functional import standard_error
@@ -107,7 +108,7 @@ class Evaluation:
         table = Table("transformation", "with the untransformed image", "all pairs", title=title)
         for transformation, measured in self.agreement.items():
             pairs = f"{measured['pairs']:.4f}" if "pairs" in measured else ""
-            table.add_row(transformation, f"{measured['mean']:.4f}", pairs)
+            table.add_row(escape(transformation), f"{measured['mean']:.4f}", pairs)
         return table
 
     def _errors(self) -> Table:
@@ -120,7 +121,7 @@ class Evaluation:
             mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)
             worst = max(rows, key=lambda row: row["max"])
             at = str(worst["parameter"])
-            table.add_row(layer, transformation, f"{mean:.1e}", f"{worst['max']:.1e}", at)
+            table.add_row(escape(layer), escape(transformation), f"{mean:.1e}", f"{worst['max']:.1e}", at)
         return table
 
     def accuracy_figure(self) -> Figure:

@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
+from rich.markup import escape
 
 from sefl.checkpoints import (
     BestCheckpoint,
@@ -163,10 +164,10 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
 def announce(folder: RunFolder, checkpoint: Path | None, resumed: RunFolder | None) -> None:
     console = Console(soft_wrap=True)
     if checkpoint:
-        console.print(f"Resuming from [bold]{checkpoint}[/bold]")
+        console.print(f"Resuming from [bold]{escape(str(checkpoint))}[/bold]")
     elif resumed:
         console.print("The run was stopped before its first checkpoint: it begins again.")
-    console.print(f"Run folder: [bold]{folder.path}[/bold]")
+    console.print(f"Run folder: [bold]{escape(str(folder.path))}[/bold]")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.text import Text
 
@@ -21,6 +22,7 @@ from sefl.option_mistakes import OneLineParser
 from sefl.output_folders import check_folder
 from sefl.reporting.document import Document
 from sefl.reporting.experiments import group_runs
+from sefl.reporting.markdown import printable
 from sefl.reporting.runs import DamagedRun, NoResults, Run, find_runs, read_run
 from sefl.reporting.sections import sections
 from sefl.reporting.tables import grids
@@ -60,7 +62,8 @@ class Report:
         silent = not console.is_terminal or len(paths) < MANY
         for path in track(paths, "Reading runs", console=console, transient=True, disable=silent):
             try:
-                runs.append(read_run(path, self.trust))
+                runs.append(run := read_run(path, self.trust))
+                notes += run.damages
             except (NoResults, DamagedRun) as left_out:
                 notes.append(f"left out: {left_out}")
         experiments, warnings = group_runs(runs)
@@ -77,11 +80,11 @@ class Report:
             for grid in grids(section):
                 console.print(grid.rich())
         for note in document.notes:
-            console.print(Text.assemble(("note ", "bold yellow"), note), soft_wrap=True)
+            console.print(Text.assemble(("note ", "bold yellow"), printable(note)), soft_wrap=True)
         folder = make_next_version(self.output)
         with console.status("Drawing figures") if console.is_terminal else nullcontext():
             document.write(folder)
-        console.print(f"Written to [bold]{folder}[/bold]", soft_wrap=True)
+        console.print(f"Written to [bold]{escape(str(folder))}[/bold]", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

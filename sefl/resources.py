@@ -60,8 +60,14 @@ class Resources:
         try:
             content = json.loads(path.read_text())
             seconds = {int(epoch): float(taken) for epoch, taken in content.pop("epoch_seconds").items()}
-            return cls(**content, epoch_seconds=seconds)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            loaded = cls(**content, epoch_seconds=seconds)
+            numbers = (loaded.processes, loaded.threads, loaded.parameters, loaded.peak_bytes)
+            if not isinstance(loaded.device, str) or not all(isinstance(number, int) for number in numbers):
+                raise ValueError("a value is of another kind")
+            return loaded
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to measure anew") from error
 
     def save(self, path: Path) -> None:

@@ -288,7 +288,7 @@ def test_runs_without_results_and_damaged_ones_are_named(capsys: pytest.CaptureF
     ):
         assert expected in notes
         assert expected in markdown()
-    assert {name for name, origin, _ in written() if origin == "test"} == {"good"}
+    assert {name for name, origin, _ in written() if origin == "test"} == {"good", "resources"}
 
 
 def test_another_protocol_is_marked() -> None:

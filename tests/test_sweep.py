@@ -171,7 +171,7 @@ def test_the_same_experiment_and_seed_is_found(tiny: Path, parser: FitParser) ->
 
     def found(*options: str, **grid: list[object]) -> str | None:
         planned = parser.plan(experiments({"config": [str(tiny)], **grid}, options)[0])
-        run = find_run(planned, Path("runs"), parser)
+        run = find_run(planned, Path("runs"), parser, print)
         assert run is None or run.finished
         return run and run.folder.path.name
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sefl.reporting.experiments import Experiment
 from sefl.reporting.feature_figure import NotDrawn, features_of_networks
 from sefl.reporting.figures import accuracy_over_angle, accuracy_over_resolution, error_over_depth
+from sefl.reporting.markdown import code, code_block, plain
 from sefl.reporting.sections import Section
 from sefl.reporting.tables import csv_text, described, grids
 from sefl.run_folder import write_atomically
@@ -46,12 +47,12 @@ class Document:
 
     def write(self, folder: Path) -> None:
         """Write all files; report.md, which refers to the others, last."""
-        text = [f"# Report\n\nWritten by `{self.command}`.\n\n{LEGEND}"]
+        text = [f"# Report\n\nWritten by {code(self.command)}.\n\n{LEGEND}"]
         if self.notes:
-            text.append("## Notes\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n")
+            text.append("## Notes\n\n" + "\n".join(f"- {plain(note)}" for note in self.notes) + "\n")
         for count, section in enumerate(self.sections, 1):
             figures = _figures(section, folder, f"{count}-{section.slug}")
-            text += [f"## {section.title}\n", *_tables(section), *figures, _origins(section)]
+            text += [f"## {plain(section.title)}\n", *_tables(section), *figures, _origins(section)]
         _write(folder / "results.csv", csv_text(self.sections))
         _write(folder / "report.md", "\n".join(text))
 
@@ -61,7 +62,7 @@ def _tables(section: Section) -> list[str]:
     for grid in grids(section):
         _, _, subject = grid.title.removeprefix(section.title).partition(": ")
         heading = f"### {subject.capitalize()}\n\n" if subject else ""
-        text.append(f"{heading}{grid.markdown()}\n" + (f"\n{grid.caption}\n" if grid.caption else ""))
+        text.append(f"{heading}{grid.markdown()}\n" + (f"\n{plain(grid.caption)}\n" if grid.caption else ""))
     return text
 
 
@@ -71,7 +72,7 @@ def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
         try:
             figure = draw(section.experiments)
         except NotDrawn as reason:
-            text.append(f"{title}: not drawn, {reason}.\n")
+            text.append(f"{title}: not drawn, {plain(str(reason))}.\n")
             continue
         if figure is not None:
             name = f"{beginning}-{title.lower().replace(' ', '-')}.png"
@@ -85,11 +86,10 @@ def _origins(section: Section) -> str:
     for experiment in section.experiments:
         for run in experiment.runs:
             epoch = f"{run.results.origin} of epoch {run.results.epoch}"
+            measured = f"{epoch} ({code(str(run.results.folder))})"
             lines += [
-                f"**{described(experiment)}**: `{run.path}`, {epoch} (`{run.results.folder}`)\n",
-                "```bash",
-                *run.commands,
-                "```\n",
+                f"**{plain(described(experiment))}**: {code(str(run.path))}, {measured}\n",
+                code_block("bash", list(run.commands)) + "\n",
             ]
     return "\n".join(lines)
 

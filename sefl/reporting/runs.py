@@ -1,20 +1,20 @@
 """Finished runs, as their folders tell: what was run, by which command, and what came of it."""
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Any, Literal, TypeVar
 
 from sefl.checkpoints import MONITOR
 from sefl.commands import command_line, recorded_commands
-from sefl.metrics_file import DamagedTable, iterate_rows, read_rows
+from sefl.metrics_file import DamagedTable, iterate_rows
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import Resources
 from sefl.run_folder import RunFolder, versions
+from sefl.yaml_files import load_configuration
 
 Origin = Literal["test", "validation"]
 
@@ -32,6 +32,9 @@ WITHOUT_EFFECT = (
 )
 """Options of the data that change no test image, or only choose one of several equal draws."""
 AUGMENTATION = "_augmentation"
+
+NOT_AS_WRITTEN = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What is raised about a file with anything else in it than what was written into it."""
 
 FIT, EVALUATE = "python -m sefl.fit", "python -m sefl.evaluate"
 
@@ -84,6 +87,7 @@ class Run:
         resources: what training took, if that was recorded.
         results: what was measured.
         trusted: whether whatever classes its configuration names may run.
+        damages: what of it was lost with a file that is damaged, a sentence each.
     """
 
     path: Path
@@ -93,6 +97,7 @@ class Run:
     resources: Resources | None
     results: Results
     trusted: bool = False
+    damages: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, float]:
@@ -155,23 +160,36 @@ def read_run(path: Path, trusted: bool = False) -> Run:
         DamagedRun: if a file is damaged, or the stored configuration is missing.
     """
     folder = RunFolder(path)
-    configs = tuple(_read_config(file) for file in folder.configs)
+    configs = tuple(read_config(file) for file in folder.configs)
     if not configs:
         raise DamagedRun(f"{path} has no config.yaml")
-    evaluated = [
-        version for version in versions(folder.evaluation) if (version / "evaluation.json").is_file()
-    ]
-    results = _evaluation(folder, evaluated[-1]) if evaluated else _validation(folder)
-    trained = recorded_commands(path) or _stand_ins(folder)
+    evaluated = [version for version in versions(folder.evaluation) if (version / "evaluation.json").exists()]
+    damages: list[str] = []
+    results = _evaluation(folder, evaluated[-1], damages) if evaluated else _validation(folder, damages)
+    trained = _kept(lambda: recorded_commands(path), damages, "its commands are of its configuration")
+    resources = _kept(lambda: _resources(path / RESOURCES), damages, "time and memory are lost")
     return Run(
         path=path,
         name=_name(path, configs[-1]),
         configs=configs,
-        commands=(*trained, *results.commands),
-        resources=_resources(path / RESOURCES),
+        commands=(*(trained or _stand_ins(folder)), *results.commands),
+        resources=resources,
         results=results,
         trusted=trusted,
+        damages=tuple(damages),
     )
+
+
+Kept = TypeVar("Kept")
+
+
+def _kept(read: Callable[[], Kept], damages: list[str], lost: str) -> Kept | None:
+    """What can be read; or nothing, and a sentence among the damages."""
+    try:
+        return read()
+    except (ValueError, OSError) as error:
+        damages.append(f"{error}: {lost}")
+        return None
 
 
 def spoken(transformation: str, measured: Iterable[str]) -> str:
@@ -210,14 +228,28 @@ def _name(path: Path, config: Mapping[str, Any]) -> str:
     return str(stored) if path.parent.parts[-len(stored.parts) :] == stored.parts else path.parent.name
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """A stored configuration, whose name, data and model are of the kinds that they are written in.
+
+    Raises:
+        DamagedRun: if they are not, or the file can't be read.
+    """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
-        raise DamagedRun(f"{path} is damaged ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise DamagedRun(f"{path} is damaged (it holds no configuration)")
+        content = load_configuration(path)
+    except ValueError as error:
+        raise DamagedRun(f"{path} is damaged ({str(error).removeprefix(str(path)).lstrip(':, ')})") from error
+    parts = [content.get(part) or {} for part in ("data", "model")]
+    if not isinstance(content.get("name") or "", str) or not all(map(_is_class_with_options, parts)):
+        raise DamagedRun(f"{path} is damaged (its name, data or model are no configuration's)")
     return content
+
+
+def _is_class_with_options(part: Any) -> bool:
+    return (
+        isinstance(part, dict)
+        and isinstance(part.get("class_path") or "", str)
+        and isinstance(part.get("init_args") or {}, dict)
+    )
 
 
 def _stand_ins(folder: RunFolder) -> list[str]:
@@ -228,16 +260,19 @@ def _stand_ins(folder: RunFolder) -> list[str]:
     return [command_line(FIT, arguments) for arguments in starts]
 
 
-def _evaluation(run: RunFolder, folder: Path) -> Results:
+def _evaluation(run: RunFolder, folder: Path, damages: list[str]) -> Results:
     path = folder / "evaluation.json"
     try:
         content = json.loads(path.read_text())
+        if not _is_class_with_options(content.get("data") or {}):
+            raise ValueError("its data are no configuration's")
         values = {name.removeprefix("test/"): float(value) for name, value in content["metrics"].items()}
         if "parameters" in content:
             values["parameters"] = float(content["parameters"])
         layers = layer_errors(content["equivariance"])
         checkpoint = run.checkpoints / Path(content["checkpoint"]).name
-        commands = recorded_commands(folder) or [command_line(EVALUATE, ["--ckpt_path", str(checkpoint)])]
+        recorded = _kept(lambda: recorded_commands(folder), damages, "its command is of its checkpoint")
+        commands = recorded or [command_line(EVALUATE, ["--ckpt_path", str(checkpoint)])]
         return Results(
             origin="test",
             folder=folder,
@@ -248,17 +283,18 @@ def _evaluation(run: RunFolder, folder: Path) -> Results:
             data=content.get("data"),
             samples={int(r): int(n) for r, n in content.get("samples_by_resolution", {}).items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except NOT_AS_WRITTEN as error:
         raise DamagedRun(f"{path} is damaged ({_said(error)}); evaluate the run again") from error
 
 
-def _validation(folder: RunFolder) -> Results:
+def _validation(folder: RunFolder, damages: list[str]) -> Results:
     """The epoch that ``best.ckpt`` is of. Where an epoch appears twice, the later row counts."""
     try:
         accuracies = dict(_validated(folder.metrics)) if folder.metrics.exists() else {}
         if not accuracies:
             raise NoResults(f"{folder.path} has been neither evaluated nor validated")
-        epoch = max(accuracies, key=lambda epoch: accuracies[epoch])
+        # NaN is more than nothing, and less than any accuracy.
+        epoch = max(accuracies, key=lambda epoch: (not math.isnan(accuracies[epoch]), accuracies[epoch]))
         values = {}
         for row in iterate_rows(folder.metrics, having=MONITOR):
             if int(float(row["epoch"])) == epoch:
@@ -267,21 +303,25 @@ def _validation(folder: RunFolder) -> Results:
                     for name, value in row.items()
                     if name.startswith("val/") and value
                 }
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+    except NOT_AS_WRITTEN as error:
         raise DamagedRun(_of_file(folder.metrics, error)) from error
     table = folder.path / "equivariance" / "fit.csv"
+    layers = _kept(lambda: _layers_of_epoch(table, epoch), damages, "its equivariance errors are lost") or ()
+    return Results("validation", folder.path, epoch, values | _by_transformation(layers), layers)
+
+
+def _layers_of_epoch(table: Path, epoch: int) -> tuple[LayerError, ...]:
+    """Of each layer, transformation and parameter the latest row."""
+    latest: dict[tuple[str, ...], dict[str, str]] = {}
     try:
-        rows = read_rows(table) if table.is_file() else []
-        latest = {
-            tuple(row[key] for key in ("layer", "transformation", "parameter")): row
-            for row in rows
-            if int(row["epoch"]) == epoch
-        }
+        for row in iterate_rows(table) if table.exists() else ():
+            if int(row["epoch"]) == epoch:
+                latest[tuple(row[key] for key in ("layer", "transformation", "parameter"))] = row
         layers = layer_errors(latest.values())
-        values |= _by_transformation(layers)
-    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-        raise DamagedRun(f"{table} is damaged ({_said(error)})") from error
-    return Results("validation", folder.path, epoch, values, layers)
+        _by_transformation(layers)
+    except NOT_AS_WRITTEN as error:
+        raise ValueError(_of_file(table, error)) from error
+    return layers
 
 
 def _validated(metrics: Path) -> Iterator[tuple[int, float]]:
@@ -295,10 +335,7 @@ def _of_file(path: Path, error: Exception) -> str:
 
 
 def _resources(path: Path) -> Resources | None:
-    try:
-        return Resources.load(path) if path.is_file() else None
-    except ValueError as error:
-        raise DamagedRun(str(error)) from error
+    return Resources.load(path) if path.exists() else None
 
 
 def layer_errors(rows: Iterable[Mapping[str, Any]]) -> tuple[LayerError, ...]:
@@ -331,4 +368,6 @@ def _by_transformation(layers: Iterable[LayerError]) -> dict[str, float]:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
     return f"no {error}" if isinstance(error, KeyError) else str(error)

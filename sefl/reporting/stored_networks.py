@@ -1,6 +1,5 @@
 """The trained network of a run and an image of its data, from what the run's folder holds."""
 
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from sefl.reporting.runs import Run
 from sefl.run_folder import CHECKPOINT_NAMES, RunFolder
-from sefl.torch_files import UnreadableFile, read_checkpoint
+from sefl.torch_files import read_checkpoint
 from sefl.trust import Reading, UntrustedCode
 
 LONGEST_REASON = 320
@@ -48,7 +47,8 @@ def load_network(run: Run) -> LightningModule:
     model: LightningModule = _made_of(run, "model", LightningModule, run.configs[-1].get("model"))
     try:
         model.load_state_dict(read_checkpoint(found[0])["state_dict"])
-    except (UnreadableFile, RuntimeError) as error:
+    # What a damaged file does to the reading of it has no end of forms; all are one reason for one network.
+    except Exception as error:
         raise NotLoadable(f"{found[0]} does not load: {_reason(error)}") from error
     return model
 
@@ -63,10 +63,10 @@ def load_test_image(run: Run) -> SampleImage:
     try:
         data.setup("test")
         loaders = data.test_dataloader()
-    except (ValueError, OSError) as error:
+        # Where there are two, the last one has all images at the finest resolution.
+        images, *_ = next(iter(loaders[-1] if isinstance(loaders, list) else loaders))
+    except Exception as error:
         raise NotLoadable(f"the data of {run.path} do not load: {_reason(error)}") from error
-    # Where there are two, the last one has all images at the finest resolution.
-    images, *_ = next(iter(loaders[-1] if isinstance(loaders, list) else loaders))
     return SampleImage(images[:1], sorted(data.resolutions))
 
 
@@ -92,7 +92,7 @@ def _made_of(run: Run, part: str, base: type, config: Any) -> Any:
         return parser.instantiate_classes(parsed)[part]
     except UntrustedCode as error:
         raise NotLoadable(str(error)) from error
-    except (ArgumentError, ValueError, TypeError) as error:
+    except Exception as error:
         raise NotLoadable(f"the {part} of {run.path} cannot be made: {_reason(error)}") from error
 
 

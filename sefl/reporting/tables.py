@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sefl.reporting.experiments import Experiment, Summary
+from sefl.reporting.markdown import plain, printable
 from sefl.reporting.published import number
 from sefl.reporting.runs import INTERPOLATED_FLOOR, spoken
 from sefl.reporting.sections import Section
@@ -44,21 +45,24 @@ class Grid:
     caption: str | None = None
 
     def rich(self) -> Table:
-        table = Table(title=Text(self.title), caption=self.caption, box=SIMPLE_HEAD)
+        table = Table(
+            title=Text(printable(self.title)), caption=self.caption and Text(self.caption), box=SIMPLE_HEAD
+        )
         for index, heading in enumerate(self.headings):
             table.add_column(
-                Text(heading), justify="right" if index else "left", no_wrap=not index, overflow="fold"
+                Text(printable(heading)),
+                justify="right" if index else "left",
+                no_wrap=not index,
+                overflow="fold",
             )
         for row in self.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
     def markdown(self) -> str:
         rule = ["---", *["---:"] * (len(self.headings) - 1)]
-        lines = [self.headings, rule, *self.rows]
-        return "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
+        lines = [[plain(cell) for cell in line] for line in (self.headings, *self.rows)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def results(section: Section) -> Grid:

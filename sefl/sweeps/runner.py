@@ -10,10 +10,12 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sefl.commands import command_line, record_command
+from sefl.reporting.markdown import printable
 from sefl.resources import FILE as RESOURCES
 from sefl.resources import Resources
 from sefl.run_folder import RunFolder, make_next_version
@@ -87,7 +89,12 @@ class Job:
     def epochs(self) -> str:
         """How many epochs have been trained, of how many."""
         file = self.folder.path / RESOURCES if self.folder else None
-        done = max(Resources.load(file).epoch_seconds, default=-1) + 1 if file and file.is_file() else 0
+        try:
+            done: int | str = (
+                max(Resources.load(file).epoch_seconds, default=-1) + 1 if file and file.exists() else 0
+            )
+        except (ValueError, FileNotFoundError):
+            done = "?"
         return f"epoch {done} of {self.planned.config['trainer']['max_epochs']}"
 
 
@@ -122,6 +129,7 @@ class Sweep:
         if jobs < 1:
             raise ValueError(f"jobs must be at least 1, got {jobs}")
         self.runs = runs
+        self._told: set[str] = set()
         self.concurrent = jobs
         self.jobs = [Job(self.parser.plan(experiment), evaluate) for experiment in experiments]
 
@@ -153,7 +161,9 @@ class Sweep:
         with locked(self.runs / SWEEPS / ".lock") as lock, terminated_as_interrupted():
             logs = make_next_version(self.runs / SWEEPS)
             record_command(logs, command)
-            console.print(f"{len(self.jobs)} runs; their output is in [bold]{logs}[/bold]", soft_wrap=True)
+            console.print(
+                f"{len(self.jobs)} runs; their output is in [bold]{escape(str(logs))}[/bold]", soft_wrap=True
+            )
             columns = (
                 SpinnerColumn(),
                 MofNCompleteColumn(),
@@ -190,7 +200,9 @@ class Sweep:
                 while waiting and len(running) < self.concurrent:
                     running += self._begin(waiting.popleft(), progress, logs, lock)
                 for one in running:
-                    progress.update(one.task, description=f"{one.job.planned.experiment}: {one.job.epochs}")
+                    progress.update(
+                        one.task, description=escape(f"{one.job.planned.experiment}: {one.job.epochs}")
+                    )
                     if one.process.poll() is not None:
                         self._step_ended(one, progress, lock)
                 running = [one for one in running if not one.job.outcome]
@@ -220,9 +232,9 @@ class Sweep:
         first, *left = job.steps(found)
         log = logs / job.log_name
         progress.console.print(
-            f"{job.planned.experiment}: {job.folder.path}", soft_wrap=True, highlight=False
+            f"{job.planned.experiment}: {job.folder.path}", soft_wrap=True, highlight=False, markup=False
         )
-        task = progress.add_task(str(job.planned.experiment), total=1 + len(left))
+        task = progress.add_task(escape(str(job.planned.experiment)), total=1 + len(left))
         yield Running(job, start(*first, log, self.concurrent, lock), deque(left), log, task)
 
     def _step_ended(self, one: Running, progress: Progress, lock: int) -> None:
@@ -244,23 +256,33 @@ class Sweep:
         progress.remove_task(one.task)
         style = _STYLES.get(job.outcome, "")
         progress.console.print(
-            f"{job.planned.experiment}: {job.outcome}", style=style, soft_wrap=True, highlight=False
+            f"{job.planned.experiment}: {job.outcome}",
+            style=style,
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
         )
 
     def _find(self, job: Job) -> StoredRun | None:
-        found = find_run(job.planned, self.runs, self.parser)
+        found = find_run(job.planned, self.runs, self.parser, self._tell)
         job.folder = found.folder if found else None
         return found
+
+    def _tell(self, note: str) -> None:
+        """Say something on the standard error, once."""
+        if note not in self._told:
+            self._told.add(note)
+            Console(stderr=True).print(note, soft_wrap=True, highlight=False, markup=False)
 
     def _summary(self) -> Table:
         shown = Table("experiment", "outcome", "run", "minutes", "", box=SIMPLE_HEAD)
         for job in self.jobs:
             shown.add_row(
-                str(job.planned.experiment),
+                escape(str(job.planned.experiment)),
                 job.outcome or "not finished",
-                str(job.folder.path) if job.folder else "-",
+                escape(str(job.folder.path)) if job.folder else "-",
                 f"{job.seconds / 60:.1f}",
-                job.detail,
+                escape(printable(job.detail)),
                 style=_STYLES.get(job.outcome),
             )
         return shown

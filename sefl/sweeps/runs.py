@@ -1,7 +1,7 @@
 """Which run of an experiment there is already, and how far it came."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ from sefl.command_line import name_run, use_seed
 from sefl.fit import NOT_STORED, FitCLI
 from sefl.output_folders import check_name
 from sefl.reporting.experiments import NOT_OF_THE_EXPERIMENT
+from sefl.reporting.runs import NOT_AS_WRITTEN, DamagedRun, read_config
 from sefl.run_folder import RunFolder, versions
 from sefl.sweeps.plan import Experiment
-from sefl.torch_files import read_checkpoint
+from sefl.torch_files import UnreadableFile, read_checkpoint
 from sefl.trust import Reading, UntrustedCode
 
 EPOCHS_BY_DEFAULT = 1000
@@ -63,11 +64,7 @@ class StoredRun:
         file = self.folder.checkpoint(checkpoint)
         epoch = read_checkpoint(file, mmap=True)["epoch"] if file.is_file() else None
         results = [version / "evaluation.json" for version in versions(self.folder.evaluation)]
-        contents = [json.loads(result.read_text()) for result in results if result.is_file()]
-        return any(
-            Path(content["checkpoint"]).name == file.name and content["epoch"] == epoch
-            for content in contents
-        )
+        return any(_is_of(result, file.name, epoch) for result in results)
 
 
 class FitParser(FitCLI):
@@ -120,10 +117,22 @@ class FitParser(FitCLI):
         return content
 
 
-def find_run(planned: Planned, runs: Path, parser: FitParser) -> StoredRun | None:
+def _is_of(result: Path, checkpoint: str, epoch: int | None) -> bool:
+    """Whether an evaluation is of a checkpoint of this name and epoch; one that can't be read counts as not made."""
+    try:
+        content = json.loads(result.read_text())
+        return Path(content["checkpoint"]).name == checkpoint and content["epoch"] == epoch
+    except NOT_AS_WRITTEN:
+        return False
+
+
+def find_run(
+    planned: Planned, runs: Path, parser: FitParser, tell: Callable[[str], object]
+) -> StoredRun | None:
     """The newest finished run of an experiment and its seed, or else the newest that can go on.
 
-    Looked for among the runs of its name, and of its configuration's name without a variant.
+    Looked for among the runs of its name, and of its configuration's name without a variant. A run whose configuration
+    is damaged is none of them, and ``tell`` is called with a sentence about it.
 
     Raises:
         UnreadableFile: if a checkpoint of one is damaged.
@@ -133,26 +142,36 @@ def find_run(planned: Planned, runs: Path, parser: FitParser) -> StoredRun | Non
         run
         for name in names
         for path in reversed(versions(runs / name))
-        if (run := _read(RunFolder(path), planned, parser)) is not None
+        if (run := _read(RunFolder(path), planned, parser, tell)) is not None
     ]
     return next((run for run in found if run.finished), found[0] if found else None)
 
 
-def _read(folder: RunFolder, planned: Planned, parser: FitParser) -> StoredRun | None:
+def _read(
+    folder: RunFolder, planned: Planned, parser: FitParser, tell: Callable[[str], object]
+) -> StoredRun | None:
     """A run, if it is one of the experiment and has a checkpoint."""
     if not folder.configs or not folder.checkpoint("last").is_file():
         return None
     for file in folder.configs:
-        stored = yaml.safe_load(file.read_text())
-        data = (stored.get("data") or {}).get("init_args", {})
+        try:
+            stored = read_config(file)
+        except DamagedRun as damage:
+            tell(f"left aside: {damage}")
+            return None
+        data = (stored.get("data") or {}).get("init_args") or {}
         if data.get("split_file") and Path(data["split_file"]).absolute() == folder.split.absolute():
             # a resumed run keeps to its own split
             data["split_file"] = None
         if not parser.same(stored, planned.config, file):
             return None
-    checkpoint = read_checkpoint(folder.checkpoint("last"), mmap=True)
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    return StoredRun(folder, _finished(checkpoint, epochs, planned.config["trainer"]), epochs)
+    last = folder.checkpoint("last")
+    checkpoint = read_checkpoint(last, mmap=True)
+    try:
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        return StoredRun(folder, _finished(checkpoint, epochs, planned.config["trainer"]), epochs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnreadableFile(f"{last}: is no checkpoint of a training.") from error
 
 
 def _finished(checkpoint: Mapping[str, Any], trained: int, trainer: Mapping[str, Any]) -> bool:
