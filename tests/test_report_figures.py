@@ -1,12 +1,13 @@
 """Figures of python -m sefl.report: what is drawn where."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from sefl.reporting.experiments import Experiment
-from sefl.reporting.figures import accuracy_over_resolution, error_over_depth
+from sefl.reporting.figures import accuracy_over_resolution, error_over_depth, most_accurate
 
 
 def network(label: str, *layers: str) -> Experiment:
@@ -59,3 +60,15 @@ def test_networks_of_other_layers_are_drawn_by_number_though_they_share_a_name(s
 def test_layers_of_the_same_names_stand_above_each_other() -> None:
     lines = lines_of(network("deep", "blocks.0", "blocks.1", "head"), network("short", "blocks.0", "head"))
     assert lines == {"deep": [1, 2, 3], "short": [1, 3]}
+
+
+def test_of_many_experiments_the_most_accurate_are_drawn() -> None:
+    many: Any = [
+        SimpleNamespace(summaries={"accuracy": SimpleNamespace(mean=index % 50 / 50)}) for index in range(200)
+    ]
+    many[3].summaries = {}
+    many[5].summaries["accuracy"].mean = math.nan
+    drawn = most_accurate(many)
+    assert len(drawn) == 10
+    assert min(each.summaries["accuracy"].mean for each in drawn) == 47 / 50
+    assert most_accurate(many[:10]) == many[:10]

@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 
 from sefl.reporting.experiments import Experiment
 from sefl.reporting.feature_figure import NotDrawn, features_of_networks
-from sefl.reporting.figures import accuracy_over_angle, accuracy_over_resolution, error_over_depth
+from sefl.reporting.figures import (
+    accuracy_over_angle,
+    accuracy_over_resolution,
+    error_over_depth,
+    most_accurate,
+)
 from sefl.reporting.markdown import code, code_block, plain
 from sefl.reporting.sections import Section
 from sefl.reporting.tables import csv_text, described, grids
@@ -69,8 +74,10 @@ def _tables(section: Section) -> list[str]:
 def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
     text = []
     for title, draw in FIGURES.items():
+        lines = draw is not features_of_networks
+        experiments = most_accurate(section.experiments) if lines else section.experiments
         try:
-            figure = draw(section.experiments)
+            figure = draw(experiments)
         except NotDrawn as reason:
             text.append(f"{title}: not drawn, {plain(str(reason))}.\n")
             continue
@@ -78,6 +85,10 @@ def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
             name = f"{beginning}-{title.lower().replace(' ', '-')}.png"
             figure.savefig(folder / name)
             text.append(f"![{title}]({name})\n")
+            if len(experiments) < len(section.experiments):
+                text.append(
+                    f"Drawn are the {len(experiments)} most accurate of {len(section.experiments)} experiments.\n"
+                )
     return text
 
 

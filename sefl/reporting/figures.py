@@ -23,11 +23,25 @@ FLOAT32_ROUNDING = -14
 
 DOTTED = (0, (1, 1.5))
 COLORS = colormaps["tab10"](range(10))
+MOST_LINES = len(COLORS)
 MARKERS = "osD^vPX"
 BAND = 0.18
 MOST_TICKS = 14
 CROWDED = 45
 """Characters of layers' names that fit beside each other under a panel."""
+
+
+def most_accurate(experiments: Sequence[Experiment]) -> Sequence[Experiment]:
+    """As many as a figure can tell apart by colour, in their order: the most accurate ones."""
+    if len(experiments) <= MOST_LINES:
+        return experiments
+
+    def accuracy(index: int) -> float:
+        summary = experiments[index].summaries.get("accuracy")
+        return -math.inf if summary is None or math.isnan(summary.mean) else summary.mean
+
+    chosen = sorted(range(len(experiments)), key=accuracy, reverse=True)[:MOST_LINES]
+    return [experiments[index] for index in sorted(chosen)]
 
 
 def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:
