@@ -7,6 +7,13 @@ every layer, and what the configuration's callbacks measure, as tables on the te
 RUN/evaluation/N, and in W&B, in the group of the run.
 """
 
+if __name__ == "__main__":
+    import sys
+
+    from sefl.first_look import exit_at_a_mistake
+
+    exit_at_a_mistake("python -m sefl.evaluate", sys.argv[1:], further=["monitor"])
+
 import sys
 from collections import Counter
 from dataclasses import asdict

@@ -5,6 +5,13 @@ With --ckpt_path a run goes on in its own folder, with the options given now; no
 last, one that was stopped before its first checkpoint begins again in its folder.
 """
 
+if __name__ == "__main__":
+    import sys
+
+    from sefl.first_look import exit_at_a_mistake
+
+    exit_at_a_mistake("python -m sefl.fit", sys.argv[1:])
+
 import shutil
 import sys
 from pathlib import Path

@@ -15,11 +15,10 @@ from typing import Any, NoReturn, get_args
 import jsonargparse
 from jsonargparse import ArgumentParser
 
+from sefl.first_look import USAGE_ERROR
 from sefl.own_classes import exported, public_classes
 from sefl.yaml_files import Position, YamlMistake, positions
 
-USAGE_ERROR = 2
-"""The exit status of a command that was called wrongly, as argparse has it."""
 LONGEST_VALUE = 80
 MOST_LISTED = 12
 
@@ -257,6 +256,8 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             "LightningModule",
             "LightningDataModule",
         ):
+            if _files(list(getattr(parser, "args", None) or [])):
+                return "stands before what names its class; write it behind --config FILE"
             return f"needs a class: give --{mistake.keys[0]} CLASS or a --config that names one"
         has = class_options(shown)
         listed = ", ".join(has) if len(has) <= MOST_LISTED else f"{', '.join(has[:MOST_LISTED])}, ..."

@@ -195,6 +195,11 @@ def test_in_every_command(
     assert message(command, arguments, capfd).startswith(expected)
 
 
+def test_an_option_before_its_class(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    told = message(fit, ["--model.widths", "[8]", "--config", str(tiny)], capfd)
+    assert told == "--model.widths: stands before what names its class; write it behind --config FILE"
+
+
 def test_a_message_of_another_form_is_one_line_too() -> None:
     assert one_line("Something else:\n  - is\n\n  wrong", OneLineParser()) == "Something else: - is wrong"
 
