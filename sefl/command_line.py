@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pytorch_lightning
 import yaml
@@ -109,6 +109,10 @@ class ExperimentCLI(LightningCLI):
             parser_kwargs=parser_options,
             **options,
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: averaged weights copy the model, whose optimiser, as jsonargparse made it, refers to this."""
+        return self
 
     def init_parser(self, **options: Any) -> LightningArgumentParser:
         parser = ExperimentParser(

@@ -33,7 +33,7 @@ from lightning_fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from pytorch_lightning import Trainer
-from pytorch_lightning.strategies.launchers import subprocess_script
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher, subprocess_script
 from pytorch_lightning.utilities import rank_zero_only
 from torch.distributed import PrefixStore, Store, TCPStore
 
@@ -441,11 +441,15 @@ def devices_of_launcher(devices: Any) -> dict[str, int]:
 
 
 def require_all_processes(trainer: Trainer) -> None:
-    """Refuse a Trainer for fewer or more processes than were started.
+    """Refuse a Trainer for fewer or more processes than were started, or whose processes this one could not reach.
 
     Raises:
         ValueError: if it is one.
     """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ValueError(
+            "--trainer.strategy: ddp_spawn, ddp_fork and ddp_notebook are for programs that are no command. Use ddp."
+        )
     environment = _external()
     if environment is None or isinstance(environment, LightningEnvironment):
         return

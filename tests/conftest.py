@@ -1,6 +1,7 @@
 """What tests share: a tiny experiment, a way to run commands as processes, and two gloo processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +15,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
+from tiny_experiment import TINY
 
 # On tensors this small, threads that share busy cores only wait for each other: seven times slower.
 torch.set_num_threads(1)
+
+# Ignored, for all that is started here too, where the tests themselves were started in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 AGAINST_ESCNN = (
     "groups/test_group_convolution.py",
@@ -29,42 +34,6 @@ collect_ignore = [] if find_spec("escnn") else list(AGAINST_ESCNN)
 
 ROOT = Path(__file__).parents[1]
 WORLD = 2
-
-TINY = {
-    "data": {
-        "class_path": "datamodules.Glyphs",
-        "init_args": {
-            "image_size": 12,
-            "resolutions": [8, 11, 12],
-            "train_samples": 120,
-            "val_samples": 43,
-            "test_samples": 41,
-            "batch_size": 10,
-            "eval_batch_size": 7,
-        },
-    },
-    "model": {
-        "class_path": "models.FourierClassifier",
-        "init_args": {
-            "widths": [4],
-            "kernel_size": 3,
-            "base_resolution": 8,
-            "max_resolution": 12,
-            "head_hidden": 8,
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
-            "lr_scheduler": {"class_path": "models.OneCycle"},
-        },
-    },
-    "trainer": {
-        "accelerator": "cpu",
-        "max_epochs": 2,
-        "log_every_n_steps": 1,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "callbacks": [{"class_path": "callbacks.EquivarianceMonitor", "init_args": {"figures": False}}],
-    },
-    "wandb": {"mode": "disabled"},
-}
 
 
 def pytest_report_header() -> str | None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY
 from test_report import make_run, markdown, validate, written
+from tiny_experiment import TINY
 
 from sefl.report import main
 from sefl.sweeps.plan import Experiment

@@ -281,6 +281,7 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
         (["--config", "tiny.yaml", "--trainer.precision", "17"], "trainer.precision"),
         (["--config", "tiny.yaml", "--trainer.devices", "0"], "devices"),
         (["--config", "tiny.yaml", "--trainer.strategy", "absent"], "strategy='absent'"),
+        (["--config", "tiny.yaml", "--trainer.devices", "2", "--trainer.strategy", "ddp_spawn"], "Use ddp."),
         (["--config", "tiny.yaml", "--trainer.absent", "1"], "--trainer.absent"),
         (["--config", "tiny.yaml", "--model.kernel_size", "4"], "kernel_size"),
         (["--config", "tiny.yaml", "--data.resolutions", "[7, 12]"], "base_resolution"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import TINY
+from tiny_experiment import TINY
 
 from models import FourierClassifier
 from sefl.evaluate import main as evaluate

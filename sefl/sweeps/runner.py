@@ -41,6 +41,8 @@ Step = tuple[str, list[str]]
 
 _POLL_SECONDS = 0.2
 _STYLES = {"failed": "bold red", "interrupted": "red", "skipped": "dim"}
+_EXPLAINED = ("failed", "interrupted")
+"""Outcomes whose detail is a message, too long for a column."""
 
 
 @dataclass
@@ -178,7 +180,14 @@ class Sweep:
                 finally:
                     if any(job.outcome for job in self.jobs):
                         console.print(self._summary())
-        return any(job.outcome in ("failed", "interrupted") for job in self.jobs)
+                        for job in self._explained:
+                            message = f"{job.planned.experiment}: {printable(job.detail)}"
+                            console.print(message, soft_wrap=True, highlight=False, markup=False)
+        return bool(self._explained)
+
+    @property
+    def _explained(self) -> list[Job]:
+        return [job for job in self.jobs if job.outcome in _EXPLAINED]
 
     def report(self, console: Console, make: bool) -> bool:
         """Make the report of the runs, or say how to; whether that failed."""
@@ -282,7 +291,7 @@ class Sweep:
                 job.outcome or "not finished",
                 escape(str(job.folder.path)) if job.folder else "-",
                 f"{job.seconds / 60:.1f}",
-                escape(printable(job.detail)),
+                "" if job.outcome in _EXPLAINED else escape(printable(job.detail)),
                 style=_STYLES.get(job.outcome),
             )
         return shown
