@@ -213,7 +213,7 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
+        ({"depth": 0}, "depth must be an integer from 1 to 10000, got 0"),
         ({"groups": 3}, r"groups must divide channels \(4\), got 3"),
         ({"width": 0}, "out_channels must be a positive integer, got 0"),
         ({"mixing": "phase"}, "mixing must be one of 'linear', 'magnitude', got 'phase'"),

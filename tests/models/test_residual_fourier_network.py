@@ -115,7 +115,7 @@ def test_measured_layers_exist() -> None:
     ("arguments", "message"),
     [
         ({"projection": 0}, "projection must be an integer of at least 1, got 0"),
-        ({"convolutions": 0}, "convolutions must be an integer of at least 1, got 0"),
+        ({"convolutions": 0}, "convolutions must be an integer from 1 to 10000, got 0"),
         ({"band_step": 0}, "band_step must be an integer of at least 1, got 0"),
     ],
 )
