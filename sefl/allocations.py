@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -22,11 +23,19 @@ class _Measured(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in _MAKERS:
             _require_memory(args, kwargs)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            if not (refused := re.search(r"you tried to allocate (\d+) bytes", str(error))):
+                raise
+            raise ValueError(
+                f"{int(refused[1]) / GIB:,.0f} GiB of memory for one tensor are more than the machine gives; make what "
+                "it follows from smaller"
+            ) from error
 
 
 def sizes_checked() -> AbstractContextManager[object]:
-    """Within, making a tensor larger than this machine's memory is a ``ValueError`` with its size."""
+    """Within, a tensor larger than this machine's memory, made or computed, is a ``ValueError`` with its size."""
     return _Measured()
 
 

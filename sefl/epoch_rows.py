@@ -39,6 +39,6 @@ class EpochRow(Callback):
         }
         if not trainer.is_global_zero:
             return
-        row = {**self._rates, **logged, "epoch": float(trainer.current_epoch)}
+        row = {**self._rates, **logged, "epoch": trainer.current_epoch}
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.fit_loop.epoch_loop._batches_that_stepped)

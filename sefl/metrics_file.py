@@ -150,8 +150,13 @@ def _damaged(path: Path, error: Exception) -> DamagedTable:
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The whole lines of a file."""
-    while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
+    """The whole lines that a file has now.
+
+    What a training adds while they are read may begin in the middle of its last line, which grows.
+    """
+    left = os.fstat(file.fileno()).st_size
+    while (line := file.readline(min(left, LONGEST_LINE))).endswith(b"\n"):
+        left -= len(line)
         yield line
     if len(line) == LONGEST_LINE:
         raise DamagedTable(f"{path} is damaged (it has a line of more than {LONGEST_LINE} bytes)")

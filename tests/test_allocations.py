@@ -43,5 +43,7 @@ def test_what_fits_is_made_as_ever() -> None:
             torch.empty(10**6, 10**9)
         with pytest.raises(ValueError, match=r"a tensor of 1000000000000000000 "):
             torch.zeros(size=(10**18,), dtype=torch.int8)
+        with pytest.raises(ValueError, match=r"3,725,290 GiB of memory for one tensor"):
+            torch.ones(1).expand(10**15).clone()
     torch.manual_seed(0)
     torch.testing.assert_close(checked.weight, nn.Conv2d(3, 4, 5).weight, rtol=0, atol=0)

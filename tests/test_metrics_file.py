@@ -31,6 +31,17 @@ def test_what_is_logged_at_one_step_is_one_row(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_that_grows_while_it_is_read_is_no_other_row(tmp_path: Path) -> None:
+    logger = MetricsCSV(RunFolder(tmp_path))
+    logger.log_metrics({"lr": 0.1, "loss": 1.0}, step=0)
+    logger.log_metrics({"lr": 0.2}, step=1)
+    rows = iterate_rows(tmp_path / "metrics.csv")
+    begun = [next(rows)]
+    logger.log_metrics({"loss": 2.34567}, step=1)
+    assert [row["step"] for row in [*begun, *rows]] == ["0", "1"]
+    assert read_rows(tmp_path / "metrics.csv")[-1] == {"step": "1", "lr": "0.2", "loss": "2.34567"}
+
+
 def test_an_epoch_is_one_row(tiny: Path) -> None:
     fit(["--config", str(tiny), "--trainer.log_every_n_steps", "5"])
     rows = read_rows(Path("runs/tiny/0/metrics.csv"))
