@@ -234,6 +234,13 @@ def test_what_is_left_is_done_and_what_fails_stops_no_other(
     assert sorted(path.name for path in Path("runs/tiny").iterdir()) == ["0", "1"]
 
 
+def test_shown_commands_name_the_folder_of_all_runs(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main(["--configs", str(tiny), "--runs", "elsewhere", "--evaluate", "best", "--dry_run"])
+    training, evaluation = capfd.readouterr().out.splitlines()
+    assert training.endswith("--name tiny --runs elsewhere")
+    assert evaluation == "python -m sefl.evaluate --name tiny --runs elsewhere --ckpt_path best --trust"
+
+
 def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
     tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None
 ) -> None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sefl.command_line import DEFAULT_RUNS
 from sefl.commands import command_line, record_command
 from sefl.reporting.markdown import printable
 from sefl.resources import FILE as RESOURCES
@@ -52,6 +53,7 @@ class Job:
     Args:
         planned: the experiment.
         evaluate: the checkpoint to evaluate, if any.
+        runs: the folder of all runs.
         folder: its run's, once there is one.
         outcome: what came of it: ``finished``, ``skipped``, ``interrupted`` or ``failed``.
         detail: more about that.
@@ -60,6 +62,7 @@ class Job:
 
     planned: Planned
     evaluate: str | None
+    runs: Path
     folder: RunFolder | None = None
     outcome: str = ""
     detail: str = ""
@@ -78,14 +81,16 @@ class Job:
             arguments = [*self.planned.experiment.arguments, "--name", self.planned.name]
             left.append(("sefl.fit", [*arguments, *self._run_dir, *go_on]))
         if self.evaluate and (left or found is None or not found.evaluated(self.evaluate)):
-            of_run = self._run_dir or ["--name", self.planned.name]
+            of_run = self._run_dir if self.folder else ["--name", self.planned.name, *self._run_dir]
             # Its configuration is the plan's, whose classes the user has named.
             left.append(("sefl.evaluate", [*of_run, "--ckpt_path", self.evaluate, OPTION]))
         return left
 
     @property
     def _run_dir(self) -> list[str]:
-        return ["--run_dir", str(self.folder.path)] if self.folder else []
+        if self.folder:
+            return ["--run_dir", str(self.folder.path)]
+        return [] if self.runs == Path(DEFAULT_RUNS) else ["--runs", str(self.runs)]
 
     @property
     def epochs(self) -> str:
@@ -133,7 +138,7 @@ class Sweep:
         self.runs = runs
         self._told: set[str] = set()
         self.concurrent = jobs
-        self.jobs = [Job(self.parser.plan(experiment), evaluate) for experiment in experiments]
+        self.jobs = [Job(self.parser.plan(experiment), evaluate, runs) for experiment in experiments]
 
     @cached_property
     def parser(self) -> FitParser:
