@@ -100,6 +100,7 @@ class FirstProcess:
         self._token = secrets.token_hex()
         self._store: Store | None = None
         self._lock = threading.RLock()
+        self._expected = 0
         self._others: dict[str, socket.socket] = {}
         self._children: list[subprocess.Popen[Any]] = []
         self._told: list[dict[str, Any]] = []
@@ -112,6 +113,7 @@ class FirstProcess:
         # Kept: the process group's store is the same server.
         self._store = _store(environment, here=True)
         self._store.set(ADDRESS, self._listen(host))
+        self._expected = environment.world_size() - 1
         self._stderr = _Stderr(held=False)
 
     def agree(self, choose: Callable[[], Path]) -> Path:
@@ -155,6 +157,7 @@ class FirstProcess:
             status = SIGNALLED + self.signal
         else:
             self._reported.add(_mistake(error, self._stderr))
+            self._wait_for_others()
             if self._others:
                 time.sleep(TOGETHER_SECONDS)
             if not self._ends():
@@ -163,6 +166,12 @@ class FirstProcess:
         self._tell(end=status)
         if status != _status(error):
             sys.exit(status)
+
+    def _wait_for_others(self) -> None:
+        """Those that come later would wait for this process until they give up."""
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while len(self._others) < self._expected and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def _stop(self) -> None:
         """Say what becomes of a run that was stopped."""

@@ -187,6 +187,18 @@ def test_a_mistake_of_all_is_said_once(tiny: Path, side_by_side: Run, added: lis
     assert not list(Path("runs").glob("*/*"))
 
 
+def late(arguments: list[str]) -> None:
+    """The second process comes when the first one has long found its mistake."""
+    if os.environ["SLURM_PROCID"] == "1":
+        time.sleep(5)
+    main(arguments)
+
+
+def test_a_process_that_comes_late_hears_of_a_mistake(tiny: Path, side_by_side: Run) -> None:
+    run = side_by_side("slurm", late, [*options(tiny), "--trainer.precision", "17"])
+    assert run.end() == [2, 2], run.said
+
+
 @pytest.mark.parametrize("added", [["--model.kernel_size", "4"], ["--data.split_file", "absent.npz"]])
 def test_a_mistake_of_one_names_its_rank(tiny: Path, side_by_side: Run, added: list[str]) -> None:
     run = side_by_side("torchrun", main, options(tiny), [*options(tiny), *added])
