@@ -35,6 +35,7 @@ from lightning_fabric.plugins.environments import (
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher, subprocess_script
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributed import PrefixStore, Store, TCPStore
 
 ADDRESS = "SEFL_FIRST_PROCESS"
@@ -329,7 +330,7 @@ class OtherProcess:
             _send(self._first, {"finished": True})
 
     def failed(self, error: BaseException) -> None:
-        if self.signal is None:
+        if self.signal is None and not isinstance(error, SIGTERMException):
             text = self._stderr.text.strip()
             if not isinstance(error, SystemExit):
                 text = f"{text}\n{''.join(traceback.format_exception(error)).strip()}".strip()
@@ -518,6 +519,8 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
 
 def _status(error: BaseException) -> int:
     """The exit status that an exception ends a process with."""
+    if isinstance(error, SIGTERMException):  # has none: all processes left at the same batch, for any signal
+        return SIGNALLED + signal.SIGTERM
     if not isinstance(error, SystemExit):
         return FAILED
     return error.code if isinstance(error.code, int) else int(error.code is not None)

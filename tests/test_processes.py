@@ -17,6 +17,7 @@ import torch
 import torch.multiprocessing as mp
 import yaml
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from datamodules import Glyphs
 from sefl import run_processes
@@ -230,6 +231,29 @@ def test_a_signal_to_any_process_ends_all(
     assert "Traceback" not in "".join(run.said)
     assert torch.load(LAST)["state_dict"]
     assert not list(LAST.parent.glob(".*"))
+
+
+class EndOfOne:
+    """A process that has not heard yet of the signal to another, and leaves its training with it."""
+
+    signal = None
+    said = ""
+
+    def finished(self) -> None:
+        self.said += "finished"
+
+    def failed(self, error: BaseException) -> None:
+        self.said += "failed"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(SIGTERMException(), "failed"), (SystemExit(2), "failed"), (SystemExit(), "finished")]
+)
+def test_leaving_with_another_is_no_success(end: SystemExit, said: str) -> None:
+    process: Any = EndOfOne()
+    with pytest.raises(SystemExit), run_processes.ended_together(process):
+        raise end
+    assert process.said == said
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
