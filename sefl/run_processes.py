@@ -165,7 +165,7 @@ class FirstProcess:
                 threading.Event().wait()  # for another thread, which knows the cause and ends the process
             self.clean_up()
         self._tell(end=status)
-        if status != _status(error):
+        if self.signal is not None or isinstance(error, SIGTERMException):  # whatever status that one has
             sys.exit(status)
 
     def _wait_for_others(self) -> None:
