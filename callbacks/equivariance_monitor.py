@@ -10,31 +10,31 @@ from matplotlib.figure import Figure
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from callbacks.agreement_figure import agreements
-from callbacks.equivariance_figures import curves, heat_map, propagation
-from callbacks.equivariance_table import EquivarianceRow, append_csv, combined, floor_of, is_floor, scalars
-from callbacks.layer_outputs import (
+from sefl.arguments import require_positive
+from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow, PredictionAgreement, class_scores
+from sefl.equivariance.evaluating import undisturbed
+from sefl.equivariance.layer_outputs import (
     LayerOutput,
     default_layers,
     layer_outputs,
     select_layers,
 )
-from callbacks.logged_figures import figure_folder, save_figure
-from callbacks.orthogonal_actions import GroupAction
-from callbacks.places_in_epoch import chosen_images, require_whole_model
-from callbacks.prediction_agreement import MEAN, PAIRS, AgreementRow, PredictionAgreement, class_scores
-from callbacks.transformations import (
+from sefl.equivariance.orthogonal_actions import GroupAction
+from sefl.equivariance.table import EquivarianceRow, append_csv, combined, floor_of, is_floor, scalars
+from sefl.equivariance.transformations import (
     IdealDownsampling,
     NotMeasurable,
     Parameter,
     Transformation,
     parameter_order,
 )
-from sefl.arguments import require_positive
-from sefl.evaluating import undisturbed
+from sefl.figures.agreement import agreements
+from sefl.figures.equivariance import curves, heat_map, propagation
 from sefl.metrics import EquivarianceError
 from sefl.metrics.functional import float64_device, in_float64
-from sefl.step_progress import counted
+from sefl.runs.logged_figures import figure_folder, save_figure
+from sefl.training.places_in_epoch import chosen_images, require_whole_model
+from sefl.training.step_progress import counted
 
 FOLDER = "equivariance"
 
@@ -57,8 +57,8 @@ class EquivarianceMonitor(pl.Callback):
     It works on any LightningModule whose ``forward`` takes images alone, or volumes, or signals of one axis. Where
     features transform in another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or
     invariant vectors do, such as regular fields of a group, a module declares ``output_signal`` (see
-    ``callbacks.layer_outputs.LayerOutput``). A layer that cannot be measured is reported once, with the reason, and the
-    others are measured.
+    ``sefl.equivariance.layer_outputs.LayerOutput``). A layer that cannot be measured is reported once, with the
+    reason, and the others are measured.
 
     Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,
     ``<T>_floor``: the relative squared error of ``T^-1 T f(x)`` for ``f(x)``, what interpolation alone costs.
@@ -85,7 +85,7 @@ class EquivarianceMonitor(pl.Callback):
             ``"D4"``; else ideal downsampling to every resolution from its ``base_resolution``.
         samples_per_step: at most how many images of each batch are measured.
         every_n_steps: measure every n-th batch of an epoch. Batches are those that one process would have: on any
-            number of processes the same images are measured (:func:`callbacks.places_in_epoch.chosen_images`).
+            number of processes the same images are measured (:func:`sefl.training.places_in_epoch.chosen_images`).
         figures: whether to draw heat map, curves, and the errors over depth of three layers and more.
 
     Raises:

@@ -7,13 +7,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from callbacks.logged_figures import figure_folder, save_figure
-from callbacks.places_in_epoch import chosen_images, require_whole_model
-from sefl.evaluating import undisturbed
+from sefl.equivariance.evaluating import undisturbed
+from sefl.figures.orbit import accuracy_over_angle
+from sefl.groups.orbit import Orbit, black
 from sefl.metrics import OrbitAccuracy, OrbitError
-from sefl.orbit import Orbit, black
-from sefl.orbit_figures import accuracy_over_angle
-from sefl.step_progress import counted
+from sefl.runs.logged_figures import figure_folder, save_figure
+from sefl.training.places_in_epoch import chosen_images, require_whole_model
+from sefl.training.step_progress import counted
 
 FOLDER = "orbit"
 

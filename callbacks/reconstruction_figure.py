@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from callbacks.logged_figures import figure_folder, save_figure
-from callbacks.places_in_epoch import require_whole_model
 from sefl.arguments import require_integer
-from sefl.evaluating import undisturbed
+from sefl.equivariance.evaluating import undisturbed
 from sefl.groups import Bandlimit, SubgroupDownsample
+from sefl.runs.logged_figures import figure_folder, save_figure
+from sefl.training.places_in_epoch import require_whole_model
 
 FOLDER = "reconstruction"
 MOST_COLUMNS = 8

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sefl.arguments import require_integer, require_number
-from sefl.constants import constant
+from sefl.tensors.constants import constant
 
 # Beyond, a displacement is noise of each pixel, and takes more memory than the images.
 MOST_ELASTIC_POINTS = 64

@@ -19,7 +19,7 @@ from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
 from datamodules.split import Parts, Split, draw_stratified_parts
 from sefl.arguments import require_integer, require_one_of
-from sefl.orbit import rotate
+from sefl.groups.orbit import rotate
 
 DEFAULT_IMAGE_SIZE = 29
 UPRIGHT_TRAIN_SIZE = 5_000
@@ -74,9 +74,9 @@ class RotatedMNIST(ScaleDataModule):
     """MNIST to test rotation equivariance on; every image has the one resolution ``image_size``.
 
     The protocol ``upright`` trains and validates on images as they are, of the official training set, and tests on the
-    official test images, of which the model evaluates the transformed copies (:class:`sefl.orbit.Orbit`). The protocol
-    ``rotated`` takes 12,000 training and validation images and 50,000 test images of the pooled 70,000 and turns each
-    once, by an angle drawn from ``[0, 360)`` that is stored with the split. Parts are stratified and drawn from
+    official test images, of which the model evaluates the transformed copies (:class:`sefl.groups.orbit.Orbit`). The
+    protocol ``rotated`` takes 12,000 training and validation images and 50,000 test images of the pooled 70,000 and
+    turns each once, by an angle drawn from ``[0, 360)`` that is stored with the split. Parts are stratified and drawn from
     ``seed``. A batch is ``(images, labels)``: float32 ``(batch, 1, image_size, image_size)`` and int64 ``(batch,)``.
     Order, processes and resuming are those of :class:`ScaleDataModule`.
 
@@ -261,8 +261,8 @@ def pad_to(images: Tensor, size: int) -> Tensor:
 def turn(images: Tensor, angles: NDArray[np.float32], mirrored: NDArray[np.bool_]) -> Tensor:
     """Reflect some images left to right, then rotate each about its centre, over a background of zeros.
 
-    By bicubic interpolation (:func:`sefl.orbit.rotate`), rounded and cut to the 256 levels of grey. There and back,
-    MNIST's relative squared error is 0.0086 with the cut and 0.0077 without; the rounding alone costs 4e-6.
+    By bicubic interpolation (:func:`sefl.groups.orbit.rotate`), rounded and cut to the 256 levels of grey. There and
+    back, MNIST's relative squared error is 0.0086 with the cut and 0.0077 without; the rounding alone costs 4e-6.
 
     Args:
         images: ``(samples, channels, height, width)``, uint8.

@@ -2,7 +2,6 @@
 
 from models.band_classifier import BandClassifier
 from models.conv_classifier import ConvClassifier
-from models.fixed_resolution import Resizing
 from models.fourier_classifier import FourierClassifier
 from models.fourier_cnn_classifier import FourierCNNClassifier
 from models.group_sampled_classifier import GroupSampledClassifier
@@ -24,7 +23,6 @@ __all__ = [
     "MixerClassifier",
     "OneCycle",
     "PerResolutionClassifier",
-    "Resizing",
     "SESNClassifier",
     "ScaleClassifier",
     "SinglePredictionClassifier",

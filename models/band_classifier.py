@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.scale_classifier import Dimensions, ScaleClassifier
+from models.scale_classifier import ScaleClassifier
 from sefl.arguments import require_number, require_positive, require_positives
 from sefl.fourier import GridBatchNorm, band
+from sefl.networks.fourier_blocks import Dimensions
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
 INITIAL_GROWTH = -3.0

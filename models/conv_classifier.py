@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from models.fixed_resolution import Resize, Resizing
-from models.scale_classifier import Dimensions
 from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
 from sefl.arguments import is_odd
+from sefl.networks.fixed_resolution import Resize, Resizing
+from sefl.networks.fourier_blocks import Dimensions
 
 _LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
     1: (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d),

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.band_classifier import BandClassifier, BandHead
-from models.fourier_blocks import LAYERS, BlockSettings, Norm
-from models.scale_classifier import Dimensions
 from sefl.arguments import MOST_LAYERS, require_integer, require_one_of, require_positives
 from sefl.fourier import band
+from sefl.networks.fourier_blocks import LAYERS, BlockSettings, Dimensions, Norm
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
 

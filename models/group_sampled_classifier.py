@@ -9,16 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.schedules import scheduled
-from sefl.groups import GroupSampledNetwork, OptimizedDesign
+from sefl.groups import OptimizedDesign
 from sefl.metrics import Accuracy
 from sefl.metrics.accumulation import Mean
-from sefl.stored_models import StoredModel
+from sefl.networks import GroupSampledNetwork
+from sefl.runs.stored_models import StoredModel
 
 Batch = tuple[Tensor, Tensor]
 
 
 class GroupSampledClassifier(StoredModel):
-    """Trains a :class:`sefl.groups.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025) with the cross-entropy.
+    """Trains a :class:`sefl.networks.GroupSampledNetwork` (Rahman & Yeh, ICLR 2025) with the cross-entropy.
 
     ``forward`` maps images ``(batch, in_channels, h, w)``, or volumes ``(batch, in_channels, d, h, w)`` for a group
     that acts on space, to logits ``(batch, classes)``. ``symmetry_group`` is the name of the group, under which

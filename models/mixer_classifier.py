@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.band_classifier import BandClassifier, BandHead
-from models.fourier_blocks import LAYERS, Norm
 from models.fourier_classifier import ActivationName
-from models.scale_classifier import Dimensions
 from sefl.arguments import MOST_LAYERS, require_integer, require_one_of
 from sefl.fourier import (
     BandPerceptron,
@@ -20,6 +18,7 @@ from sefl.fourier import (
     MagnitudeMixer1d,
     MagnitudeMixer2d,
 )
+from sefl.networks.fourier_blocks import LAYERS, Dimensions, Norm
 
 Mixing = Literal["linear", "magnitude"]
 Head = Literal["shared", "triangular"]

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -14,11 +14,11 @@ from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier import downsample, downsample1d
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 from sefl.metrics.accumulation import Mean
-from sefl.step_progress import counted
-from sefl.stored_models import StoredModel
+from sefl.networks.fourier_blocks import Dimensions
+from sefl.runs.stored_models import StoredModel
+from sefl.training.step_progress import counted
 
 Batch = tuple[Tensor, Tensor]
-Dimensions = Literal[1, 2]
 
 
 class ScaleClassifier(StoredModel):

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
 from sefl.arguments import require_integer, require_number
-from sefl.constants import constant
+from sefl.networks.fixed_resolution import Resize, Resizing
+from sefl.tensors.constants import constant
 
 REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
 

@@ -7,8 +7,9 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from models.scale_classifier import Dimensions, ScaleClassifier
+from models.scale_classifier import ScaleClassifier
 from sefl.arguments import require_number, require_positive, require_positives
+from sefl.networks.fourier_blocks import Dimensions
 
 _MAX_POOLS: dict[Dimensions, type[nn.Module]] = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d}
 

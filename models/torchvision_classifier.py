@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from models.scale_classifier import ScaleClassifier
-from sefl.torch_files import read_torch_file
+from sefl.files.torch_files import read_torch_file
 
 COLORS = 3
 

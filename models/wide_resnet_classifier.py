@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fixed_resolution import Resize, Resizing
 from models.single_prediction import SinglePredictionClassifier
 from sefl.arguments import MOST_LAYERS, require_integer, require_number, require_positive
+from sefl.networks.fixed_resolution import Resize, Resizing
 
 STEM_CHANNELS = 16
 

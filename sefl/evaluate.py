@@ -10,7 +10,7 @@ RUN/evaluation/N, and in W&B, in the group of the run.
 if __name__ == "__main__":
     import sys
 
-    from sefl.first_look import exit_at_a_mistake
+    from sefl.command_line.first_look import exit_at_a_mistake
 
     exit_at_a_mistake("python -m sefl.evaluate", sys.argv[1:], further=["monitor"])
 
@@ -27,16 +27,17 @@ from pytorch_lightning.cli import LightningArgumentParser
 from rich.console import Console
 from rich.markup import escape
 
-from sefl.checkpoints import check_weights, with_checkpoint_io
-from sefl.command_line import ExperimentCLI, listed
-from sefl.commands import command_line, record_command
-from sefl.evaluation import Evaluation
-from sefl.loggers import wandb_finished, wandb_loggers
-from sefl.resources import count_parameters
-from sefl.run_folder import RunFolder, make_next_version, write_atomically
-from sefl.run_processes import FirstProcess, OtherProcess
-from sefl.signals import process_of_a_run
-from sefl.torch_files import read_checkpoint
+from sefl.command_line.options import ExperimentCLI, listed
+from sefl.files.torch_files import read_checkpoint
+from sefl.files.writing import write_atomically
+from sefl.runs.checkpoints import check_weights, with_checkpoint_io
+from sefl.runs.commands import command_line, record_command
+from sefl.runs.evaluation import Evaluation
+from sefl.runs.folder import RunFolder, make_next_version
+from sefl.runs.loggers import wandb_finished, wandb_loggers
+from sefl.runs.resources import count_parameters
+from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.signals import process_of_a_run
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)
 DEFAULT_MONITOR = "callbacks.EquivarianceMonitor"

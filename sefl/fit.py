@@ -8,7 +8,7 @@ last, one that was stopped before its first checkpoint begins again in its folde
 if __name__ == "__main__":
     import sys
 
-    from sefl.first_look import exit_at_a_mistake
+    from sefl.command_line.first_look import exit_at_a_mistake
 
     exit_at_a_mistake("python -m sefl.fit", sys.argv[1:])
 
@@ -31,26 +31,27 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 
-from sefl.checkpoints import (
+from sefl.command_line.options import ExperimentCLI, listed
+from sefl.files.writing import write_atomically
+from sefl.runs.checkpoints import (
     BestCheckpoint,
     LastCheckpoint,
     check_weights,
     require_files_of_their_own,
     with_checkpoint_io,
 )
-from sefl.command_line import ExperimentCLI, listed
-from sefl.commands import command_line, record_command
-from sefl.epoch_rows import EpochRow
-from sefl.finite_training import FiniteTraining
-from sefl.loggers import run_loggers, wandb_finished
-from sefl.network_summary import NetworkSummary
-from sefl.resources import FILE as RESOURCES
-from sefl.resources import ResourceMonitor
-from sefl.resumption import ExactResumption
-from sefl.run_folder import CHECKPOINT_NAMES, RunFolder, open_run_folder, write_atomically
-from sefl.run_processes import FirstProcess, OtherProcess
-from sefl.run_summary import RunSummary
-from sefl.signals import process_of_a_run
+from sefl.runs.commands import command_line, record_command
+from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder
+from sefl.runs.loggers import run_loggers, wandb_finished
+from sefl.runs.resources import FILE as RESOURCES
+from sefl.runs.resources import ResourceMonitor
+from sefl.training.epoch_rows import EpochRow
+from sefl.training.finite import FiniteTraining
+from sefl.training.network_summary import NetworkSummary
+from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.resumption import ExactResumption
+from sefl.training.signals import process_of_a_run
+from sefl.training.summary import RunSummary
 
 NOT_STORED = ("ckpt_path", "run_dir")
 """Options of one start, not of the experiment: the stored configuration starts a new run when used again."""

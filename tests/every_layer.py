@@ -109,8 +109,8 @@ EVERY_LAYER: dict[str, Case] = {
         network("MixerClassifier", width=4, depth=1, groups=2, head="triangular", head_hidden=5), IMAGES
     ),
     "PerResolutionClassifier": Case(network("PerResolutionClassifier", widths=[3], head_hidden=5), IMAGES),
-    "Resizing": Case(lambda: models.Resizing("ideal", FINEST + 3), IMAGES),
-    "Resizing reflect": Case(lambda: models.Resizing("reflect", FINEST + 3), IMAGES),
+    "Resizing": Case(lambda: sefl.networks.Resizing("ideal", FINEST + 3), IMAGES),
+    "Resizing reflect": Case(lambda: sefl.networks.Resizing("reflect", FINEST + 3), IMAGES),
     "SESNClassifier": Case(network("SESNClassifier", widths=[3, 4], order=2, head_hidden=5), IMAGES),
     "TorchvisionClassifier": Case(
         lambda: models.TorchvisionClassifier("resnet18", 3, 3, base_resolution=33, max_resolution=40),

@@ -12,8 +12,8 @@ import yaml
 from matplotlib.collections import LineCollection
 
 from sefl.evaluate import EvaluateCLI, main
-from sefl.evaluation import Evaluation
 from sefl.fit import main as fit
+from sefl.runs.evaluation import Evaluation
 
 RUN = Path("runs/tiny/0")
 BEST = str(RUN / "checkpoints/best.ckpt")
@@ -121,7 +121,7 @@ def test_default_monitor_and_given_configuration(trained: Path) -> None:
     settings["model"]["init_args"]["widths"] = [3]
     settings["data"]["init_args"]["seed"] = 5
     trained.write_text(yaml.safe_dump(settings))
-    flip = '[{"class_path": "callbacks.Flip", "init_args": {"center": "pixel"}}]'
+    flip = '[{"class_path": "sefl.equivariance.Flip", "init_args": {"center": "pixel"}}]'
     main(["--config", str(trained), "--ckpt_path", BEST, "--monitor.transformations", flip])
     assert {row["transformation"] for row in evaluation()["equivariance"]} == {"flip_horizontal_about_pixel"}
 

@@ -14,12 +14,13 @@ import torch
 import yaml
 
 from models import ConvClassifier
-from sefl.checkpoints import AtomicCheckpointIO
 from sefl.evaluate import main as evaluate
+from sefl.files.writing import write_atomically
 from sefl.fit import main
-from sefl.loggers import MetricsCSV, wandb_mode
-from sefl.metrics_file import read_rows
-from sefl.run_folder import RunFolder, make_next_version, name_of, name_of_merged, write_atomically
+from sefl.runs.checkpoints import AtomicCheckpointIO
+from sefl.runs.folder import RunFolder, make_next_version, name_of, name_of_merged
+from sefl.runs.loggers import MetricsCSV, wandb_mode
+from sefl.runs.metrics_file import read_rows
 
 Start = Callable[..., subprocess.Popen[str]]
 

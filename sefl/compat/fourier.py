@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
-from sefl.constants import constant
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
     ScaleEquivariantNonlinearity,
@@ -28,6 +27,7 @@ from sefl.fourier import (
 )
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.nonlinearity import Activation
+from sefl.tensors.constants import constant
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 _UNBOUNDED = 2**31  # pixels per side, for layers that any resolution may pass

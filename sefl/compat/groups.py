@@ -1,7 +1,7 @@
 """Group subsampling under the names of the authors' repository (ICLR 2025).
 
 Of https://github.com/ashiq24/Group_Sampling the layer ``SubgroupDownsample`` and the function ``get_model`` with their
-arguments in their order, around :class:`sefl.groups.SubgroupDownsample` and :class:`sefl.groups.GroupSampledNetwork`.
+arguments in their order, around :class:`sefl.groups.SubgroupDownsample` and :class:`sefl.networks.GroupSampledNetwork`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from sefl.groups import (
     Bandlimit,
     Canonicalize,
     FiniteGroup,
-    GroupSampledNetwork,
     OptimizedDesign,
     Subgroup,
     bandlimit,
@@ -28,6 +27,7 @@ from sefl.groups import (
     uniform_subgroup,
 )
 from sefl.groups import SubgroupDownsample as Downsample
+from sefl.networks import GroupSampledNetwork
 
 # Arguments of theirs for the numerics of an optimisation that the closed form does not need, nor the optimised
 # design: it is always a projector.
@@ -182,7 +182,7 @@ def get_model(
     antialiasing_kwargs: Mapping[str, Any] | None = None,
     fully_convolutional: bool = False,
 ) -> GroupSampledNetwork:
-    """:class:`sefl.groups.GroupSampledNetwork` for the authors' function of that name.
+    """:class:`sefl.networks.GroupSampledNetwork` for the authors' function of that name.
 
     It maps images ``(batch, input_channel, h, w)`` to ``(batch, num_classes)``. Differences from theirs:
 
@@ -202,7 +202,7 @@ def get_model(
         init_group_order: rotations of the first group.
         spatial_subsampling_factors: blur pooling of each layer, by default 1.
         subsampling_factors: elements of the group over those of the subgroup of each layer, by default 1.
-        domain: 2; for volumes take :class:`sefl.groups.GroupSampledNetwork` on ``"O"``.
+        domain: 2; for volumes take :class:`sefl.networks.GroupSampledNetwork` on ``"O"``.
         pooling_type: how the last features are pooled over group and space.
         apply_antialiasing: whether to filter before subsampling the group.
         dropout_rate: dropout of the pooled features.
@@ -221,7 +221,7 @@ def get_model(
     """
     if domain != 2:
         raise ValueError(
-            f"domain must be 2, got {domain}; for volumes take sefl.groups.GroupSampledNetwork on group 'O'"
+            f"domain must be 2, got {domain}; for volumes take sefl.networks.GroupSampledNetwork on group 'O'"
         )
     unknown = sorted(set(layer_kwargs or {}) - {"dilation"})
     if unknown:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sefl.arguments import require_positive
-from sefl.constants import constant
+from sefl.tensors.constants import constant
 
 
 def band(resolution: int) -> int:

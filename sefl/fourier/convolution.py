@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sefl.arguments import is_odd, require_positive
-from sefl.constants import constant
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
 from sefl.fourier.sampling import CoefficientModule, band_in_layer
+from sefl.tensors.constants import constant
 
 
 class _SpectralConvNd(CoefficientModule):

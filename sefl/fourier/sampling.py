@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sefl.arguments import require_floating, require_positive
-from sefl.constants import constant
 from sefl.fourier.basis import (
     analysis,
     analysis_matrix,
@@ -21,6 +20,7 @@ from sefl.fourier.basis import (
     synthesis,
     synthesis_matrix,
 )
+from sefl.tensors.constants import constant
 
 Resolution = int | tuple[int, int]
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sefl.arguments import require_integer
-from sefl.constants import constant
+from sefl.tensors.constants import constant
 
 _PANEL_ROWS = 32
 _BANDED_PANEL_ROWS = 16

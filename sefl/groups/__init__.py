@@ -18,7 +18,6 @@ from sefl.groups.group import (
     tetrahedral,
     trivial,
 )
-from sefl.groups.network import GroupSampledNetwork
 from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
@@ -39,7 +38,6 @@ __all__ = [
     "FieldNorm",
     "FiniteGroup",
     "GroupConv",
-    "GroupSampledNetwork",
     "OptimizedDesign",
     "RegularField",
     "Subgroup",

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from sefl.constants import constant
 from sefl.groups.group import FiniteGroup, IntArray
 from sefl.groups.spatial import act_on_samples, check_field
 from sefl.groups.subgroup import Subgroup
+from sefl.tensors.constants import constant
 
 
 class Canonicalize(nn.Module):

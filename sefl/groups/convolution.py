@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import is_odd, require_floating, require_integer, require_positive
-from sefl.constants import constant
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
+from sefl.tensors.constants import constant
 
 # Widths of the Gaussian rings, in pixels, as in escnn's compute_basis_params: a single pixel, the last ring, others.
 CENTRE_WIDTH = 0.005

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from sefl.constants import constant
 from sefl.groups.bandlimit import Bandlimit
 from sefl.groups.group import FiniteGroup, FloatArray
 from sefl.groups.spatial import check_field
+from sefl.tensors.constants import constant
 
 
 class SubgroupDownsample(nn.Module):

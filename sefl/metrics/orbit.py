@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sefl.groups.orbit import check_angles
 from sefl.metrics.accumulation import Float64Metric
 from sefl.metrics.functional import predicted_classes, relative_squared_error
-from sefl.orbit import check_angles
 
 # `loc` of the published tables: rotations below so many degrees, either way.
 LOCAL_ROTATION = 60.0
@@ -108,8 +108,8 @@ class OrbitAccuracy(OrbitMetric):
     """Accuracy over the transformed copies of every sample.
 
     ``update(predictions, targets)`` takes logits ``(elements, batch, classes)`` or labels ``(elements, batch)`` of
-    the copies (:class:`sefl.orbit.Orbit`), and true labels ``(batch,)``. ``compute()`` gives, with NaN where there
-    was no sample,
+    the copies (:class:`sefl.groups.orbit.Orbit`), and true labels ``(batch,)``. ``compute()`` gives, with NaN where
+    there was no sample,
 
     * ``no_aug``: the accuracy on the samples as they are;
     * ``orbit``: the accuracy over all copies of all samples, the untransformed ones among them;

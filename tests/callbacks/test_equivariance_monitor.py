@@ -31,7 +31,8 @@ from networks_for_monitoring import (
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor, nn
 
-from callbacks import CircularShift, EquivarianceMonitor, Flip, IdealDownsampling, Rotation90
+from callbacks import EquivarianceMonitor
+from sefl.equivariance import CircularShift, Flip, IdealDownsampling, Rotation90
 from sefl.fourier import to_coefficients
 
 ROUNDING = 1e-27  # squared relative rounding of float64, 5e-32, times the terms of a sum
@@ -429,10 +430,16 @@ def test_configured_as_in_yaml(tmp_path):
             "init_args": {
                 "layers": ["network.*"],
                 "transformations": [
-                    {"class_path": "callbacks.IdealDownsampling", "init_args": {"resolutions": [8, 10]}},
-                    {"class_path": "callbacks.Flip", "init_args": {"axis": "vertical", "center": "pixel"}},
-                    {"class_path": "callbacks.Rotation90", "init_args": {"turns": [1]}},
-                    {"class_path": "callbacks.CircularShift"},
+                    {
+                        "class_path": "sefl.equivariance.IdealDownsampling",
+                        "init_args": {"resolutions": [8, 10]},
+                    },
+                    {
+                        "class_path": "sefl.equivariance.Flip",
+                        "init_args": {"axis": "vertical", "center": "pixel"},
+                    },
+                    {"class_path": "sefl.equivariance.Rotation90", "init_args": {"turns": [1]}},
+                    {"class_path": "sefl.equivariance.CircularShift"},
                 ],
                 "samples_per_step": 4,
             },

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 import sefl.fourier.basis
 import sefl.fourier.blocks
-from sefl.constants import forget_constants
 from sefl.fourier import (
     BandPooling,
     BandPooling1d,
@@ -29,6 +28,7 @@ from sefl.fourier import (
     to_grid,
     upsample,
 )
+from sefl.tensors.constants import forget_constants
 
 CHANNELS = 3
 FINEST = 9

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from sefl.groups.orbit import Orbit
 from sefl.metrics import OrbitAccuracy, OrbitError, invariance_error
-from sefl.orbit import Orbit
 
 ORBIT = Orbit(12, reflections=True)
 # Uneven shards: the second process sees three batches fewer, of other sizes.

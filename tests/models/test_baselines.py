@@ -23,7 +23,7 @@ from models import (
     WideResNetClassifier,
 )
 from sefl.fourier import downsample, upsample
-from sefl.padding import pad
+from sefl.networks.padding import pad
 
 BASE, FINEST = 6, 13
 

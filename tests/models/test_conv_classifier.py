@@ -8,9 +8,10 @@ from scale_equivariance import assert_same, relative_squared_error, scale_equiva
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import ConvClassifier, Resizing
+from models import ConvClassifier
 from sefl.fourier import downsample, downsample1d, upsample, upsample1d
-from sefl.padding import pad
+from sefl.networks import Resizing
+from sefl.networks.padding import pad
 
 BASE, FINEST = 6, 16
 

@@ -14,8 +14,9 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import EquivarianceMonitor, GroupAction
+from callbacks import EquivarianceMonitor
 from models import GroupSampledClassifier
+from sefl.equivariance import GroupAction
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
 

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from models import TorchvisionClassifier
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
-from sefl.metrics_file import read_rows
+from sefl.runs.metrics_file import read_rows
 
 CONFIG = Path(__file__).parents[2] / "configs/own_model/resnet18.yaml"
 TINY = {

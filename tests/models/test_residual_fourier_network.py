@@ -14,8 +14,8 @@ from scale_equivariance import (
 from torch import Tensor, nn
 
 from models import FourierClassifier
-from models.fourier_blocks import FourierBlock, ResidualFourierBlock
 from sefl.fourier import downsample, to_coefficients
+from sefl.networks.fourier_blocks import FourierBlock, ResidualFourierBlock
 
 BASE, FINEST = 13, 25
 

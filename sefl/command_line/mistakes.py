@@ -1,0 +1,457 @@
+"""One line for a mistake in the options of a command: where it stands, what it is, and what was meant.
+
+jsonargparse tells mistakes in many lines: the types of a union one by one, inside the class whose argument it is,
+inside the union of the option that takes the class. Here the innermost of them is read back. A message of another form,
+of a later version say, is left as it is, in one line.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+import jsonargparse
+from jsonargparse import ArgumentParser
+
+from sefl.command_line.first_look import USAGE_ERROR
+from sefl.command_line.own_classes import exported, public_classes
+from sefl.files.yaml_files import Position, YamlMistake, positions
+
+LONGEST_VALUE = 80
+MOST_LISTED = 12
+
+_KEY = re.compile(r'(?:Type .* expects a function or a callable class: )?Parser key "([^"]+)": ?(.*)')
+_PROBLEM = re.compile(r"Problem with given class_path '([^']+)':")
+_UNKNOWN = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option) '(?P<option>[^']+)'")
+_NO_CLASS = re.compile(
+    r"has no attribute '|No module named|Expected a dot import path|does not correspond to|Unexpected import path"
+    r"|Expected an instantiatable class|is not a subclass of"
+)
+_CLASS_PATH = re.compile(r"class_path='([^']+)'")
+_EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
+_PLAIN = re.compile(r"<class '(?:int|float|bool|str)'>|\blist\[(?:int|float|str)\]|Literal\[")
+_NOT_SAID = ("Expected a <class 'NoneType'>", "Expected a path but", "Given value type:", "Errors:")
+_IN_WORDS = {
+    "NoneType": "null",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "keys with values",
+}
+
+
+class OneLineParser(ArgumentParser):
+    """jsonargparse's parser; options are written in full, and a mistake is one line."""
+
+    def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        # jsonargparse asks parsers of its own, made of this class, about the arguments of a class
+        if getattr(self, "_inner_parser", False):
+            super().error(message, ex)
+        line = one_line(message, self)
+        if not self.exit_on_error:
+            raise jsonargparse.ArgumentError(None, line) from ex
+        if jsonargparse_debug():
+            super().error(line, ex)
+        self.exit(USAGE_ERROR, f"{self.prog}: error: {line}\n")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What a line of jsonargparse says.
+
+    Args:
+        text: the line.
+        keys: of which option, less the ``init_args`` of classes.
+        owner: the class whose argument that is, or the class that is not one.
+        unknown: the option that there is not.
+        given: the value that does not fit.
+        wanted: the types that would.
+        of_class: whether the class is the mistake.
+        depth: how many keys and classes it lies in.
+    """
+
+    text: str
+    keys: tuple[str, ...]
+    owner: str | None = None
+    unknown: str | None = None
+    given: str | None = None
+    wanted: str | None = None
+    of_class: bool = False
+    depth: int = 0
+
+    @property
+    def weight(self) -> tuple[int, bool, bool, bool]:
+        """The innermost line says most, then one with all types if some are plain, then one about a class."""
+        plain = bool(_PLAIN.search(self.wanted or ""))
+        return self.depth, plain, self.of_class or self.unknown is not None, self.given is not None
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Of the option that is wrong."""
+        return self.keys if self.unknown is None else (*self.keys, *self.unknown.split("."))
+
+
+def one_line(message: str, parser: ArgumentParser) -> str:
+    """A message of jsonargparse's in one line: where, what, and what was meant."""
+    arguments = list(getattr(parser, "args", None) or [])
+    if message.startswith("unrecognized arguments: "):
+        return _unrecognized(message.removeprefix("unrecognized arguments: ").split(), parser)
+    if message.startswith("the following arguments are required: "):
+        missing = message.removeprefix("the following arguments are required: ").split(", ")
+        return f"{', '.join(map(_option(parser), missing))}: needed, but not given{_how_to_give(parser)}"
+    if found := re.fullmatch(r"argument ([^:]+): (.*)", message, re.DOTALL):
+        # of several ways to write an option the first, in full
+        return f"{found[1].split('/')[0]}: {_joined(found[2])}"
+    if found := re.match(r"--([\w.]+)\.help: ", message):
+        # of the class that was asked about nothing but the place is missing
+        message = f'Parser key "{found[1]}": {message.removeprefix(found[0])}'
+    mistakes = list(_mistakes(message))
+    if not mistakes:
+        return _joined(message)
+    mistake = _outermost(max(mistakes, key=lambda one: one.weight), parser)
+    where = _where(mistake, arguments)
+    # what is meant is written as what was given: as an option, or as a key beside it
+    beside = f"--{'.'.join(mistake.path[:-1])}." if where == f"--{'.'.join(mistake.path)}: " else ""
+    return where + _what(mistake, parser, beside)
+
+
+def refuse_nulls(config: Any, parser: ArgumentParser) -> None:
+    """Refuse null for an argument of a class that takes none: jsonargparse leaves it to the class, which says nothing.
+
+    Raises:
+        ValueError: naming the place.
+    """
+    for keys, class_path, arguments in _classes(config, ()):
+        takers = {action.dest: action for action in _class_actions(class_path)}
+        for name, value in arguments.items():
+            hint = getattr(takers.get(name), "_typehint", None)
+            if (
+                value is None
+                and hint is not None
+                and takers[name].default is not None
+                and not _takes_null(hint)
+            ):
+                mistake = Mistake("", (*keys, name), class_path, given="null", wanted=str(hint))
+                where = _where(mistake, list(getattr(parser, "args", None) or []))
+                raise ValueError(f"{where}must be {_in_words(mistake.wanted or '')}, got null")
+
+
+def _classes(config: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    """The classes that a configuration names: where, which, and with what arguments."""
+    if isinstance(config, list):
+        for entry in config:
+            yield from _classes(entry, keys)
+    elif isinstance(config, jsonargparse.Namespace):
+        content = vars(config)
+        init_args = content.get("init_args")
+        if isinstance(content.get("class_path"), str) and isinstance(init_args, jsonargparse.Namespace):
+            yield keys, content["class_path"], vars(init_args)
+        for key, value in content.items():
+            yield from _classes(value, keys if key in _WRAPPING else (*keys, key))
+
+
+def _takes_null(hint: Any) -> bool:
+    """Whether a type admits ``None``, or is none that says."""
+    return hint is Any or type(None) in get_args(hint) or not (isinstance(hint, type) or get_args(hint))
+
+
+def jsonargparse_debug() -> bool:
+    """Whether jsonargparse was asked for tracebacks."""
+    from jsonargparse._common import debug_mode_active
+
+    return bool(debug_mode_active())
+
+
+def _mistakes(message: str) -> Iterator[Mistake]:
+    """What the lines say, each with the keys and classes that it is indented below."""
+    above: list[tuple[int, str, str]] = []
+    unions: dict[int, str] = {}
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ").strip()
+        level = len(line) - len(line.lstrip())
+        while above and above[-1][0] >= level and text:
+            above.pop()
+        if found := _KEY.match(text):
+            above.append((level, "key", found[1]))
+            text = found[2]
+        if found := _PROBLEM.match(text):
+            above.append((level, "class", found[1]))
+            text = ""
+        keys = tuple(part for _, kind, key in above if kind == "key" for part in key.split("."))
+        owner = next((name for _, kind, name in reversed(above) if kind == "class"), None)
+        place: dict[str, Any] = {"keys": keys, "owner": owner, "depth": len(above)}
+        if not text or text.startswith(_NOT_SAID) or text.startswith("Does not validate against any"):
+            continue
+        if text.startswith("Subtypes: "):
+            unions[level] = text.removeprefix("Subtypes: ")
+        elif text.startswith("Given value: "):
+            shown = text.removeprefix("Given value: ").partition(". Got value: Namespace(")[0]
+            yield Mistake(text, given=shown, wanted=unions.get(level, ""), **place)
+        elif (found := _UNKNOWN.search(text)) and ("not accept" in text):
+            inside = _CLASS_PATH.search(text)
+            group = tuple(found["group"].split(".")) if found["group"] else ()
+            place |= {"keys": keys + group, "owner": inside[1] if inside else owner}
+            yield Mistake(text, unknown=found["option"].removesuffix(".class_path"), **place)
+        elif _NO_CLASS.search(text):
+            given = text.rpartition("Got value: ")[2] if "Got value: " in text else None
+            if text.startswith("Expected a dot import path string: "):
+                given = text.rpartition(": ")[2]
+            yield Mistake(
+                text.partition(". Got value: ")[0], **place | {"owner": given or owner}, of_class=True
+            )
+        elif found := _EXPECTED.fullmatch(text):
+            yield Mistake(text, given=found[2], wanted=found[1] if found[2] else None, **place)
+        elif above:
+            yield Mistake(text, **place)
+
+
+def _outermost(mistake: Mistake, parser: ArgumentParser) -> Mistake:
+    """Of an unknown option its first part that there is not: trainers of trainers.max_epochs."""
+    if mistake.unknown is None or mistake.owner is not None:
+        return mistake
+    known = {".".join(name.split(".")[:size]) for name in _options(parser) for size in range(1, 4)}
+    parts = mistake.path
+    size = next((n for n in range(1, len(parts)) if ".".join(parts[:n]) not in known), len(parts))
+    return replace(mistake, keys=parts[: size - 1], unknown=parts[size - 1])
+
+
+def _where(mistake: Mistake, arguments: Sequence[str]) -> str:
+    """The option of the command line, or the place in the file, that a mistake is in."""
+    given = dict.fromkeys(_given(arguments))
+    name = ".".join(mistake.path)
+    if mistake.path in given:
+        return f"--{name}: "
+    for file in reversed(_files(arguments)):
+        try:
+            found = _position(file, mistake)
+        except YamlMistake:
+            continue
+        if found is not None:
+            return f"{file}, {found.place}: {found.key}: "
+    for prefix in (mistake.path[:size] for size in range(len(mistake.path), 0, -1)):
+        if prefix in given:
+            return f"--{'.'.join(prefix)}: {'' if prefix == mistake.path else name + ': '}"
+    return f"--{name}: " if name else ""
+
+
+def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
+    """What is wrong, and what was meant."""
+    if mistake.unknown is not None:
+        name = mistake.unknown
+        if mistake.owner is None:
+            prefix = ".".join(mistake.path[:-1])
+            return (
+                f"there is no such option{_meant(name.rpartition('.')[2], _options(parser, prefix), beside)}"
+            )
+        shown = mistake.owner
+        if shown.startswith("pytorch_lightning.") and shown.rpartition(".")[2] in (
+            "LightningModule",
+            "LightningDataModule",
+        ):
+            if _files(list(getattr(parser, "args", None) or [])):
+                return "stands before what names its class; write it behind --config FILE"
+            return f"needs a class: give --{mistake.keys[0]} CLASS or a --config that names one"
+        has = class_options(shown)
+        listed = ", ".join(has) if len(has) <= MOST_LISTED else f"{', '.join(has[:MOST_LISTED])}, ..."
+        meant = _meant(name, has, beside) or (f"; it has {listed}" if has else "")
+        return f"{shown} has no argument {name}{meant}"
+    if mistake.of_class:
+        missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
+        name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
+        if "does not correspond" in mistake.text or "instantiatable" in mistake.text:
+            return _joined(mistake.text)
+        return f"{_shortened(name)}: there is no such class{_meant(name, _classes_like(name, mistake.keys))}"
+    if mistake.given is not None and mistake.wanted is not None:
+        return f"must be {_in_words(mistake.wanted)}, got {_shortened(_given_value(mistake.given))}"
+    return _joined(mistake.text)
+
+
+def _unrecognized(words: Sequence[str], parser: ArgumentParser) -> str:
+    option = next((word for word in words if word.startswith("-")), None)
+    if option is None:
+        return f"{_shortened(words[0])}: is no option and no value of one; options are written --key value"
+    name = option.partition("=")[0].lstrip("-")
+    return f"--{name}: there is no such option{_meant(name, _options(parser), '--')}"
+
+
+def _option(parser: ArgumentParser) -> Any:
+    """How an argument is written: with dashes, unless it stands alone."""
+    alone = {
+        action.dest: str(action.metavar or action.dest)
+        for action in parser._actions
+        if not action.option_strings
+    }
+    return lambda name: alone.get(name, f"--{name.split('/')[0].lstrip('-')}")
+
+
+def _how_to_give(parser: ArgumentParser) -> str:
+    takes_files = any("--config" in action.option_strings for action in parser._actions)
+    return "; name a configuration with --config FILE" if takes_files else ""
+
+
+def _options(parser: ArgumentParser, below: str = "") -> list[str]:
+    """The options of a parser, less the beginning that they share."""
+    names = [
+        option.lstrip("-")
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    ]
+    prefix = f"{below}." if below else ""
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def class_options(class_path: str) -> list[str]:
+    """The arguments of a class, those of its bases that it hands on included."""
+    names = [action.dest for action in _class_actions(class_path)]
+    return [name for name in names if "." not in name and name != "help"]
+
+
+def _class_actions(class_path: str) -> list[Any]:
+    module, _, name = class_path.rpartition(".")
+    found = public_classes(module).get(name)
+    if found is None:
+        return []
+    parser = ArgumentParser(exit_on_error=False)
+    # what an optimiser or schedule works on is no option
+    given_by_code = (
+        1 if any(base.__name__ in ("Optimizer", "LRScheduler") for base in found.__mro__) else None
+    )
+    parser.add_class_arguments(found, fail_untyped=False, skip={given_by_code} if given_by_code else None)
+    return list(parser._actions)
+
+
+def _classes_like(name: str, keys: Sequence[str]) -> list[str]:
+    """The classes that one of a wrong name may have been meant for."""
+    module, _, _ = name.rpartition(".")
+    own = exported(".".join(keys))
+    beside = [f"{module}.{one}" for one in public_classes(module)] if module else []
+    short = [] if module else [path.rpartition(".")[2] for path in own]
+    return [*beside, *short, *own]
+
+
+def _meant(name: str, options: Sequence[str], before: str = "") -> str:
+    close = get_close_matches(name, options, n=1) or [
+        option for option in options if len(name) > 2 and option.rpartition(".")[2].startswith(name)
+    ]
+    return f"; did you mean {before}{close[0]}?" if close else ""
+
+
+def _in_words(types: str) -> str:
+    """Types as jsonargparse writes them, in the words of YAML.
+
+    >>> _in_words("[list[int], <class 'NoneType'>]")
+    'a list of integers or null'
+    >>> _in_words("typing.Literal['a', 'b']")
+    "one of 'a', 'b'"
+    """
+    inner = types.removeprefix("[").removesuffix("]") if types.startswith("[") else types.replace(" | ", ", ")
+    inner = (
+        inner.removeprefix("typing.Union[").removesuffix("]") if inner.startswith("typing.Union[") else inner
+    )
+    # tensors and classes are no values to type
+    parts = [_type_in_words(part) for part in _split(inner) if part != "<class 'torch.Tensor'>"]
+    return " or ".join(dict.fromkeys(parts))
+
+
+def _type_in_words(name: str) -> str:
+    plain = re.sub(r"<class '([^']+)'>", r"\1", name).removeprefix("typing.")
+    if plain.startswith("Literal["):
+        return f"one of {plain.removeprefix('Literal[').removesuffix(']')}"
+    if found := re.fullmatch(
+        r"(?:list|tuple|collections\.abc\.Sequence|Sequence)\[(int|float|str)(?:, \.\.\.)?\]", plain
+    ):
+        return {"int": "a list of integers", "float": "a list of numbers", "str": "a list of texts"}[found[1]]
+    if found := re.fullmatch(r"list\[([\w.]+)\]", plain):
+        return f"a list of {found[1].rpartition('.')[2]}"
+    return _IN_WORDS.get(plain, plain.rpartition(".")[2] if re.fullmatch(r"[\w.]+", plain) else plain)
+
+
+def _split(types: str) -> list[str]:
+    """At the commas outside of brackets."""
+    parts, level = [""], 0
+    for character in types:
+        level += (character == "[") - (character == "]")
+        if character == "," and level == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _given_value(text: str) -> str:
+    """A value as it was typed, where jsonargparse shows what it made of it."""
+    found = re.fullmatch(r"NestedArg\(key='[^']*', val='?(.*?)'?\)", text, re.DOTALL)
+    return found[1] if found else text
+
+
+def _shortened(text: str) -> str:
+    text = _joined(text) or "nothing"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _given(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The keys of the options of a command line, less what classes are wrapped in."""
+    for argument in arguments:
+        if argument.startswith("--"):
+            key = argument[2:].partition("=")[0].removesuffix("+")
+            yield tuple(part for part in key.split(".") if part not in _WRAPPING)
+
+
+_WRAPPING = ("init_args", "class_path", "dict_kwargs")
+
+
+def _files(arguments: Sequence[str]) -> list[Path]:
+    """The configuration files of a command line."""
+    follow = zip(arguments, [*arguments[1:], ""], strict=False)
+    named = [
+        following if option in ("--config", "-c") else option.removeprefix("--config=")
+        for option, following in follow
+        if option in ("--config", "-c") or option.startswith("--config=")
+    ]
+    return [Path(name) for name in named if "\0" not in name and "\n" not in name and _is_file(name)]
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
+
+
+def _position(file: Path, mistake: Mistake) -> Position | None:
+    """Where in a file a mistake stands."""
+    all_positions = positions(file)
+    wanted = [one for one in all_positions if _without_wrapping(one.path) == mistake.path]
+    if mistake.of_class:
+        named = [one for one in wanted if one.value == mistake.owner]
+        return named[0] if named else None
+    if mistake.owner is not None and mistake.unknown is not None:
+        of_class = [one for one in wanted if _names(one.class_path, mistake.owner)]
+        wanted = of_class or wanted
+    if not wanted:
+        return None
+    if mistake.given is not None:
+        return next((one for one in wanted if one.value == _given_value(mistake.given)), wanted[0])
+    return wanted[0]
+
+
+def _without_wrapping(path: Sequence[str | int]) -> tuple[str, ...]:
+    return tuple(part for part in path if isinstance(part, str) and part not in _WRAPPING)
+
+
+def _names(written: str | None, class_path: str) -> bool:
+    """Whether a class is written so in a file: in full, or by its name alone."""
+    return written is not None and written.rpartition(".")[2] == class_path.rpartition(".")[2]

@@ -1,0 +1,22 @@
+"""Measuring how a network's outputs transform with its input."""
+
+from sefl.equivariance.orthogonal_actions import GroupAction, Rotation
+from sefl.equivariance.table import EquivarianceRow
+from sefl.equivariance.transformations import (
+    CircularShift,
+    Flip,
+    IdealDownsampling,
+    Rotation90,
+    Transformation,
+)
+
+__all__ = [
+    "CircularShift",
+    "EquivarianceRow",
+    "Flip",
+    "GroupAction",
+    "IdealDownsampling",
+    "Rotation",
+    "Rotation90",
+    "Transformation",
+]

@@ -1,0 +1,256 @@
+"""Which layers of a model to look at, and what each puts out, without disturbing the model."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.loss import _Loss
+from torchmetrics import Metric, MetricCollection
+
+from sefl.equivariance.regular_fields import Cosets, transformed_field
+from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation
+from sefl.fourier import CoefficientModule
+from sefl.groups.field import RegularField
+from sefl.metrics.functional import in_float64
+
+Signal = Literal["grid", "regular", "coefficients", "features", "bands"]
+LEAST_AXES: dict[Signal, int] = {"regular": 2, "features": 1, "bands": 2}
+GRID_AXES = {1: "length", 2: "h, w", 3: "d, h, w"}
+MOST_NAMES_IN_AN_ERROR = 40
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What a layer put out, in float64, and how transformations act on it.
+
+    ``signal`` is one of
+
+    * ``"grid"``: pixels ``(batch, channels, h, w)``, voxels ``(batch, channels, d, h, w)``, or samples ``(batch,
+      channels, length)``, with as many spatial axes as the images have;
+    * ``"regular"``: a regular field ``(batch, fields * |H|, *space)`` on a grid of 2 or 3 axes, or of none, which
+      an orthogonal transformation moves and whose fibres it permutes: the module has an attribute
+      ``output_field`` (a ``sefl.groups.RegularField``) and, if it moved each sample by a coset first, which is
+      then read after its forward pass, ``output_cosets`` ``(batch,)``;
+    * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``, of signals ``(K, batch,
+      channels)``;
+    * ``"features"``: ``(batch, ...)``, on which every transformation acts trivially;
+    * ``"bands"``: ``(batch, bands, ...)`` from coarse to fine, of which downsampling keeps the leading ones.
+    """
+
+    signal: Signal
+    values: Tensor
+    field: RegularField | None = None
+    cosets: Tensor | None = None
+
+    def transformed(
+        self, transformation: Transformation, parameter: Parameter, image_size: Size, like: "LayerOutput"
+    ) -> "LayerOutput":
+        """``T f(x)`` from this ``f(x)``, of the shape of ``like``, which is ``f(T x)``.
+
+        Raises:
+            NotMeasurable: if the two cannot be compared.
+        """
+        values, other = self.values, like.values
+        if self.field is not None:
+            size = tuple(other.shape[2:])
+            cosets = self._cosets(like)
+            values = transformed_field(
+                self.field, values, cosets, transformation, parameter, image_size, size
+            )
+        elif self.signal == "grid":
+            values = transformation.grid(
+                values, parameter, image_size, tuple(other.shape[-len(image_size) :])
+            )
+        elif self.signal == "coefficients":
+            values = transformation.coefficients(values, parameter, image_size, tuple(other.shape[:-2]))
+        elif self.signal == "bands":
+            values = values[:, : other.shape[1]]
+        if values.shape != other.shape:
+            raise NotMeasurable(
+                f"its output for the transformed image has shape {tuple(other.shape)}, "
+                f"its transformed output {tuple(values.shape)}"
+            )
+        return replace(self, values=values)
+
+    def there_and_back(self, transformation: Transformation, parameter: Parameter) -> "LayerOutput | None":
+        """``T^-1 T f(x)`` where the transformation interpolates this ``f(x)``; ``None`` where nothing is lost."""
+        if self.signal not in ("grid", "regular") or self.values.dim() == 2:
+            return None
+        values = transformation.there_and_back(self.values, parameter)
+        return None if values is None else replace(self, values=values)
+
+    def compared(self, transformation: Transformation, parameter: Parameter) -> Tensor:
+        """The values with the batch axis in front, zero where the transformation asks for no agreement."""
+        if self.signal in ("grid", "regular") and self.values.dim() > 2:
+            return transformation.compared(self.values, parameter)
+        return self.batch_first()
+
+    def _cosets(self, like: "LayerOutput") -> Cosets | None:
+        if self.cosets is None or like.cosets is None:
+            return None
+        return self.cosets, like.cosets
+
+    def batch_first(self) -> Tensor:
+        """The values with the batch axis in front."""
+        return self.values.movedim(-2, 0) if self.signal == "coefficients" else self.values
+
+
+def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerOutput:
+    """Tell what kind of signal a module's output is.
+
+    A module says so itself by an attribute ``output_signal``, one of the kinds of :class:`LayerOutput`.
+    Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid (five, where the
+    images are volumes, of three spatial axes, and three for signals, of one) and two are features.
+
+    Raises:
+        NotMeasurable: if it is none of these.
+    """
+    if not isinstance(output, Tensor):
+        raise NotMeasurable(f"its output is a {type(output).__name__}, not a tensor")
+    if not output.is_floating_point():
+        raise NotMeasurable(f"its output is {output.dtype}, not floating point")
+    by_axes: dict[int, Signal] = {2 + spatial_axes: "grid", 2: "features"}
+    by_shape = "coefficients" if isinstance(module, CoefficientModule) else by_axes.get(output.dim())
+    signal: Signal | None = getattr(module, "output_signal", by_shape)
+    if signal is None:
+        raise NotMeasurable(
+            f"its output has {output.dim()} axes: neither a grid (batch, channels, {GRID_AXES[spatial_axes]}) "
+            f"nor features (batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
+        )
+    if signal not in get_args(Signal):
+        raise NotMeasurable(f"its output_signal is {signal!r}, not one of {get_args(Signal)}")
+    least_axes = LEAST_AXES.get(signal, 2 + spatial_axes)
+    if output.dim() < least_axes:
+        raise NotMeasurable(f"a signal of {signal} has {least_axes} axes, its output {output.dim()}")
+    if signal == "coefficients" and not (
+        output.dim() == least_axes and all(count % 2 for count in output.shape[:-2])
+    ):
+        nested = (
+            "(K, batch, channels) with K" if spatial_axes == 1 else "(K1, K2, batch, channels) with K1 and K2"
+        )
+        raise NotMeasurable(
+            f"nested coefficients are {nested} odd, its output has shape {tuple(output.shape)}"
+        )
+    # Copies: a layer behind may overwrite the output in place.
+    values = in_float64(output.detach().clone())
+    if signal != "regular":
+        return LayerOutput(signal, values)
+    field: RegularField | None = getattr(module, "output_field", None)
+    if field is None:
+        raise NotMeasurable(
+            "its output_signal is 'regular', but it has no output_field that says of which group"
+        )
+    cosets: Tensor | None = getattr(module, "output_cosets", None)
+    return LayerOutput(
+        signal, values, field, None if cosets is None else cosets.detach().to(values.device, copy=True)
+    )
+
+
+def layer_outputs(
+    model: nn.Module,
+    layers: Sequence[str],
+    images: Tensor,
+    forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> tuple[dict[str, LayerOutput | NotMeasurable], Any, Exception | None]:
+    """The outputs of the named modules in ``model(images)``, its own, and the error that stopped it, if one did.
+
+    Buffers that the forward pass writes to are copies. Gradients, random state and training mode are the
+    caller's to protect, by :func:`sefl.equivariance.evaluating.undisturbed`.
+
+    Args:
+        model: called as ``model(images)``.
+        layers: names as in ``model.named_modules()``.
+        images: ``(batch, channels, height, width)``, volumes with a depth before the height, or signals ``(batch,
+            channels, length)``.
+        forward_context: the precision to run in, such as autocast.
+    """
+    outputs: dict[str, LayerOutput | NotMeasurable] = {}
+
+    def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if name in outputs:
+            outputs[name] = NotMeasurable(
+                "it runs several times in a forward pass; give each use its own module"
+            )
+            return
+        try:
+            outputs[name] = read_output(module, output, images.dim() - 2)
+        except NotMeasurable as reason:
+            outputs[name] = reason
+
+    model_output: Any = None
+    failure: Exception | None = None
+    with ExitStack() as stack:
+        for name in layers:
+            stack.callback(model.get_submodule(name).register_forward_hook(partial(record, name)).remove)
+        buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        stack.enter_context(forward_context())
+        try:
+            model_output = functional_call(model, buffers, (images,))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError) as error:
+            failure = error
+    for name in layers:
+        if name not in outputs:
+            outputs[name] = NotMeasurable("it does not run in the model's forward pass")
+    return outputs, model_output, failure
+
+
+def select_layers(model: nn.Module, patterns: Iterable[str], argument: str = "layers") -> list[str]:
+    """The names of the model's modules that match any of the patterns, in the model's order.
+
+    Patterns are those of :mod:`fnmatch`; their ``*`` also matches dots.
+
+    Raises:
+        ValueError: if a pattern matches no module.
+
+    >>> select_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), ["2", "[01]"])
+    ['0', '1', '2']
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matching = {name for name in names if fnmatchcase(name, pattern)}
+        if not matching:
+            shown = ", ".join(names[:MOST_NAMES_IN_AN_ERROR])
+            more = f" and {len(names) - MOST_NAMES_IN_AN_ERROR} more" * (len(names) > MOST_NAMES_IN_AN_ERROR)
+            raise ValueError(
+                f"{argument}: no module of {type(model).__name__} matches {pattern!r}; it has {shown}{more}"
+            )
+        chosen |= matching
+    return [name for name in names if name in chosen]
+
+
+def default_layers(model: nn.Module) -> list[str]:
+    """The layers to look at when nobody says which: the model's top-level blocks.
+
+    Those are its children; while there is only one with children of its own, such as the wrapped network,
+    that one's children instead. Lists of modules are replaced by their items; losses and metrics are left
+    out.
+
+    >>> model = nn.Module()
+    >>> model.network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten())
+    >>> model.loss = nn.CrossEntropyLoss()
+    >>> default_layers(model)
+    ['network.0', 'network.1', 'network.2']
+    """
+    layers = _blocks(model, "")
+    while len(layers) == 1 and (inner := _blocks(model.get_submodule(layers[0]), layers[0] + ".")):
+        layers = inner
+    return layers
+
+
+def _blocks(module: nn.Module, prefix: str) -> list[str]:
+    names: list[str] = []
+    for name, child in module.named_children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict) and not isinstance(child, MetricCollection):
+            names += _blocks(child, f"{prefix}{name}.")
+        elif not isinstance(child, _Loss | Metric | MetricCollection):
+            names.append(prefix + name)
+    return names

@@ -1,0 +1,250 @@
+"""Figures of a section: accuracy over resolution and over angle, equivariance error over depth."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from sefl.figures.orbit import around_the_circle, style_angles
+from sefl.groups.orbit import OrbitElement
+from sefl.runs.experiments import Experiment
+from sefl.runs.records import INTERPOLATED, INTERPOLATED_FLOOR, spoken
+
+ORBIT = "orbit/"
+
+FLOAT32_ROUNDING = -14
+"""The power of ten of squared relative rounding: where exact zeros are drawn, which have none."""
+
+DOTTED = (0, (1, 1.5))
+COLORS = colormaps["tab10"](range(10))
+MOST_LINES = len(COLORS)
+MARKERS = "osD^vPX"
+BAND = 0.18
+MOST_TICKS = 14
+CROWDED = 45
+"""Characters of layers' names that fit beside each other under a panel."""
+
+
+def most_accurate(experiments: Sequence[Experiment]) -> Sequence[Experiment]:
+    """As many as a figure can tell apart by colour, in their order: the most accurate ones."""
+    if len(experiments) <= MOST_LINES:
+        return experiments
+
+    def accuracy(index: int) -> float:
+        summary = experiments[index].summaries.get("accuracy")
+        return -math.inf if summary is None or math.isnan(summary.mean) else summary.mean
+
+    chosen = sorted(range(len(experiments)), key=accuracy, reverse=True)[:MOST_LINES]
+    return [experiments[index] for index in sorted(chosen)]
+
+
+def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:
+    """One line per experiment, with a band of one standard deviation over seeds; ``None`` without a line.
+
+    Of an experiment with one seed the band is the standard error of its samples.
+    """
+    if not any(experiment.accuracy_by_resolution for experiment in experiments):
+        return None
+    figure, (axes,) = _figure(6.8, 4.0, 1)
+    for index, experiment in enumerate(experiments):
+        found = experiment.accuracy_by_resolution
+        if not found:
+            continue
+        mean = np.array([summary.mean for summary in found.values()])
+        spread = np.array([experiment.accuracy_spreads.get(resolution, 0.0) for resolution in found])
+        _line(axes, index, list(found), mean, mean - spread, mean + spread, experiment.title)
+    axes.set(xlabel="resolution (pixels per side)", ylabel="accuracy")
+    resolutions = sorted({at for each in experiments for at in each.accuracy_by_resolution})
+    axes.set_xticks(resolutions[:: math.ceil(len(resolutions) / MOST_TICKS)])
+    notes = ["band: standard deviation over seeds"] * _has_seeds(experiments)
+    if any(len(each.runs) == 1 and each.accuracy_spreads for each in experiments):
+        notes.append("band of a single run: standard error of its samples")
+    _finish(figure, [axes], "; ".join(notes))
+    return figure
+
+
+def accuracy_over_angle(experiments: Sequence[Experiment]) -> Figure | None:
+    """Accuracy over the rotation of the test images, dashed for mirrored ones; ``None`` without a line."""
+    orbits = [_orbit(experiment) for experiment in experiments]
+    if not any(orbits):
+        return None
+    figure, (axes,) = _figure(6.8, 4.0, 1)
+    for index, (experiment, orbit) in enumerate(zip(experiments, orbits, strict=True)):
+        for mirrored, points in orbit.items():
+            mean, spread = (np.array(values) for values in zip(*points.values(), strict=True))
+            label = None if mirrored and False in orbit else experiment.title
+            _line(axes, index, list(points), mean, mean - spread, mean + spread, label, dashed=mirrored)
+    if any(True in orbit for orbit in orbits):
+        axes.plot([], [], color="0.4", linestyle="--", label="of mirrored images")
+    axes.set_ylabel("accuracy")
+    style_angles(axes)
+    _finish(figure, [axes], "band: standard deviation over seeds" * _has_seeds(experiments))
+    return figure
+
+
+def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
+    """The mean equivariance error of each layer, a panel with its own scale per transformation; ``None`` without any.
+
+    The band reaches from the lowest to the highest seed; dots are what interpolation alone costs. Exact zeros, which a
+    log axis cannot show, are drawn at its lower edge, and a note says so.
+    """
+    measured = dict.fromkeys(name for each in experiments for name in each.errors_by_layer)
+    transformations = [name for name in measured if not name.endswith(INTERPOLATED_FLOOR)]
+    if not transformations:
+        return None
+    longest = max(len(layer) for each in experiments for of in each.errors_by_layer.values() for layer in of)
+    figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.2 + 0.03 * longest, len(transformations))
+    zeros = False
+    for axes, transformation in zip(panels, transformations, strict=True):
+        values = [
+            error
+            for each in experiments
+            for name in {transformation, _floor_name(transformation)}
+            for errors in each.errors_by_layer.get(name, {}).values()
+            for error in errors
+        ]
+        zeros |= 0.0 in values
+        lowest, highest = _decades(values)
+        shared = _shared_layers([each.errors_by_layer.get(transformation, {}) for each in experiments])
+        for index, experiment in enumerate(experiments):
+            layers = experiment.errors_by_layer.get(transformation)
+            if not layers:
+                continue
+            runs = [np.clip(errors, 10.0**lowest, 10.0**highest) for errors in layers.values()]
+            mean, low, high = (
+                np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
+            )
+            at = _depths(layers, shared)
+            _line(axes, index, at, mean, low, high, experiment.title)
+            if transformation.endswith(INTERPOLATED):
+                alone = experiment.errors_by_layer[_floor_name(transformation)]
+                _floor(axes, index, _depths(alone, shared), alone)
+        if shared is not None:
+            axes.set_xticks(range(1, len(shared) + 1), shared)
+            if sum(map(len, shared)) > CROWDED:
+                for label in axes.get_xticklabels():
+                    label.set(rotation=40, ha="right", rotation_mode="anchor")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlabel("measured layer, from the input on")
+        axes.set_title(spoken(transformation, measured), fontsize=10, loc="left")
+        axes.set_yscale("log")
+        axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
+        axes.yaxis.set_major_locator(LogLocator(numticks=9))
+        axes.yaxis.set_minor_locator(NullLocator())
+    panels[0].set_ylabel("relative squared error")
+    notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
+    notes += ["dotted: the error of interpolation alone"] * (len(transformations) < len(measured))
+    notes += ["exact zeros are drawn at the lower edge"] * zeros
+    _finish(figure, panels, "; ".join(notes))
+    return figure
+
+
+def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def _decades(values: Sequence[float]) -> tuple[int, int]:
+    """The powers of ten that a log axis of errors spans: down to rounding where exact zeros have to be drawn."""
+    exponents = [math.log10(value) for value in values if 0 < value < math.inf]
+    floor = FLOAT32_ROUNDING if 0.0 in values else -1
+    return min([floor, *map(math.floor, exponents)]), max([0, *map(math.ceil, exponents)])
+
+
+def _line(
+    axes: Axes,
+    index: int,
+    at: Sequence[float],
+    mean: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    label: str | None,
+    dashed: bool = False,
+) -> None:
+    """The line of the experiment with this index: its colour and marker are the same in every figure."""
+    color = COLORS[index % len(COLORS)]
+    axes.plot(
+        at,
+        mean,
+        color=color,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=3.5,
+        linewidth=1.4,
+        linestyle="--" if dashed else "-",
+        label=label,
+        clip_on=False,
+    )
+    if (low < high).any():
+        axes.fill_between(at, low, high, color=color, alpha=BAND, linewidth=0)
+
+
+def _floor_name(transformation: str) -> str:
+    """Under which name experiments have the floor of what interpolates."""
+    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR * transformation.endswith(
+        INTERPOLATED
+    )
+
+
+def _floor(axes: Axes, index: int, at: Sequence[int], floor: Mapping[str, Sequence[float]]) -> None:
+    values = [float(np.mean(errors)) for errors in floor.values()]
+    axes.plot(at, values, color=COLORS[index % len(COLORS)], linestyle=DOTTED, linewidth=1.2)
+
+
+def _shared_layers(networks: Sequence[Iterable[str]]) -> list[str] | None:
+    """The layers of the deepest network, if it has those of all others; ``None`` if their names say nothing."""
+    named = [list(layers) for layers in networks]
+    deepest = max(named, key=len)
+    return deepest if all(set(layers) <= set(deepest) for layers in named) else None
+
+
+def _depths(layers: Iterable[str], shared: Sequence[str] | None) -> list[int]:
+    """At which depth to draw each layer of a network: that of its name where names are shared, else its own number."""
+    if shared is None:
+        return list(range(1, len(list(layers)) + 1))
+    return [shared.index(layer) + 1 for layer in layers]
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
+    for axes in panels:
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8.5, length=2)
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
+    entries = {
+        label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower left",
+        ncols=max(1, min(len(entries), int(figure.get_figwidth() * 12 / (6 + max(map(len, entries)))))),
+        frameon=False,
+        fontsize=8.5,
+        title=note,
+        title_fontsize=8,
+        alignment="left",
+    )
+
+
+def _has_seeds(experiments: Sequence[Experiment]) -> bool:
+    return any(len(experiment.runs) > 1 for experiment in experiments)
+
+
+def _orbit(experiment: Experiment) -> dict[bool, dict[float, tuple[float, float]]]:
+    """Mean and spread of the accuracy by angle in ``[-180, 180]``, of rotations and of mirrored ones."""
+    return around_the_circle(
+        {
+            OrbitElement.of_name(name.removeprefix(ORBIT)): (summary.mean, summary.spread or 0.0)
+            for name, summary in experiment.summaries.items()
+            if name.startswith(ORBIT)
+        }
+    )

@@ -1,0 +1,70 @@
+"""What the pictures of equivariance errors have in common: a logarithmic scale of errors, and spoken names."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from sefl.equivariance.table import is_floor
+
+# Squared relative rounding of float32; the scale reaches down to it at least, so that pictures of different
+# epochs and models compare.
+FLOAT32_ROUNDING = -14
+FLOOR_NOTE = ", dotted: floor, the error of interpolation alone"
+DOTTED = (0, (1, 1.5))
+# Markers on the edge are whole. The layout leaves such lines out: it would take them for as wide as their numbers.
+UNCLIPPED: dict[str, Any] = {"clip_on": False, "in_layout": False}
+SPOKEN = {
+    "downsample": "downsampled to resolution",
+    "rotate": "rotated by degrees",
+    "shift": "shifted by pixels",
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure that pyplot knows nothing of."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def exponents(values: Sequence[float]) -> tuple[int, int]:
+    """The decades that a scale covers: from float32 rounding, or below, to 1, or above."""
+    positive = [math.log10(value) for value in values if 0 < value < math.inf]
+    return min([FLOAT32_ROUNDING, *map(math.floor, positive)]), max([0, *map(math.ceil, positive)])
+
+
+def clipped(values: Sequence[float], lowest: int, highest: int) -> NDArray[np.float64]:
+    """Exact zeros go to the lower edge of a log axis, infinite errors to its upper one; NaN stays a gap."""
+    return np.clip(np.array(values, dtype=np.float64), 10.0**lowest, 10.0**highest)
+
+
+def spoken(transformation: str) -> str:
+    """What a figure calls a transformation.
+
+    >>> spoken("flip_vertical"), spoken("act_D4"), spoken("act_C8_floor")
+    ('flip vertical', 'moved by D4', 'floor')
+    """
+    if is_floor(transformation):
+        return "floor"
+    if transformation.startswith("act_"):
+        return f"moved by {transformation.removeprefix('act_')}"
+    return SPOKEN.get(transformation, transformation.replace("_", " "))
+
+
+def style_log_errors(axes: Axes, lowest: int, highest: int) -> None:
+    """A logarithmic axis of errors over these decades, and a quiet grid."""
+    axes.set_yscale("log")
+    axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
+    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelsize=8.5, length=2)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,45 @@
+"""The command lines that made a folder, in its command.txt: one line for each start."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from sefl.files.writing import write_atomically
+
+FILE = "command.txt"
+
+
+def command_line(program: str, arguments: Sequence[str]) -> str:
+    """What to type into a shell.
+
+    >>> command_line("python -m sefl.fit", ["--config", "my file.yaml"])
+    "python -m sefl.fit --config 'my file.yaml'"
+    """
+    return f"{program} {shlex.join(arguments)}".replace("\n", " ")
+
+
+def record_command(folder: Path, command: str) -> None:
+    """Add a line to the folder's file, whatever it holds."""
+    path = folder / FILE
+    before = path.read_bytes() if path.is_file() else b""
+    write_atomically(path, lambda file: file.write(before + f"{command}\n".encode()))
+
+
+def recorded_commands(folder: Path) -> list[str]:
+    """The lines of the folder's file, oldest first; none if it has no file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path} is damaged ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if "\0" in text:
+        raise ValueError(f"{path} is damaged (it holds binary zeros)")
+    return text.splitlines()

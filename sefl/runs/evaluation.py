@@ -1,0 +1,165 @@
+"""The result of evaluating a checkpoint: as JSON, as tables on the terminal and as a figure."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from rich.markup import escape
+from rich.table import Table
+
+from sefl.files.writing import write_atomically
+from sefl.metrics.functional import standard_error
+
+MEASURES = {
+    "test/accuracy": "accuracy",
+    "test/scale_consistency": "scale consistency (finest loss no larger than any coarser)",
+    "test/scale_consistency_monotone": "scale consistency (loss never rises with resolution)",
+    "test/orbit_accuracy": "accuracy over all transformed copies",
+    "test/orbit_accuracy_all": "samples correct in every transformed copy",
+    "test/loc_accuracy": "accuracy over rotations below 60 degrees",
+    "test/orbit_error": "invariance error of the logits over the copies",
+    "test/loss": "cross-entropy",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured over the test split.
+
+    Args:
+        checkpoint: the file that was evaluated; ``None`` for weights that the model came with.
+        epoch: the epoch it was written in, counted from 0; ``None`` without one.
+        step: the optimiser steps until then; ``None`` without a checkpoint.
+        parameters: how many the model has.
+        metrics: everything that the model and the callbacks logged, by name.
+        equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
+        data: the configuration of the data, ``class_path`` and ``init_args``, which need not be that of the run.
+        samples_by_resolution: how many were tested at each resolution; empty where that is not known.
+    """
+
+    checkpoint: str | None
+    epoch: int | None
+    step: int | None
+    parameters: int
+    metrics: dict[str, float]
+    equivariance: list[dict[str, Any]]
+    data: dict[str, Any] | None = None
+    samples_by_resolution: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def accuracy_by_resolution(self) -> dict[int, float]:
+        found = {re.fullmatch(r"test/accuracy_(\d+)", name): value for name, value in self.metrics.items()}
+        return dict(sorted((int(match[1]), value) for match, value in found.items() if match))
+
+    @property
+    def agreement(self) -> dict[str, dict[str, float]]:
+        """By transformation: ``mean`` and, of several parameters, ``pairs``; see ``sefl.metrics.ShiftConsistency``."""
+        found: dict[str, dict[str, float]] = {}
+        for name, value in self.metrics.items():
+            if match := re.fullmatch(r"agreement_test/(.+)/(mean|pairs)", name):
+                found.setdefault(match[1], {})[match[2]] = value
+        return found
+
+    def write_json(self, path: Path) -> None:
+        content = {
+            **asdict(self),
+            "accuracy": self.metrics.get("test/accuracy"),
+            "accuracy_by_resolution": self.accuracy_by_resolution,
+            "scale_consistency": self.metrics.get("test/scale_consistency"),
+        }
+        text = json.dumps(content, indent=2) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
+
+    def tables(self) -> list[Table]:
+        """The measures, accuracy per resolution, agreement of predictions, and equivariance error per layer."""
+        tables = [self._measures()]
+        if self.accuracy_by_resolution:
+            tables.append(self._accuracies())
+        if self.agreement:
+            tables.append(self._agreements())
+        if self.equivariance:
+            tables.append(self._errors())
+        return tables
+
+    def _measures(self) -> Table:
+        weights = (
+            "the model's own weights" if self.checkpoint is None else f"checkpoint of epoch {self.epoch}"
+        )
+        table = Table("measure", "value", title=f"Test split, {weights}")
+        for name, measure in MEASURES.items():
+            if name in self.metrics:
+                table.add_row(measure, f"{self.metrics[name]:.4f}")
+        return table
+
+    def _accuracies(self) -> Table:
+        table = Table("resolution", "accuracy", title="Accuracy per resolution")
+        for resolution, accuracy in self.accuracy_by_resolution.items():
+            table.add_row(str(resolution), f"{accuracy:.4f}")
+        return table
+
+    def _agreements(self) -> Table:
+        title = "Agreement of predictions (fraction of images)"
+        table = Table("transformation", "with the untransformed image", "all pairs", title=title)
+        for transformation, measured in self.agreement.items():
+            pairs = f"{measured['pairs']:.4f}" if "pairs" in measured else ""
+            table.add_row(escape(transformation), f"{measured['mean']:.4f}", pairs)
+        return table
+
+    def _errors(self) -> Table:
+        title = "Equivariance error (relative, squared)"
+        table = Table("layer", "transformation", "mean", "max", "max at", title=title)
+        for (layer, transformation), group in groupby(
+            self.equivariance, key=lambda row: (row["layer"], row["transformation"])
+        ):
+            rows = list(group)
+            mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)
+            worst = max(rows, key=lambda row: row["max"])
+            at = str(worst["parameter"])
+            table.add_row(escape(layer), escape(transformation), f"{mean:.1e}", f"{worst['max']:.1e}", at)
+        return table
+
+    def accuracy_figure(self) -> Figure:
+        """Accuracy over resolution, with bars of one standard error, and the accuracy over all as a line.
+
+        Without bars where the number of samples is not known.
+        """
+        figure = Figure(figsize=(6.6, 3.8), dpi=150, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot(xlabel="resolution (pixels per side)", ylabel="test accuracy")
+        accuracies = self.accuracy_by_resolution
+        samples = self.samples_by_resolution
+        bars = None
+        if samples:
+            bars = [standard_error(p, samples[resolution]) for resolution, p in accuracies.items()]
+            axes.set_title("bars: one standard error", fontsize=8.5, color="0.35")
+        axes.errorbar(
+            list(accuracies),
+            list(accuracies.values()),
+            bars,
+            marker="o",
+            markersize=4,
+            linewidth=1.3,
+            elinewidth=1,
+        )
+        if "test/accuracy" in self.metrics:
+            axes.axhline(
+                self.metrics["test/accuracy"],
+                color="0.5",
+                linewidth=0.9,
+                linestyle=(0, (4, 2)),
+                zorder=0,
+                label="all resolutions",
+            )
+            axes.legend(frameon=False, fontsize=8.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8.5, length=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure

@@ -1,0 +1,338 @@
+"""Models whose checkpoints open by themselves: they hold what the model was made of and what it was trained on."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Self, TypeVar
+
+import torch
+from pytorch_lightning import LightningModule
+
+from sefl.files.torch_files import UnreadableFile, read_checkpoint
+from sefl.files.trust import Reading
+
+KEY = "made_of"
+TRAINED_ON = "trained_on"
+"""Where a checkpoint holds the model's class with its arguments, and its data's normalisation with class names."""
+
+ONLY_TO_TRAIN = ("optimizer", "lr_scheduler")
+"""Arguments without which a model predicts what it did."""
+
+PLAIN = (type(None), bool, int, float, str, torch.dtype)
+ITSELF, PARTIAL, INSTANCE, LOST = "itself", "partial", "instance", "lost"
+_KIND = "kind"
+POINTWISE = {
+    f"torch.nn.functional.{name}" for name in ("leaky_relu", "elu", "celu", "gelu", "softplus", "hardtanh")
+}
+"""Functions that may be stored with options."""
+
+
+Model = TypeVar("Model", bound=LightningModule)
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What of its data a model cannot do without.
+
+    Args:
+        mean: what was taken from each channel of the images, ``None`` if the data do not say.
+        std: what each channel was divided by.
+        class_names: what each label is called.
+    """
+
+    mean: list[float] | None
+    std: list[float] | None
+    class_names: list[str] | None
+
+
+class StoredModel(LightningModule):
+    """Base of models whose checkpoints hold the arguments that the model was made with, as plain values.
+
+    Classes and functions among them are stored by their import path; ``functools.partial`` of them, and instances of
+    dataclasses, with their arguments. Nothing else can be stored (a lambda, a network): opening says so, and takes it
+    as an argument.
+
+    :attr:`trained_on` is what the datamodule says about itself once there is a checkpoint, or ``None``.
+    """
+
+    trained_on: TrainedOn | None = None
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        model = super().__new__(cls)
+        try:
+            bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
+        except TypeError:  # of which the constructor says more; or the object is a copy, with nothing given
+            return model
+        bound.apply_defaults()
+        object.__setattr__(model, "_arguments", _encoded(_flattened(bound)))
+        return model
+
+    def arguments_to_store(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What to make the model of when its checkpoint is opened, which brings the weights.
+
+        Args:
+            arguments: what it was made with, by name, as it is stored.
+        """
+        return arguments
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[KEY] = {
+            "class_path": import_path(type(self)),
+            "init_args": self.arguments_to_store(dict(self._arguments)),
+        }
+        data = getattr(self._trainer, "datamodule", None)
+        if data is not None:
+            self.trained_on = described(data)
+        if self.trained_on is not None:
+            checkpoint[TRAINED_ON] = dataclasses.asdict(self.trained_on)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if TRAINED_ON in checkpoint:
+            self.trained_on = TrainedOn(**checkpoint[TRAINED_ON])
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's is no method of instances either
+        cls,
+        checkpoint_path: str | Path,
+        map_location: torch.device | str = "cpu",
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """As :func:`open_checkpoint`, of this class or a subclass."""
+        return open_checkpoint(checkpoint_path, map_location, cls, strict=strict is not False, **arguments)
+
+
+def open_checkpoint(
+    checkpoint_path: str | Path,
+    map_location: torch.device | str = "cpu",
+    expected: type[Model] = StoredModel,  # type: ignore[assignment]
+    strict: bool = True,
+    trust: bool = False,
+    **arguments: Any,
+) -> Model:
+    """The model of a checkpoint as it was made, with its weights, in training mode as any new one.
+
+    Args:
+        checkpoint_path: a file that a trainer wrote of a :class:`StoredModel`.
+        map_location: where to bring the model.
+        expected: the class that it must be of.
+        strict: whether the checkpoint must hold all weights and no others.
+        trust: whether classes may be imported that are neither this project's nor installed, nor imported already.
+        **arguments: arguments of the model instead of those stored.
+
+    Raises:
+        UnreadableFile: if it is damaged, no checkpoint, or does not hold what the model was made of.
+        UntrustedCode: if it names what reading it must not run.
+        ValueError: if it is of another class, or was made with what cannot be stored and is not given.
+    """
+    file = Path(checkpoint_path)
+    content = read_checkpoint(file)
+    if KEY in content:
+        made_of = content[KEY]
+        model_class = _class_of(made_of["class_path"], file, expected, trust)
+        stored = {name: value for name, value in made_of["init_args"].items() if name not in arguments}
+        arguments = {**_decoded(stored, Reading(file, trust)), **arguments}
+        _require_found(arguments, file)
+    else:
+        model_class = expected
+        remembered = content.get("hyper_parameters", {}).items()
+        arguments = {**{name: value for name, value in remembered if name[0] != "_"}, **arguments}
+        missing = [name for name in _parameters(model_class) if name not in (*arguments, *ONLY_TO_TRAIN)]
+        if missing or inspect.isabstract(model_class) or model_class is StoredModel:
+            raise UnreadableFile(
+                f"{file}: does not hold what the model was made of, as checkpoints of earlier versions. Give its "
+                f"arguments to CLASS.load_from_checkpoint: {', '.join(missing) or 'all of them'}."
+            )
+    model = model_class(**arguments)
+    model.on_load_checkpoint(content)
+    model.load_state_dict(content["state_dict"], strict=strict)
+    return model.to(map_location)
+
+
+def described(data: Any) -> TrainedOn:
+    """What a datamodule says of its normalisation and classes."""
+    names = getattr(data, "class_names", None)
+    mean, std = (
+        None if value is None else torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+        for value in (getattr(data, name, None) for name in ("mean", "std"))
+    )
+    return TrainedOn(mean, std, None if names is None else [str(name) for name in names])
+
+
+def import_path(found: Any) -> str | None:
+    """The shortest path by which a class or function is imported, ``None`` if it isn't.
+
+    >>> from torch.nn import functional
+    >>> import_path(torch.optim.AdamW), import_path(functional.relu), import_path(lambda x: x)
+    ('torch.optim.AdamW', 'torch.nn.functional.relu', None)
+    """
+    parts = (getattr(found, "__module__", None) or "").split(".")
+    modules = [".".join(parts[: end + 1]) for end in range(len(parts))]
+    names = [str(getattr(found, name)) for name in ("__qualname__", "__name__") if hasattr(found, name)]
+    for module in [*modules, "torch", "torch.nn.functional"]:
+        for name in names:
+            owner: Any = sys.modules.get(module)
+            for part in name.split("."):
+                owner = getattr(owner, part, None)
+            if owner is found:
+                return f"{module}.{name}"
+    return None
+
+
+def _flattened(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """The arguments by name, without ``self`` and with those of ``**others``."""
+    arguments: dict[str, Any] = {}
+    for parameter in list(bound.signature.parameters.values())[1:]:
+        if parameter.name in bound.arguments:
+            value = bound.arguments[parameter.name]
+            arguments |= value if parameter.kind is parameter.VAR_KEYWORD else {parameter.name: value}
+    return arguments
+
+
+def _encoded(value: Any) -> Any:
+    """A value as plain values, lists, tuples and dictionaries; what cannot be stored as a note of what it was."""
+    if isinstance(value, PLAIN) and type(value) in PLAIN:
+        return value
+    if type(value) in (list, tuple):
+        return type(value)(map(_encoded, value))
+    if type(value) is dict and all(isinstance(key, str | int) for key in value) and _KIND not in value:
+        return {key: _encoded(each) for key, each in value.items()}
+    if isinstance(value, partial):
+        # jsonargparse puts functions of its own in front of the class
+        function, *given = (each for each in (value.func, *value.args) if not _is_of_jsonargparse(each))
+        if not given and (path := import_path(function)) is not None:
+            return {_KIND: PARTIAL, "class_path": path, "init_args": _encoded(dict(value.keywords))}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if (path := import_path(type(value))) is not None:
+            fields = (field.name for field in dataclasses.fields(value) if field.init)
+            return {
+                _KIND: INSTANCE,
+                "class_path": path,
+                "init_args": {name: _encoded(getattr(value, name)) for name in fields},
+            }
+    elif (isinstance(value, type) or inspect.isroutine(value)) and (path := import_path(value)) is not None:
+        return {_KIND: ITSELF, "class_path": path}
+    return {_KIND: LOST, "what": repr(value).partition("\n")[0]}
+
+
+def _is_of_jsonargparse(value: Any) -> bool:
+    return (getattr(value, "__module__", None) or "").partition(".")[0] == "jsonargparse"
+
+
+class _Lost:
+    """Stands where something was that a checkpoint could not hold; may only be called, to raise."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError(
+            f"the model was opened from a checkpoint, which could not hold its {self.what}: give one to train on "
+            "(load_from_checkpoint(FILE, optimizer=..., lr_scheduler=...))"
+        )
+
+    def __repr__(self) -> str:
+        return self.what
+
+
+def _decoded(value: Any, reading: Reading) -> Any:
+    """What :func:`_encoded` was given.
+
+    Raises:
+        UntrustedCode: if it names what must not run.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(_decoded(each, reading) for each in value)
+    if not isinstance(value, dict):
+        return value
+    if _KIND not in value:
+        return {key: _decoded(each, reading) for key, each in value.items()}
+    if value[_KIND] == LOST:
+        return _Lost(str(value["what"]))
+    with reading.imports():
+        found = resolve_name(value["class_path"])
+    if value[_KIND] == ITSELF:
+        reading.check([found])
+        return found
+    options = _decoded(value["init_args"], reading)
+    is_class = isinstance(found, type)
+    if value[_KIND] == INSTANCE and is_class and dataclasses.is_dataclass(found):
+        reading.check([found])
+    elif not (value[_KIND] == PARTIAL and import_path(found) in POINTWISE):
+        reading.check({"class_path": value["class_path"]})
+    return partial(found, **options) if value[_KIND] == PARTIAL else found(**options)
+
+
+def _class_of(path: str | None, file: Path, expected: type[Model], trust: bool) -> type[Model]:
+    """The class that a checkpoint names.
+
+    Raises:
+        UntrustedCode: if it must not be imported.
+        ValueError: if it is not to be found, or not of the class expected.
+    """
+    if path == import_path(expected):
+        return expected
+    if path is None:
+        raise UnreadableFile(
+            f"{file}: was written by a model whose class cannot be imported, as one defined within a function: open it "
+            "by that class's own load_from_checkpoint, or move the class to a module."
+        )
+    reading = Reading(file, trust)
+    try:
+        with reading.imports():
+            found = resolve_name(path)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{file}: was written by a {path}, which is not to be found: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, expected)):
+        raise ValueError(f"{file}: must be a checkpoint of {expected.__name__}, got one of {path}")
+    reading.check({"class_path": path})
+    return found
+
+
+def _require_found(arguments: Mapping[str, Any], file: Path) -> None:
+    """Refuse to open a model without what made it predict what it did.
+
+    Raises:
+        UnreadableFile: if something of it could not be stored.
+    """
+    lost = {
+        name: value for name, value in arguments.items() if name not in ONLY_TO_TRAIN and _has_lost(value)
+    }
+    if lost:
+        name, what = next(iter(lost.items()))
+        raise UnreadableFile(
+            f"{file}: was written by a model made with {name}={what!r}, which a checkpoint cannot hold: give it, by "
+            f"load_from_checkpoint(FILE, {', '.join(f'{name}=...' for name in lost)})."
+        )
+
+
+def _has_lost(value: Any) -> bool:
+    if isinstance(value, partial):
+        return _has_lost(value.keywords)
+    if isinstance(value, Mapping):
+        return any(map(_has_lost, value.values()))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _has_lost(vars(value))
+    return any(map(_has_lost, value)) if isinstance(value, list | tuple) else isinstance(value, _Lost)
+
+
+def _parameters(model_class: type) -> Iterator[str]:
+    """The names of a constructor's parameters, and where it hands on others, of those of the class above it."""
+    for each in model_class.__mro__:
+        constructor: Callable[..., None] | None = vars(each).get("__init__")
+        if constructor is None:
+            continue
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
+        yield from (each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD)
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return

@@ -1,0 +1,100 @@
+"""Run many experiments: python -m sefl.sweep [SWEEP_FILE] [--configs FILE ...] [--seeds N ...] [-- --key value ...]
+
+Every combination of configuration, seed and values of options is a run of python -m sefl.fit in a process of its own.
+SWEEP_FILE, a grid in W&B's format, lists them (configs/sweeps); the same file makes a W&B sweep: wandb sweep
+SWEEP_FILE. What comes after -- are options of every run.
+
+A run that was finished before, of the same configuration and seed, is skipped, one that was interrupted goes on, and
+one that fails does not stop the others. Ctrl-C stops all; the same command goes on later. The output of each run is in
+RUNS/sweeps/N.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sefl.command_line.mistakes import OneLineParser
+from sefl.command_line.options import DEFAULT_RUNS
+from sefl.files.output_folders import check_folder
+from sefl.runs.commands import command_line
+from sefl.sweep.plan import CONFIG, SEED, read_sweep_file, trials
+from sefl.sweep.runner import Sweep
+
+PROGRAM = "python -m sefl.sweep"
+PIPED_WIDTH = 200
+INTERRUPTED = 130
+"""The exit status of a command that was interrupted: 128 and the number of the signal, as shells have it."""
+
+
+def parser() -> OneLineParser:
+    """The command line, up to ``--``."""
+    made = OneLineParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [SWEEP_FILE] [--configs FILE ...] [--seeds N ...] [options] [-- --key value ...]",
+        description=__doc__,
+    )
+    made.add_argument(
+        "sweep_file", type=Path, nargs="?", metavar="SWEEP_FILE", help="A grid in W&B's format."
+    )
+    made.add_argument(
+        "--configs", type=str, nargs="+", help="Configuration files, instead of those of the sweep file."
+    )
+    made.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="--seed of the runs, instead of those of the sweep file. By default the configurations' own.",
+    )
+    made.add_argument("--jobs", type=int, default=1, help="How many runs at once.")
+    made.add_argument(
+        "--evaluate",
+        choices=["best", "last", "none"],
+        default="none",
+        help="The checkpoint to evaluate after a run.",
+    )
+    made.add_argument("--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs.")
+    made.add_argument("--report", action="store_true", help="At the end, report with python -m sefl.report.")
+    made.add_argument("--dry_run", action="store_true", help="Only show what would be run.")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the sweep that the command line says; exits with 1 if a run failed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    own, options = _divided(arguments)
+    command = parser()
+    given = command.parse_args(own)
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    try:
+        check_folder(given.runs, "--runs")
+        grid = {} if given.sweep_file is None else read_sweep_file(given.sweep_file)
+        grid |= {name: values for name, values in ((CONFIG, given.configs), (SEED, given.seeds)) if values}
+        sweep = Sweep(
+            trials(grid, options),
+            runs=Path(given.runs),
+            jobs=given.jobs,
+            evaluate=None if given.evaluate == "none" else given.evaluate,
+        )
+        if given.dry_run:
+            sweep.show_plan(console)
+            return
+        failed = sweep.run(console, command_line(PROGRAM, arguments))
+    except (ValueError, FileNotFoundError) as error:
+        command.error(str(error))
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same command goes on.")
+        sys.exit(INTERRUPTED)
+    failed |= sweep.report(console, make=given.report)
+    sys.exit(int(failed))
+
+
+def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's own options, and those of the runs."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return list(arguments[:end]), list(arguments[end + 1 :])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tensors as such: constants that no trace catches, and sizes that fit the memory."""

@@ -1,0 +1,1 @@
+"""What accompanies a training: processes and signals, resumption, finite numbers, progress and summaries."""

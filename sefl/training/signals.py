@@ -1,0 +1,135 @@
+"""SIGTERM and Ctrl-C end a run on all its processes, whichever of them received the signal.
+
+A training ends at its next batch after SIGTERM, at once after Ctrl-C; whatever comes before it ends at once.
+Checkpoints stay as they are. The exit status is 143 or 130, and one line says how to go on.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from sefl.training.processes import SIGNALLED, FirstProcess, OtherProcess, ended_together, join
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class EndAtSignal(Callback):
+    """Ends a training or a test between two batches, after a signal.
+
+    It takes the place of Lightning's handler, which calls a collective from wherever the process is. The collective
+    that Lightning calls before each training batch is kept: with it all processes leave at the same batch.
+    """
+
+    def __init__(self, processes: FirstProcess | OtherProcess) -> None:
+        self.processes = processes
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        connector = trainer._signal_connector
+        connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]  # ours is called behind it
+        loop = trainer.fit_loop.epoch_loop
+        agree = type(loop)._broadcast_sigterm_tensor
+
+        def agree_on_signal() -> None:
+            connector.received_sigterm = self.processes.signal is not None
+            agree(loop)
+
+        loop._broadcast_sigterm_tensor = agree_on_signal  # type: ignore[method-assign]
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.processes.training_begins()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.processes.training_begins()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.processes.training_begins()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.world_size == 1:
+            self._leave(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._leave(trainer)
+
+    def on_test_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._leave(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.processes.training = False
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.processes.training = False
+
+    def _leave(self, trainer: Trainer) -> None:
+        if isinstance(self.processes, FirstProcess) and self.processes.signal is not None:
+            trainer._signal_connector.received_sigterm = True
+
+
+@contextmanager
+def process_of_a_run() -> Iterator[FirstProcess | OtherProcess]:
+    """Be one of the processes of a run, or the only one: they end together, with one message."""
+    processes = join()
+    with handled(processes), ended_together(processes):
+        yield processes
+
+
+@contextmanager
+def handled(processes: FirstProcess | OtherProcess) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    active = True
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        processes.received(number)
+        if isinstance(processes, OtherProcess) or processes.ending:
+            return  # it ends with the first process, or ends already
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not processes.training:
+            sys.exit(SIGNALLED + number)
+
+    def leave_alone() -> None:
+        """In a forked process, as a loader's workers are: a signal to it is none to the run."""
+        if active:
+            signal.set_wakeup_fd(-1)
+            for number in before:
+                signal.signal(
+                    number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                )
+
+    def notice() -> None:
+        """Hear of signals while the first thread is in a collective, where Python calls no handler."""
+        with suppress(OSError):
+            while received := theirs.recv(1):
+                if received[0] in ENDING:
+                    processes.received(received[0])
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    threading.Thread(target=notice, daemon=True).start()
+    before: dict[int, Any] = {
+        number: signal.signal(number, handle)
+        for number in ENDING
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
+    os.register_at_fork(after_in_child=leave_alone)
+    woken = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        active = False
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        ours.close()
+        theirs.close()

@@ -1,0 +1,106 @@
+"""What needs no torch is said before torch is imported; what is no mistake is left to the command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sefl.command_line.first_look import OF_COMMANDS, SECTIONS, exit_at_a_mistake
+from sefl.command_line.options import ExperimentCLI
+from sefl.evaluate import EvaluateCLI
+from sefl.fit import FitCLI
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = """
+import runpy, sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        assert name.partition(".")[0] not in ("torch", "pytorch_lightning"), name
+sys.meta_path.insert(0, NoTorch())
+module, *sys.argv[1:] = sys.argv[1:]
+runpy.run_module(module, run_name="__main__")
+"""
+
+
+def without_torch(module: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["sefl.fit", "sefl.evaluate"])
+def test_mistakes_before_torch(tiny: Path, module: str) -> None:
+    tiny.with_name("twice.yaml").write_text("data: {}\ndata: {}\n")
+    tiny.with_name("broken.yaml").write_text("data: [\n")
+    tiny.with_name("latin.yaml").write_bytes("name: für\n".encode("latin-1"))
+    tiny.with_name("unknown.yaml").write_text("trainers: {}\n")
+    tiny.with_name("empty.yaml").write_text("")
+    tiny.with_name("named.yaml").write_text("name: ../x\n")
+    for arguments, expected in [
+        ([], "--model: needed, but not given; name a configuration with --config FILE"),
+        (["--config", "absent.yaml"], "--config absent.yaml: there is no such file"),
+        (["--config=absent.yaml"], "--config absent.yaml: there is no such file"),
+        (["--config", "empty.yaml"], "--config empty.yaml: is empty"),
+        (["--config", "twice.yaml"], "--config twice.yaml, line 2, column 1: the key data is there twice"),
+        (["--config", "broken.yaml"], "--config broken.yaml, line 2, column 1: is no YAML"),
+        (["--config", "latin.yaml"], "--config latin.yaml, line 1, column 8: is no UTF-8 text"),
+        (
+            ["--config", "unknown.yaml"],
+            "unknown.yaml, line 1, column 1: trainers: there is no such option; did you",
+        ),
+        (
+            ["--config", "tiny.yaml", "--trainers.max_epochs", "1"],
+            "--trainers.max_epochs: there is no such option",
+        ),
+        (["--config", "tiny.yaml", "--nam", "x"], "--nam: there is no such option; did you mean --name?"),
+        (["--config", "tiny.yaml", "--name", "../x"], "--name '../x': must be a path below"),
+        (["--config", "tiny.yaml", "--config", "named.yaml"], "--name '../x': must be a path below"),
+        (["--config", "tiny.yaml", "--run_dir", "tiny.yaml/x"], "--run_dir 'tiny.yaml/x': can't be made"),
+        (["--config", "tiny.yaml", "--seed", "-1"], "--seed must be an integer from 0 to"),
+    ]:
+        ended = without_torch(module, arguments, tiny.parent)
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stderr.startswith(f"python -m {module}: error: {expected}")
+        assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "tiny.yaml", "--name", "a/b", "--seed", "1", "--model.widths", "[4]", "--trust"],
+        ["-c", "tiny.yaml", "--trainer.callbacks+=callbacks.OrbitEvaluation", "--data.val_size", "-1"],
+        ["--ckpt_path", "last", "--name", "a"],
+        ["--model", "models.FourierClassifier", "--config", "{data: datamodules.Glyphs}"],
+        ["--model.help", "FourierClassifier"],
+        ["--help"],
+    ],
+)
+def test_what_is_right_goes_on(tiny: Path, arguments: list[str]) -> None:
+    exit_at_a_mistake("fit", arguments)
+
+
+@pytest.mark.parametrize(("command", "further"), [(FitCLI, ()), (EvaluateCLI, ("monitor",))])
+def test_it_knows_every_option_of_the_commands(
+    command: Callable[[list[str]], ExperimentCLI],
+    further: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roots: set[str] = set()
+
+    def note(cli: ExperimentCLI, *_: object) -> None:
+        options = [option for action in cli.parser._actions for option in action.option_strings]
+        roots.update(option[2:].split(".")[0] for option in options if option.startswith("--"))
+        raise InterruptedError
+
+    monkeypatch.setattr(ExperimentCLI, "parse_arguments", note)
+    with pytest.raises(InterruptedError):
+        command([])
+    assert roots == {*SECTIONS, *OF_COMMANDS, *further}

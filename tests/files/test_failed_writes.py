@@ -1,0 +1,164 @@
+"""A disk that takes no more: no partial file is left, and a command ends with one message."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning import Trainer
+
+from datamodules.split import Split
+from sefl.files.torch_files import read_checkpoint
+from sefl.files.writing import WriteFailed
+from sefl.fit import main
+from sefl.runs.checkpoints import AtomicCheckpointIO
+from sefl.runs.commands import record_command
+from sefl.runs.evaluation import Evaluation
+from sefl.runs.folder import RunFolder
+from sefl.runs.logged_figures import save_figure
+from sefl.runs.loggers import MetricsCSV
+from sefl.runs.resources import Resources
+
+RUN = Path("runs/tiny/0")
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a full disk, but for the error's number; Python ignores the signal beside it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def split(size: int) -> Split:
+    numbers = np.random.default_rng(0).integers(0, 2**40, size)
+    return Split(*[numbers] * 6, 0, "numbers", (size, 0))
+
+
+def figure() -> Figure:
+    drawn = Figure()
+    drawn.subplots().imshow(np.random.default_rng(0).random((50, 50)))
+    return drawn
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "checkpoint": (
+        "last.ckpt",
+        lambda file: AtomicCheckpointIO().save_checkpoint({"state_dict": {"a": torch.zeros(5000)}}, file),
+    ),
+    "split": ("split.npz", lambda file: split(5000).save(file)),
+    "metrics": (
+        "metrics.csv",
+        lambda file: [
+            MetricsCSV(RunFolder(file.parent)).log_metrics({"a": 1.0}, step) for step in range(2000)
+        ],
+    ),
+    "command": ("command.txt", lambda file: record_command(file.parent, "x" * 5000)),
+    "resources": ("resources.json", lambda file: Resources("x" * 5000).save(file)),
+    "evaluation": (
+        "evaluation.json",
+        lambda file: Evaluation("x" * 5000, None, None, 0, {}, []).write_json(file),
+    ),
+    "figure": ("figure.png", lambda file: save_figure(figure(), file, Trainer(logger=False), "figure")),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_is_not_written_is_named_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    name, write = WRITERS[kind]
+    file = tmp_path / name
+    if kind != "metrics":
+        file.write_bytes(b"old")
+    if kind == "command":
+        file.write_text("old\n")
+    before = file.read_bytes() if file.exists() else None
+    with files_of_at_most(4000), pytest.raises(WriteFailed) as error:
+        write(file)
+    said = str(error.value.strerror)
+    assert f"{file} cannot be written: File too large; " in said
+    assert "MB are free there. Make room." in said
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    if before is not None:
+        assert file.read_bytes() == before
+
+
+def fit_with_files_of_at_most(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+        f"from sefl.fit import main\nmain({list(arguments)!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_run_ends_with_one_message_and_goes_on(tiny: Path) -> None:
+    going_on = ["--ckpt_path", "last", "--run_dir", str(RUN)]
+    main(["--config", str(tiny), "--trainer.max_epochs", "1"])
+    last = (RUN / "checkpoints/last.ckpt").read_bytes()
+    stopped = fit_with_files_of_at_most(len(last) // 2, *going_on, "--trainer.max_epochs", "2")
+    assert stopped.returncode == 1, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    said = stopped.stderr.splitlines()[-1]
+    assert said.startswith("python -m sefl.fit: ")
+    assert ".ckpt cannot be written: File too large; " in said
+    assert said.endswith(f"To go on: python -m sefl.fit --ckpt_path last --run_dir {RUN.absolute()}")
+    assert sorted(path.name for path in (RUN / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert (RUN / "checkpoints/last.ckpt").read_bytes() == last
+    main(going_on)
+    assert read_checkpoint(RUN / "checkpoints/last.ckpt")["epoch"] == 1
+
+
+def test_the_first_checkpoint_alone_goes_on(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sefl.runs.checkpoints.LastCheckpoint._save_checkpoint", full)
+        with pytest.raises(SystemExit):
+            main(["--config", str(tiny)])
+    assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["best.ckpt"]
+    said = capfd.readouterr().err
+    assert said.endswith(f"python -m sefl.fit --ckpt_path best --run_dir {RUN.absolute()}\n")
+    main(["--ckpt_path", "best", "--run_dir", str(RUN)])
+    assert read_checkpoint(RUN / "checkpoints/last.ckpt")["epoch"] == 1
+
+
+def test_files_of_others_too(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever writes: the error's number says what it is, however deep."""
+
+    def full(*_: Any, **__: Any) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "elsewhere.log")
+        except OSError as error:
+            raise RuntimeError("some library") from error
+
+    monkeypatch.setattr("pytorch_lightning.callbacks.LearningRateMonitor.on_train_batch_start", full)
+    with pytest.raises(SystemExit) as exit_status:
+        main(["--config", str(tiny)])
+    assert exit_status.value.code == 1
+    assert (
+        "sefl.fit: elsewhere.log cannot be written: No space left on device. Make room. To go on:"
+        in capfd.readouterr().err
+    )

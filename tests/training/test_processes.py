@@ -1,0 +1,325 @@
+"""Runs of several processes: one folder, one message, and all end when one does."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+import yaml
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from datamodules import Glyphs
+from sefl.evaluate import main as evaluate
+from sefl.fit import main
+from sefl.training import processes as run_processes
+
+Start = Callable[..., subprocess.Popen[str]]
+
+DEADLINE = 100.0
+SOON = 30.0
+"""Seconds within which all processes have to end; most of it is for busy test machines."""
+LAST = Path("runs/tiny/0/checkpoints/last.ckpt")
+GO_ON = "python -m sefl.fit --ckpt_path last --run_dir"
+
+
+class SideBySide:
+    """Two processes of a run that ``torchrun`` or ``slurm`` began, or one ``alone``; none has to import anything."""
+
+    def __init__(self, how: str, command: Callable[[list[str]], None], *arguments: Sequence[str]) -> None:
+        port = free_port()
+        context = mp.get_context("fork")
+        self.processes = []
+        for rank, given in enumerate(arguments if len(arguments) == 2 or how == "alone" else arguments * 2):
+            process = context.Process(target=begin, args=(environment(how, rank, port), rank, command, given))
+            process.start()
+            self.processes.append(process)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            assert any(process.is_alive() for process in self.processes), self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+    def signal(self, ranks: Sequence[int], number: int) -> None:
+        for rank in ranks:
+            os.kill(self.processes[rank].pid or 0, number)
+
+    def end(self, seconds: float = DEADLINE) -> list[int | None]:
+        """The exit statuses; ``None`` of a process that hangs."""
+        deadline = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0, deadline - time.monotonic()))
+        return [process.exitcode for process in self.processes]
+
+    @property
+    def said(self) -> list[str]:
+        return [Path(f"said.{rank}").read_text() for rank in range(len(self.processes))]
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+
+def begin(
+    variables: dict[str, str], rank: int, command: Callable[[list[str]], None], given: list[str]
+) -> None:
+    os.environ.update(variables)
+    rank_zero_only.rank = rank
+    torch.set_num_threads(1)
+    said = os.open(f"said.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for number in (1, 2):
+        os.dup2(said, number)
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    command(given)
+
+
+def environment(how: str, rank: int, port: int) -> dict[str, str]:
+    """What a launcher tells a process."""
+    if how == "alone":
+        return {}
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if how == "torchrun":
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+        return where | {name: str(value) for name, value in ranks.items()} | {"TORCHELASTIC_RUN_ID": "test"}
+    tasks = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
+    return where | {f"SLURM_{name}": str(value) for name, value in tasks.items()} | {"SLURM_JOB_ID": "7"}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def side_by_side(tiny: Path) -> Iterator[Callable[..., SideBySide]]:
+    begun: list[SideBySide] = []
+
+    def run(*arguments: Any) -> SideBySide:
+        begun.append(SideBySide(*arguments))
+        return begun[-1]
+
+    yield run
+    for one in begun:
+        one.kill()
+
+
+Run = Callable[..., SideBySide]
+
+
+class SlowGlyphs(Glyphs):
+    """Takes its time."""
+
+    def setup(self, stage: str) -> None:
+        Path("setting_up").touch()
+        time.sleep(DEADLINE)
+
+
+def options(tiny: Path, epochs: int = 1) -> list[str]:
+    return ["--config", str(tiny), "--trainer.max_epochs", str(epochs), "--trainer.callbacks", "null"]
+
+
+@pytest.mark.parametrize(
+    ("how", "which"), [("torchrun", ["--name", "tiny"]), ("slurm", ["--run_dir", "runs/tiny/0"])]
+)
+def test_processes_agree_on_a_folder(tiny: Path, side_by_side: Run, how: str, which: list[str]) -> None:
+    run = side_by_side(how, main, options(tiny))
+    assert run.end() == [0, 0], run.said
+    assert [str(path) for path in Path("runs").glob("*/*")] == ["runs/tiny/0"]
+    assert LAST.is_file()
+    run = side_by_side(how, evaluate, ["--ckpt_path", "last", *which])
+    assert run.end() == [0, 0], run.said
+    assert [path.name for path in Path("runs/tiny/0/evaluation").iterdir()] == ["0"]
+
+
+def test_torchrun_itself(tiny: Path, start: Start) -> None:
+    process = start("torch.distributed.run", "--nproc_per_node", "2", "-m", "sefl.fit", *options(tiny))
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    assert [str(path) for path in Path("runs").glob("*/*")] == ["runs/tiny/0"]
+
+
+def test_the_first_process_does_not_come(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_processes, "MEETING_SECONDS", 1.0)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    for name, value in environment("torchrun", 1, free_port()).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        main(options(tiny))
+    assert end.value.code == 1
+    assert "rank 1: no meeting with the first process at 127.0.0.1" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        # found by the parser, by a constructor, by the choice of a folder, and by the data in their setup
+        (["--trainer.precision", "17"], "trainer.precision"),
+        (["--model.kernel_size", "4"], "kernel_size must be odd"),
+        (["--trainer.devices", "1"], "--trainer.devices: 2 processes were started, and the trainer is for 1"),
+        (["--run_dir", "used"], "--run_dir used: holds a run already"),
+        (["--data.split_file", "absent.npz"], "absent.npz"),
+    ],
+)
+def test_a_mistake_of_all_is_said_once(tiny: Path, side_by_side: Run, added: list[str], message: str) -> None:
+    Path("used").mkdir()
+    Path("used/config.yaml").write_text("")
+    run = side_by_side("slurm", main, [*options(tiny), *added])
+    assert run.end() == [2, 2], run.said
+    of_first, of_other = run.said
+    assert of_first.count("error: ") == 1
+    assert message in of_first.partition("error: ")[2]
+    assert "rank 1" not in of_first.partition("error: ")[2]
+    assert "error" not in of_other
+    assert not list(Path("runs").glob("*/*"))
+
+
+def late(arguments: list[str]) -> None:
+    """The second process comes when the first one has long found its mistake."""
+    if os.environ["SLURM_PROCID"] == "1":
+        time.sleep(5)
+    main(arguments)
+
+
+def test_a_process_that_comes_late_hears_of_a_mistake(tiny: Path, side_by_side: Run) -> None:
+    run = side_by_side("slurm", late, [*options(tiny), "--trainer.precision", "17"])
+    assert run.end() == [2, 2], run.said
+
+
+@pytest.mark.parametrize("added", [["--model.kernel_size", "4"], ["--data.split_file", "absent.npz"]])
+def test_a_mistake_of_one_names_its_rank(tiny: Path, side_by_side: Run, added: list[str]) -> None:
+    run = side_by_side("torchrun", main, options(tiny), [*options(tiny), *added])
+    assert run.end() == [2, 2], run.said
+    of_first, of_other = run.said
+    assert "error: " in of_first.partition("\nrank 1: ")[2]
+    assert "error" not in of_other
+    assert not list(Path("runs").glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "number", "status"),
+    [
+        ([0], signal.SIGTERM, 143),
+        ([1], signal.SIGTERM, 143),
+        ([0, 1], signal.SIGTERM, 143),
+        ([1], signal.SIGINT, 130),
+        ([0, 1], signal.SIGINT, 130),
+    ],
+)
+def test_a_signal_to_any_process_ends_all(
+    tiny: Path, side_by_side: Run, ranks: list[int], number: int, status: int
+) -> None:
+    run = side_by_side("torchrun", main, options(tiny, epochs=1000))
+    run.wait_for(LAST.is_file)
+    run.signal(ranks, number)
+    assert run.end(SOON) == [status, status], run.said
+    assert [said.count(GO_ON) for said in run.said] == [1, 0], run.said
+    assert "Traceback" not in "".join(run.said)
+    assert torch.load(LAST)["state_dict"]
+    assert not list(LAST.parent.glob(".*"))
+
+
+class EndOfOne:
+    """A process that has not heard yet of the signal to another, and leaves its training with it."""
+
+    signal = None
+    said = ""
+
+    def finished(self) -> None:
+        self.said += "finished"
+
+    def failed(self, error: BaseException) -> None:
+        self.said += "failed"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(SIGTERMException(), "failed"), (SystemExit(2), "failed"), (SystemExit(), "finished")]
+)
+def test_leaving_with_another_is_no_success(end: SystemExit, said: str) -> None:
+    process: Any = EndOfOne()
+    with pytest.raises(SystemExit), run_processes.ended_together(process):
+        raise end
+    assert process.said == said
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_a_signal_ended_goes_on(tiny: Path, side_by_side: Run, number: int, status: int) -> None:
+    run = side_by_side("alone", main, options(tiny, epochs=1000))
+    run.wait_for(LAST.is_file)
+    run.signal([0], number)
+    assert run.end(SOON) == [status], run.said
+    command = next(line for line in run.said[0].splitlines() if GO_ON in line)
+    before = torch.load(LAST)["epoch"]
+    main([*shlex.split(command.partition("sefl.fit ")[2]), "--trainer.max_epochs", str(before + 2)])
+    assert torch.load(LAST)["epoch"] == before + 1
+
+
+@pytest.mark.parametrize(("how", "number"), [("alone", signal.SIGTERM), ("slurm", signal.SIGINT)])
+def test_a_signal_before_the_training_leaves_no_folder(
+    tiny: Path, side_by_side: Run, how: str, number: int
+) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    settings["data"]["class_path"] = f"{__name__}.SlowGlyphs"
+    tiny.write_text(yaml.safe_dump(settings))
+    run = side_by_side(how, main, options(tiny))
+    run.wait_for(Path("setting_up").exists)
+    run.signal([len(run.processes) - 1], number)
+    assert set(run.end(SOON)) == {128 + number}, run.said
+    assert "The run had not begun." in run.said[0]
+    assert "Traceback" not in "".join(run.said)
+    assert not list(Path("runs").glob("*/*"))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_death_ends_all(tiny: Path, side_by_side: Run, rank: int) -> None:
+    run = side_by_side("slurm", main, options(tiny, epochs=1000))
+    run.wait_for(LAST.is_file)
+    run.signal([rank], signal.SIGKILL)
+    expected = [1, 1]
+    expected[rank] = -signal.SIGKILL
+    assert run.end(SOON) == expected, run.said
+    survivor = run.said[1 - rank]
+    assert survivor.count(" died: ") == 1, survivor
+    assert f"rank {rank} " in survivor
+    assert "Traceback" not in survivor
+
+
+def started_by(parent: int, module: str) -> int:
+    """The process that another one started to run a module."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # processes end meanwhile
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(state[1]) == parent and module.encode() in (folder / "cmdline").read_bytes():
+                return int(folder.name)
+    raise AssertionError(f"{parent} started no {module}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the process in /proc")
+def test_the_death_of_a_process_that_lightning_started(tiny: Path, start: Start) -> None:
+    process = start("sefl.fit", *options(tiny, epochs=1000), "--trainer.devices", "2")
+    deadline = time.monotonic() + DEADLINE
+    while not LAST.is_file():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    other = started_by(process.pid, "sefl.fit")
+    os.kill(other, signal.SIGKILL)
+    output, _ = process.communicate(timeout=SOON)
+    assert process.returncode == 1, output
+    assert f"rank 1 (process {other} on " in output
+    assert "was killed by SIGKILL. The run ends." in output
+    assert "Traceback" not in output
