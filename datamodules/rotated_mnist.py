@@ -76,9 +76,9 @@ class RotatedMNIST(ScaleDataModule):
     The protocol ``upright`` trains and validates on images as they are, of the official training set, and tests on the
     official test images, of which the model evaluates the transformed copies (:class:`sefl.groups.orbit.Orbit`). The
     protocol ``rotated`` takes 12,000 training and validation images and 50,000 test images of the pooled 70,000 and
-    turns each once, by an angle drawn from ``[0, 360)`` that is stored with the split. Parts are stratified and drawn from
-    ``seed``. A batch is ``(images, labels)``: float32 ``(batch, 1, image_size, image_size)`` and int64 ``(batch,)``.
-    Order, processes and resuming are those of :class:`ScaleDataModule`.
+    turns each once, by an angle drawn from ``[0, 360)`` that is stored with the split. Parts are stratified and drawn
+    from ``seed``. A batch is ``(images, labels)``: float32 ``(batch, 1, image_size, image_size)`` and int64
+    ``(batch,)``. Order, processes and resuming are those of :class:`ScaleDataModule`.
 
     Images are padded with zeros, not resampled. A digit's centre of mass lies on row and column 14 of 28, half a pixel
     off the centre of the image: a 29th row and column put it right on the centre, as any odd ``image_size`` does. In

@@ -13,7 +13,7 @@ from test_report import make_run, markdown, validate, written
 from tiny_experiment import TINY
 
 from sefl.report.__main__ import main
-from sefl.sweep.plan import Experiment
+from sefl.sweep.plan import Trial
 from sefl.sweep.trials import FitParser, find_run
 
 Damage = Callable[[Path], object]
@@ -105,7 +105,7 @@ def test_the_report_goes_on(
 def test_the_sweep_goes_on(tiny: Path) -> None:
     """A run whose configuration can't be read is none of the experiment; it is said, and the next is looked at."""
     parser = FitParser()
-    planned = parser.plan(Experiment(str(tiny)))
+    planned = parser.plan(Trial(str(tiny)))
     loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}}
     checkpoint = {"loops": loops, "callbacks": {}, "global_step": 24, "epoch": 1, "state_dict": {}}
     numbers = {name: number for number, name in enumerate(DAMAGES, 1)}
