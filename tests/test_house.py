@@ -1,0 +1,76 @@
+"""The rooms of the house: what each may import, and what may lie outside of any."""
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("sefl", "models", "datamodules", "callbacks")
+FLOORS = (
+    {"sefl", "sefl.arguments", "sefl.files", "sefl.tensors"},
+    {"sefl.fourier", "sefl.groups"},
+    {"datamodules", "sefl.metrics", "sefl.networks"},
+    {"sefl.compat", "sefl.equivariance", "sefl.runs"},
+    {"sefl.figures", "sefl.training"},
+    {"callbacks", "models", "sefl.command_line"},
+    {"sefl.bench", "sefl.demo", "sefl.evaluate", "sefl.fit", "sefl.report"},
+    {"sefl.sweep"},
+)
+"""From the ground up; a room imports what lies on floors below its own."""
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "sefl" else parts[0]
+
+
+def imported(file: Path) -> set[str]:
+    """The modules that a file names, also within its functions; of ``from a import b`` both ``a`` and ``a.b``."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: relative import"
+            found |= {str(node.module)} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """Which files import from room to room."""
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    found = defaultdict(list)
+    for module, path in files.items():
+        for name in imported(path) & files.keys():
+            if name != "sefl" and room_of(name) != room_of(module):
+                found[room_of(module), room_of(name)].append(f"{module} imports {name}")
+    return found
+
+
+def test_every_import_runs_down() -> None:
+    found = arrows()
+    assert len(found) > 50
+    wrong = [each for (above, below), all_of in found.items() if FLOOR[below] >= FLOOR[above] for each in all_of]
+    assert not wrong
+
+
+def test_the_root_holds_commands_alone() -> None:
+    assert {path.stem for path in (ROOT / "sefl").glob("*.py")} == {"__init__", "arguments", "evaluate", "fit"}
+    rooms = {path.parent.name for path in (ROOT / "sefl").glob("*/__init__.py")}
+    assert {f"sefl.{room}" for room in rooms} <= FLOOR.keys()
+
+
+@pytest.mark.parametrize("module", ["sefl.fourier", "sefl.groups", "sefl.metrics", "sefl.networks"])
+def test_library_rooms_need_no_lightning(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in sys.modules if 'lightning' in name.split('.')[0]])"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
