@@ -1,6 +1,6 @@
 """Measure how far from equivariant every layer of a network is, while it trains."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,18 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from sefl.arguments import require_positive
-from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow, PredictionAgreement, class_scores
-from sefl.equivariance.evaluating import undisturbed
-from sefl.equivariance.layer_outputs import (
-    LayerOutput,
-    default_layers,
-    layer_outputs,
-    select_layers,
-)
-from sefl.equivariance.orthogonal_actions import GroupAction
-from sefl.equivariance.table import EquivarianceRow, append_csv, combined, floor_of, is_floor, scalars
-from sefl.equivariance.transformations import (
-    IdealDownsampling,
-    NotMeasurable,
-    Parameter,
-    Transformation,
-    parameter_order,
-)
+from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow, class_scores
+from sefl.equivariance.measuring import Measurement, Reason, require_different
+from sefl.equivariance.table import EquivarianceRow, combined, is_floor, scalars
+from sefl.equivariance.transformations import IdealDownsampling, Transformation
 from sefl.figures.agreement import agreements
 from sefl.figures.equivariance import curves, heat_map, propagation
-from sefl.metrics import EquivarianceError
-from sefl.metrics.functional import float64_device, in_float64
+from sefl.runs.epoch_table import append_csv
 from sefl.runs.logged_figures import figure_folder, save_figure
 from sefl.training.places_in_epoch import chosen_images, require_whole_model
 from sefl.training.step_progress import counted
 
 FOLDER = "equivariance"
-
-Key = tuple[str, str, Parameter]
-Reason = tuple[str, str]
 
 
 class EquivarianceMonitor(pl.Callback):
@@ -106,11 +89,8 @@ class EquivarianceMonitor(pl.Callback):
         self.layers = layers
         self.choose_transformations = transformations is None
         self.transformations: list[Transformation] = (
-            [IdealDownsampling()] if transformations is None else transformations
+            [IdealDownsampling()] if transformations is None else require_different(transformations)
         )
-        names = [transformation.name for transformation in self.transformations]
-        if not names or len(set(self._names())) < 2 * len(names):
-            raise ValueError(f"transformations must be at least one, of different names, got {names}")
         self.samples_per_step = require_positive("samples_per_step", samples_per_step)
         self.every_n_steps = require_positive("every_n_steps", every_n_steps)
         self.figures = figures
@@ -121,10 +101,8 @@ class EquivarianceMonitor(pl.Callback):
         """Why a layer could not be measured under a transformation, by ``(layer, transformation)``."""
         self.agreement: list[AgreementRow] = []
         """Of the latest epoch: by transformation and parameter; empty if the model puts out no class scores."""
-        self._selected: list[str] = []
         self._reported: set[Reason] = set()
-        self._errors: dict[Key, EquivarianceError] = {}
-        self._agreement = PredictionAgreement()
+        self._measurement: Measurement | None = None
 
     def images(self, batch: Any) -> Tensor:
         """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
@@ -199,22 +177,9 @@ class EquivarianceMonitor(pl.Callback):
         self._finish(trainer, pl_module, "_test")
 
     def _select(self, pl_module: pl.LightningModule) -> None:
-        declared: Callable[[], list[str]] | None = getattr(pl_module, "measured_layers", None)
-        if self.layers is not None:
-            self._selected = select_layers(pl_module, self.layers)
-        elif declared is not None:
-            self._selected = select_layers(
-                pl_module, declared(), f"{type(pl_module).__name__}.measured_layers()"
-            )
-        else:
-            self._selected = default_layers(pl_module)
-        group: str | None = getattr(pl_module, "symmetry_group", None)
-        if self.choose_transformations and group is not None:
-            self.transformations = [GroupAction(group)]
-        for transformation in self.transformations:
-            transformation.setup(pl_module)
-        self._errors = {}
-        self._agreement = PredictionAgreement()
+        chosen = None if self.choose_transformations else self.transformations
+        self._measurement = Measurement(pl_module, chosen, self.layers, self.predictions)
+        self.transformations = self._measurement.transformations
 
     def _step(
         self,
@@ -231,64 +196,13 @@ class EquivarianceMonitor(pl.Callback):
             trainer, batch_idx, dataloader_idx, len(images), self.samples_per_step, self.every_n_steps
         )
         if len(chosen):
-            with undisturbed(pl_module):
-                self._measure(trainer, pl_module, images[chosen.to(images.device)].detach())
-
-    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> None:
-        image_size = tuple(images.shape[2:])
-        applicable: list[tuple[Transformation, Parameter]] = []
-        for transformation in self.transformations:
-            if len(image_size) in transformation.spatial_axes:
-                applicable += [(transformation, p) for p in transformation.parameters(image_size)]
-            else:
-                axes = " or ".join(map(str, transformation.spatial_axes))
-                reason = f"{transformation.name} transforms images of {axes} spatial axes, these have {len(image_size)}"
-                for layer in self._selected:
-                    self.unmeasured.setdefault((layer, transformation.name), reason)
-        if not applicable or not self._selected:
-            return
-        precision = trainer.precision_plugin.forward_context
-        outputs, model_output, failure = layer_outputs(pl_module, self._selected, images, precision)
-        if failure is not None:
-            raise failure
-        scores = self.predictions(model_output)
-        of_copies: dict[str, dict[Parameter, Tensor]] = {}
-        for transformation, parameter in counted(applicable, len(applicable), "Equivariance", trainer):
-            moved = transformation.image(in_float64(images), parameter).to(images)
-            of_moved, model_output, failure = layer_outputs(pl_module, self._selected, moved, precision)
-            copy = self.predictions(model_output)
-            if scores is not None and copy is not None and copy.shape == scores.shape:
-                of_copies.setdefault(transformation.name, {})[parameter] = copy
-            for layer in self._selected:
-                output, other = outputs[layer], of_moved[layer]
-                try:
-                    if isinstance(output, NotMeasurable):
-                        raise output
-                    if isinstance(other, NotMeasurable) and failure is not None:
-                        shape = " x ".join(map(str, moved.shape[2:]))
-                        raise NotMeasurable(
-                            f"the model fails on images of {shape} pixels before or in it: {failure}"
-                        )
-                    if isinstance(other, NotMeasurable):
-                        raise other
-                    expected = output.transformed(transformation, parameter, image_size, like=other)
-                except NotMeasurable as reason:
-                    self.unmeasured.setdefault((layer, transformation.name), str(reason))
-                    continue
-                self._add((layer, transformation.name, parameter), expected, other, transformation)
-                back = output.there_and_back(transformation, parameter)
-                if back is not None:
-                    self._add((layer, floor_of(transformation.name), parameter), output, back, transformation)
-        if scores is not None:
-            for name, copies in of_copies.items():
-                self._agreement.update(name, scores, copies)
-
-    def _add(self, key: Key, expected: LayerOutput, actual: LayerOutput, by: Transformation) -> None:
-        if key not in self._errors:
-            device = float64_device(expected.values.device)
-            self._errors[key] = EquivarianceError(sync_on_compute=False).to(device)
-        parameter = key[2]
-        self._errors[key].update(expected.compared(by, parameter), actual.compared(by, parameter))
+            measurement = self._measurement
+            assert measurement is not None
+            measurement.update(
+                images[chosen.to(images.device)],
+                trainer.precision_plugin.forward_context,
+                lambda applied: counted(applied, len(applied), "Equivariance", trainer),
+            )
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, suffix: str) -> None:
         if trainer.sanity_checking:
@@ -322,44 +236,16 @@ class EquivarianceMonitor(pl.Callback):
 
     def _gather(self, trainer: pl.Trainer) -> None:
         """Add up what all processes measured; each says what it has, as their batches may differ in size."""
-        states = {
-            key: {name: getattr(error, name).cpu() for name in error.metric_state}
-            for key, error in self._errors.items()
-        }
-        measured = (states, self._agreement.states(), self.unmeasured)
-        shards: list[Any] = [measured]
+        measurement = self._measurement
+        assert measurement is not None
+        states = [measurement.state()]
         if trainer.world_size > 1:
-            shards = [None] * trainer.world_size
-            dist.all_gather_object(shards, measured)
-        merged: dict[Key, EquivarianceError] = {}
-        agreement = PredictionAgreement()
-        reasons: dict[Reason, str] = {}
-        for states, agreements_of_process, unmeasured in shards:
-            agreement.merge(agreements_of_process)
-            reasons = unmeasured | reasons
-            for key, state in states.items():
-                merged.setdefault(key, EquivarianceError(sync_on_compute=False)).merge_state(state)
-        self.unmeasured = reasons
-        self.results = [
-            EquivarianceRow(*key, (error.total / error.count).item(), error.largest.item(), int(error.count))
-            for key, error in sorted(merged.items(), key=lambda item: self._order(item[0]))
-        ]
-        self._errors = {}
-        self.agreement = agreement.rows(self._transformation_order)
-        self._agreement = PredictionAgreement()
-
-    def _order(self, key: Key) -> tuple[int, int, tuple[bool, float, str]]:
-        layer, transformation, parameter = key
-        return self._selected.index(layer), *self._transformation_order(transformation, parameter)
-
-    def _transformation_order(
-        self, transformation: str, parameter: Parameter
-    ) -> tuple[int, tuple[bool, float, str]]:
-        return self._names().index(transformation), parameter_order(parameter)
-
-    def _names(self) -> list[str]:
-        """Of all transformations, each followed by its floor."""
-        return [name for each in self.transformations for name in (each.name, floor_of(each.name))]
+            states *= trainer.world_size
+            dist.all_gather_object(states, measurement.state())
+        table = measurement.table(states)
+        self.unmeasured = {**table.unmeasured, **self.unmeasured}
+        self.results, self.agreement = list(table.rows), list(table.agreement)
+        measurement.clear()
 
     def _report(self) -> None:
         """Say once what could not be measured, and why."""
@@ -373,9 +259,10 @@ class EquivarianceMonitor(pl.Callback):
             rank_zero_warn("EquivarianceMonitor does not measure\n  " + "\n  ".join(lines))
         elif not self.results and not self._reported:
             names = [transformation.name for transformation in self.transformations]
+            layers = [] if self._measurement is None else self._measurement.layers
             rank_zero_warn(
                 f"EquivarianceMonitor measured nothing: none of {names} applied to the images it saw, "
-                f"or there was nothing to measure among the layers {self._selected}"
+                f"or there was nothing to measure among the layers {layers}"
             )
         self._reported |= set(self.unmeasured)
 

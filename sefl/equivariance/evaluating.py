@@ -1,10 +1,11 @@
 """Looking at a model between two steps of its training, without a trace."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 
@@ -12,7 +13,9 @@ from torch import nn
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluate the model in between, without gradients; modes and random state are then as they were."""
     modes = [(module, module.training) for module in model.modules()]
-    with torch.no_grad(), isolate_rng():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.no_grad(), torch.random.fork_rng(devices):
         if any(training for _, training in modes):
             model.eval()
         try:
@@ -20,3 +23,5 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         finally:
             for module, training in modes:
                 module.training = training
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002

@@ -1,16 +1,12 @@
-"""What ``callbacks.EquivarianceMonitor`` measures: rows of a table, scalars, the CSV file of all epochs."""
+"""Rows of the table of equivariance errors, and what they come to."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from sefl.equivariance.transformations import Parameter
-from sefl.files.writing import write_atomically
 
 FLOOR = "_floor"
 
@@ -88,22 +84,3 @@ def scalars(rows: Sequence[EquivarianceRow], prefix: str) -> dict[str, float]:
         named |= {f"{name}/{row.parameter}": row.mean for row in here}
         named[f"{name}/mean"], named[f"{name}/max"] = combined(here)
     return named
-
-
-def append_csv(file: Path, rows: Sequence[Any], epoch: int, step: int) -> None:
-    """Add this epoch's rows, at least one, dataclasses of one kind, to the history in ``file``.
-
-    Rows of this step or a later one are what a run that was interrupted or started anew had written; they are
-    replaced. The file is never seen half-written.
-    """
-    header = ["epoch", "step", *(field.name for field in fields(rows[0]))]
-    history: list[dict[str, object]] = []
-    if file.exists():
-        with file.open(newline="") as stream:
-            history = [dict(row) for row in csv.DictReader(stream) if int(row["step"]) < step]
-    history += [{"epoch": epoch, "step": step, **asdict(row)} for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header)
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(file, lambda stream: stream.write(text.getvalue().encode()))
