@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import models
-import sefl.compat
-import sefl.fourier
-import sefl.groups
 from models.schedules import OneCycle
-from sefl import compat, fourier, groups
+from sefl import compat, fourier, groups, networks
 
 FINEST = 9
 
@@ -76,7 +73,7 @@ EVERY_LAYER: dict[str, Case] = {
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
     "GroupConv lifting": Case(lambda: groups.GroupConv(groups.cyclic(8), 2, 1, 3, lifting=True), IMAGES),
     "GroupSampledNetwork": Case(
-        lambda: groups.GroupSampledNetwork(
+        lambda: networks.GroupSampledNetwork(
             "D4", 2, 3, [2, 2], [3, 3], [2, 1], [None, None], [2, 1], canonicalize=True
         ),
         IMAGES,
@@ -109,8 +106,8 @@ EVERY_LAYER: dict[str, Case] = {
         network("MixerClassifier", width=4, depth=1, groups=2, head="triangular", head_hidden=5), IMAGES
     ),
     "PerResolutionClassifier": Case(network("PerResolutionClassifier", widths=[3], head_hidden=5), IMAGES),
-    "Resizing": Case(lambda: sefl.networks.Resizing("ideal", FINEST + 3), IMAGES),
-    "Resizing reflect": Case(lambda: sefl.networks.Resizing("reflect", FINEST + 3), IMAGES),
+    "Resizing": Case(lambda: networks.Resizing("ideal", FINEST + 3), IMAGES),
+    "Resizing reflect": Case(lambda: networks.Resizing("reflect", FINEST + 3), IMAGES),
     "SESNClassifier": Case(network("SESNClassifier", widths=[3, 4], order=2, head_hidden=5), IMAGES),
     "TorchvisionClassifier": Case(
         lambda: models.TorchvisionClassifier("resnet18", 3, 3, base_resolution=33, max_resolution=40),
@@ -119,7 +116,7 @@ EVERY_LAYER: dict[str, Case] = {
     "WideResNetClassifier": Case(network("WideResNetClassifier", depth=10, width=1), IMAGES),
 }
 
-_PACKAGES: tuple[ModuleType, ...] = (sefl.fourier, sefl.groups, sefl.compat, models)
+_PACKAGES: tuple[ModuleType, ...] = (fourier, groups, networks, compat, models)
 _WITHOUT_FORWARD = {
     fourier.CoefficientModule,
     models.ScaleClassifier,

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_trace_leaves_its_tensors_behind() -> None:
-    script = ROOT / "tests" / "constants_in_traces.py"
+    script = ROOT / "tests/tensors/constants_in_traces.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     found = subprocess.run(
         [sys.executable, str(script)],
