@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning  # noqa: F401  # first, as in the commands: see below
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
 from tiny_experiment import TINY
+
+# typing takes Union[float, int] for the Union[int, float] that it made before. If matplotlib comes before Lightning,
+# --trainer.limit_test_batches 1 is therefore 1.0, which is all.
 
 # On tensors this small, threads that share busy cores only wait for each other: seven times slower.
 torch.set_num_threads(1)
