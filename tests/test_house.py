@@ -59,12 +59,19 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 def test_every_import_runs_down() -> None:
     found = arrows()
     assert len(found) > 50
-    wrong = [each for (above, below), all_of in found.items() if FLOOR[below] >= FLOOR[above] for each in all_of]
+    wrong = [
+        each for (above, below), all_of in found.items() if FLOOR[below] >= FLOOR[above] for each in all_of
+    ]
     assert not wrong
 
 
 def test_the_root_holds_commands_alone() -> None:
-    assert {path.stem for path in (ROOT / "sefl").glob("*.py")} == {"__init__", "arguments", "evaluate", "fit"}
+    assert {path.stem for path in (ROOT / "sefl").glob("*.py")} == {
+        "__init__",
+        "arguments",
+        "evaluate",
+        "fit",
+    }
     rooms = {path.parent.name for path in (ROOT / "sefl").glob("*/__init__.py")}
     assert {f"sefl.{room}" for room in rooms} <= FLOOR.keys()
 

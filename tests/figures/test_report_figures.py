@@ -12,7 +12,10 @@ from sefl.runs.experiments import Experiment
 
 def network(label: str, *layers: str) -> Experiment:
     errors = {"downsample": {layer: [10.0**-depth] for depth, layer in enumerate(layers, 1)}}
-    return cast(Experiment, SimpleNamespace(label=label, title=label, origin="test", runs=(None,), errors_by_layer=errors))
+    return cast(
+        Experiment,
+        SimpleNamespace(label=label, title=label, origin="test", runs=(None,), errors_by_layer=errors),
+    )
 
 
 def lines_of(*experiments: Experiment) -> dict[str, list[float]]:
