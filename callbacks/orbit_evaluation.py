@@ -108,7 +108,7 @@ class OrbitEvaluation(pl.Callback):
 
     def _logits(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
         with trainer.precision_plugin.forward_context():
-            logits = pl_module(images)
+            logits: Tensor = pl_module(images)
         return (logits[:, -1] if logits.dim() == 3 else logits).float()
 
     def _background(self, trainer: pl.Trainer) -> float | Sequence[float]:

@@ -80,7 +80,7 @@ def _require_checksum(file: Path, checksum: str) -> None:
 def _read(file: Path, shape: tuple[int, ...]) -> Tensor:
     try:
         with reading(file, "file of MNIST's format"):
-            content = read_sn3_pascalvincent_tensor(str(file))
+            content: Tensor = read_sn3_pascalvincent_tensor(str(file))
             if content.dtype != torch.uint8 or tuple(content.shape) != shape:
                 raise UnsupportedError(
                     f"holds {tuple(content.shape)} of {content.dtype}, not {shape} of uint8"

@@ -21,7 +21,7 @@ MEAN, STD = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
 _SIZES = {"train": OFFICIAL_TRAIN_SIZE, "test": OFFICIAL_TEST_SIZE}
 
 
-class LabelledSTL10(STL10):
+class LabelledSTL10(STL10):  # type: ignore[misc]  # torchvision has no types
     """torchvision's STL-10 without its 100,000 unlabelled images, whose file it demands to read the others."""
 
     train_list = STL10.train_list[:2]

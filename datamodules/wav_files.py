@@ -62,7 +62,8 @@ def resample_long(signal: Tensor, length: int) -> Tensor:
     """
     shared = band(min(len(signal), length))
     spectrum = torch.fft.rfft(signal, norm="forward")[: shared + 1]
-    return torch.fft.irfft(F.pad(spectrum, (0, length // 2 - shared)), length, norm="forward")
+    resampled: Tensor = torch.fft.irfft(F.pad(spectrum, (0, length // 2 - shared)), length, norm="forward")
+    return resampled
 
 
 def _at_full_scale(samples: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ class BandConvolution(nn.Module):
         shape = maps.shape[:2]
         convolved = self.convolution(maps.flatten(0, 1))
         coarsest = convolved.unflatten(0, shape)[:, 0]
-        return self.pool(self.norm(convolved, coarsest).relu()).unflatten(0, shape)
+        pooled: Tensor = self.pool(self.norm(convolved, coarsest).relu()).unflatten(0, shape)
+        return pooled
 
 
 class BandHead(nn.Module):
@@ -128,7 +129,8 @@ class BandHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.blocks:
             features = self.blocks(features.unflatten(2, self.map_shape)).flatten(2)
-        return self.perceptron(features) * self.weights()[: features.shape[1]]
+        logits: Tensor = self.perceptron(features) * self.weights()[: features.shape[1]]
+        return logits
 
 
 class BandClassifier(ScaleClassifier):
@@ -146,7 +148,8 @@ class BandClassifier(ScaleClassifier):
         if not self.exact_predictions:  # the bands of a fine image are not quite those of a coarser one
             return super().predict_all_resolutions(images, resolutions)
         indices = [self.band_index(r) for r in self._resolutions(images, resolutions)]
-        return self(images)[:, indices]
+        logits: Tensor = self(images)[:, indices]
+        return logits
 
     def band_index(self, resolution: int) -> int:
         """Which entry of ``forward``'s bands is the prediction at this resolution."""

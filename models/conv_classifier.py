@@ -103,7 +103,8 @@ class ConvClassifier(SinglePredictionClassifier):
         self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout, dimensions)
 
     def classify(self, images: Tensor) -> Tensor:
-        return self.head(self.blocks(self.resize(images)))
+        logits: Tensor = self.head(self.blocks(self.resize(images)))
+        return logits
 
     def measured_layers(self) -> list[str]:
         return [f"blocks.{index}" for index in range(len(self.blocks))] + ["head"]

@@ -169,7 +169,8 @@ class FourierClassifier(BandClassifier):
         coefficients = self.layers.to_coefficients(images)
         if self.projection is not None:
             coefficients = self.projection(coefficients)
-        return self.head(self.pooling(self.blocks(coefficients)))
+        logits: Tensor = self.head(self.pooling(self.blocks(coefficients)))
+        return logits
 
     def measured_layers(self) -> list[str]:
         projection = [] if self.projection is None else ["projection"]

@@ -24,7 +24,8 @@ class FourierCNNBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         convolved = to_grid(self.convolution(to_coefficients(images)), images.shape[-1])
-        return self.pool(self.norm(convolved).relu())
+        pooled: Tensor = self.pool(self.norm(convolved).relu())
+        return pooled
 
 
 class FourierCNNClassifier(SinglePredictionClassifier):
@@ -81,7 +82,8 @@ class FourierCNNClassifier(SinglePredictionClassifier):
         self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
 
     def classify(self, images: Tensor) -> Tensor:
-        return self.head(self.blocks(images))
+        logits: Tensor = self.head(self.blocks(images))
+        return logits
 
     def measured_layers(self) -> list[str]:
         return [f"blocks.{index}" for index in range(len(self.blocks))] + ["head"]

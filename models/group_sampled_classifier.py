@@ -102,7 +102,8 @@ class GroupSampledClassifier(StoredModel):
         self.val_accuracy, self.test_accuracy = Accuracy(), Accuracy()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)
+        logits: Tensor = self.network(images)
+        return logits
 
     def measured_layers(self) -> list[str]:
         """Each stage before and after its subsampling, and the head."""
@@ -126,7 +127,8 @@ class GroupSampledClassifier(StoredModel):
 
     def predict_step(self, batch: Batch | Tensor, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Logits ``(batch, classes)`` of images, with or without their labels beside them."""
-        return self(batch if isinstance(batch, Tensor) else batch[0])
+        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        return logits
 
     def on_test_epoch_end(self) -> None:
         self._log_measures("test", self.test_loss, self.test_accuracy)

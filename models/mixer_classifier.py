@@ -61,7 +61,8 @@ class MixerBlock(CoefficientModule):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         mixed = self.channels(self.frequencies(coefficients))
-        return self.nonlinearity(mixed + self.shortcut(coefficients))
+        outcome: Tensor = self.nonlinearity(mixed + self.shortcut(coefficients))
+        return outcome
 
 
 class MixerClassifier(BandClassifier):
@@ -199,7 +200,8 @@ class MixerClassifier(BandClassifier):
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)
         coefficients = self.embedding(self.layers.to_coefficients(images))
-        return self.head(self.pooling(self.blocks(coefficients)))
+        logits: Tensor = self.head(self.pooling(self.blocks(coefficients)))
+        return logits
 
     def measured_layers(self) -> list[str]:
         return [*(f"blocks.{index}" for index in range(len(self.blocks))), "head"]

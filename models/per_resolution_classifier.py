@@ -20,7 +20,8 @@ class ByResolution(nn.Module):
         self.modules_by_resolution = nn.ModuleDict({str(resolution): make() for resolution in resolutions})
 
     def forward(self, features: Tensor, resolution: int) -> Tensor:
-        return self.modules_by_resolution[str(resolution)](features)
+        outcome: Tensor = self.modules_by_resolution[str(resolution)](features)
+        return outcome
 
 
 class PerResolutionClassifier(SinglePredictionClassifier):
@@ -73,7 +74,7 @@ class PerResolutionClassifier(SinglePredictionClassifier):
 
     def classify(self, images: Tensor) -> Tensor:
         resolution = images.shape[-1]
-        logits = self.head(self.features(images, resolution), resolution)
+        logits: Tensor = self.head(self.features(images, resolution), resolution)
         if self.training and _several_processes():
             # The sum of no elements of any parameter: zero whatever they are, and so are its gradients.
             logits = logits + torch.cat([parameter.flatten()[:0] for parameter in self.parameters()]).sum()

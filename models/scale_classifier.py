@@ -157,7 +157,8 @@ class ScaleClassifier(StoredModel):
     def predict_step(self, batch: Batch | Tensor, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Logits ``(batch, classes)`` at the resolution of the images, with or without their labels beside them."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self(images)[:, -1]
+        logits: Tensor = self(images)[:, -1]
+        return logits
 
     def on_test_epoch_end(self) -> None:
         self._log_global("test/loss", self.test_loss.compute())

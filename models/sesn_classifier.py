@@ -42,7 +42,10 @@ def hermite_basis(scales: Sequence[float], order: int) -> NDArray[np.float64]:
     ]
     basis = np.stack(functions)
     smallest = int(scale.argmin())
-    return basis / np.sqrt((basis[:, smallest] ** 2).sum((-2, -1)))[:, None, None, None]
+    normalised: NDArray[np.float64] = (
+        basis / np.sqrt((basis[:, smallest] ** 2).sum((-2, -1)))[:, None, None, None]
+    )
+    return normalised
 
 
 class ScaleConv2d(nn.Module):
@@ -80,7 +83,8 @@ class ScaleConv2d(nn.Module):
             padding=kernel.shape[-1] // 2,
             groups=features.shape[2],
         )
-        return outcome.unflatten(1, (len(self.scales), -1)).transpose(1, 2)
+        by_scale: Tensor = outcome.unflatten(1, (len(self.scales), -1)).transpose(1, 2)
+        return by_scale
 
 
 class LargestOverScales(nn.Module):
@@ -154,7 +158,8 @@ class SESNClassifier(SinglePredictionClassifier):
         self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
 
     def classify(self, images: Tensor) -> Tensor:
-        return self.head(self.scale_pooling(self.blocks(self.resize(images).unsqueeze(2))))
+        logits: Tensor = self.head(self.scale_pooling(self.blocks(self.resize(images).unsqueeze(2))))
+        return logits
 
     def measured_layers(self) -> list[str]:
         """Where there is no scale axis, along which downsampling would move the features."""

@@ -40,7 +40,8 @@ class PreActivationBlock(nn.Module):
         activated = F.relu(self.first_norm(x))
         around = x if self.shortcut is None else self.shortcut(activated)
         inner = F.relu(self.second_norm(self.first(activated)))
-        return around + self.second(self.dropout(inner))
+        outcome: Tensor = around + self.second(self.dropout(inner))
+        return outcome
 
 
 class WideResNetClassifier(SinglePredictionClassifier):
@@ -102,7 +103,8 @@ class WideResNetClassifier(SinglePredictionClassifier):
         )
 
     def classify(self, images: Tensor) -> Tensor:
-        return self.head(self.groups(self.stem(self.resize(images))))
+        logits: Tensor = self.head(self.groups(self.stem(self.resize(images))))
+        return logits
 
     def measured_layers(self) -> list[str]:
         return ["stem", *(f"groups.{index}" for index in range(len(self.groups))), "head"]

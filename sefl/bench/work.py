@@ -74,7 +74,7 @@ class LayerWork:
         layer, signal = seeded(self.make).to(device), seeded(self.signal).to(device)
         with torch.no_grad():
             output = layer(signal)
-        forward = sum(tensor.nbytes for tensor in (signal, output, *layer.parameters()))
+        forward: int = sum(tensor.nbytes for tensor in (signal, output, *layer.parameters()))
         return forward * (BACKWARD_TRAFFIC if self.backward else 1)
 
 
@@ -168,7 +168,8 @@ def nested_coefficients(batch: int, channels: int, resolution: int) -> Tensor:
 
 def complex_coefficients(batch: int, channels: int, resolution: int) -> Tensor:
     """Complex Fourier coefficients of random images, normalised forward: ``(batch, channels, r, r)``."""
-    return torch.fft.fft2(images(batch, channels, resolution), norm="forward")
+    coefficients: Tensor = torch.fft.fft2(images(batch, channels, resolution), norm="forward")
+    return coefficients
 
 
 def seeded(make: Callable[[], Made]) -> Made:

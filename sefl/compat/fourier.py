@@ -8,7 +8,7 @@ Of https://github.com/ashiq24/Scale_Equivarinat_Fourier_Layer the layers ``Spect
 
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Self
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from sefl.fourier import (
     to_coefficients,
     to_grid,
 )
+from sefl.fourier.activation import Activation
 from sefl.fourier.basis import coefficient_count
-from sefl.fourier.nonlinearity import Activation
 from sefl.tensors.constants import constant
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
@@ -77,7 +77,8 @@ def to_spectrum(coefficients: Tensor, resolution: int) -> Tensor:
     """
     exact = torch.promote_types(coefficients.dtype, torch.float32)
     with torch.autocast(coefficients.device.type, enabled=False):
-        return torch.fft.fft2(to_grid(coefficients.to(exact), resolution), norm="forward")
+        spectrum: Tensor = torch.fft.fft2(to_grid(coefficients.to(exact), resolution), norm="forward")
+        return spectrum
 
 
 class _OnSpectra(nn.Module):
@@ -92,12 +93,13 @@ class _OnSpectra(nn.Module):
         return features
 
     # A network of theirs is moved by .to(torch.cdouble): here that is double precision of real parameters.
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "_OnSpectra":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def real(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
             return moved.real.contiguous() if moved.is_complex() else moved
 
-        return cast("_OnSpectra", super()._apply(real, recurse))
+        super()._apply(real, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
+        return self
 
 
 class _LocalConvolution(SpectralConv2d):
@@ -180,24 +182,28 @@ class SpectralConv2dLocalized(_OnSpectra):
     @property
     def L(self) -> Tensor:
         """The taps' transform on their own grid, complex ``(in_channel, out_channel, local_modes, local_modes)``."""
-        return torch.fft.fft2(self.convolution.weight.permute(2, 3, 0, 1))
+        transform: Tensor = torch.fft.fft2(self.convolution.weight.permute(2, 3, 0, 1))
+        return transform
 
     def get_reg_loss(self) -> Tensor:
         """Their penalty: the norm of ``L``, high local modes weighted most, plus that of the taps."""
         local_modes = self.L
         weighted = torch.linalg.vector_norm(local_modes * self.spectral_decay)
-        return weighted + torch.linalg.vector_norm(torch.fft.ifft2(local_modes, norm="forward"))
+        penalty: Tensor = weighted + torch.linalg.vector_norm(torch.fft.ifft2(local_modes, norm="forward"))
+        return penalty
 
     def get_filters_spectral(self) -> Tensor:
         """The transfer function, complex ``(in_channel, out_channel, global_modes, global_modes)``."""
         margin = self.global_modes - self.local_modes
         taps = F.pad(self.convolution.weight.permute(2, 3, 0, 1), (0, margin, 0, margin))
         centre = self.local_modes // 2
-        return torch.fft.fft2(taps.roll((-centre, -centre), dims=(-2, -1)))
+        transfer: Tensor = torch.fft.fft2(taps.roll((-centre, -centre), dims=(-2, -1)))
+        return transfer
 
     def get_filters(self) -> Tensor:
         """The kernel on the finest grid around pixel (0, 0), times ``global_modes^2``; complex, as theirs is."""
-        return torch.fft.ifft2(self.get_filters_spectral(), norm="forward")
+        kernel: Tensor = torch.fft.ifft2(self.get_filters_spectral(), norm="forward")
+        return kernel
 
     def forward(self, x_ft: Tensor, pool: bool = False) -> Tensor:
         coefficients = from_spectrum(x_ft)
@@ -214,7 +220,8 @@ class SpectralConv2dLocalized(_OnSpectra):
 
 def _spectral_decay(local_modes: int) -> NDArray[np.float64]:
     along = (np.linspace(0, 1, local_modes) - 0.5) ** 2
-    return _LOCALITY_PEAK * np.exp(-_LOCALITY_DECAY * (along[:, None] + along))
+    penalties: NDArray[np.float64] = _LOCALITY_PEAK * np.exp(-_LOCALITY_DECAY * (along[:, None] + along))
+    return penalties
 
 
 class _ShellwiseOnSpectra(_OnSpectra):

@@ -53,7 +53,8 @@ def signal() -> Signal:
     """Something smooth and something rough on the group: ``(12,)``."""
     angle = 2 * np.pi * np.arange(len(finite_group(GROUP))) / len(finite_group(GROUP))
     smooth = np.cos(angle - 1.0) + 0.4 * np.cos(2 * angle + 0.5)
-    return smooth + ROUGH * np.cos(ROUGH_FREQUENCY * angle + 0.3)
+    both: Signal = smooth + ROUGH * np.cos(ROUGH_FREQUENCY * angle + 0.3)
+    return both
 
 
 def reconstruction(limit: Bandlimit, values: Signal) -> Signal:

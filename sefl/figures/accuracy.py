@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from sefl.figures.orbit import around_the_circle, style_angles
 from sefl.groups.orbit import OrbitElement
@@ -162,9 +163,9 @@ def _line(
     axes: Axes,
     index: int,
     at: Sequence[float],
-    mean: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    mean: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
     label: str | None,
     dashed: bool = False,
 ) -> None:

@@ -74,7 +74,7 @@ class BandLinear(nn.Module):
         triangle = self.triangle.leading(shape[1])
         entries = self.weight[None, : triangle.size].to(features.dtype)
         columns = features.flatten(1).T.contiguous()[None]
-        mixed = triangular_product(entries, columns, triangle)[0].T.unflatten(1, (shape[1], -1))
+        mixed: Tensor = triangular_product(entries, columns, triangle)[0].T.unflatten(1, (shape[1], -1))
         return mixed if self.bias is None else mixed + self.bias[: shape[1]].to(mixed.dtype)
 
     def extra_repr(self) -> str:

@@ -38,7 +38,7 @@ class _SharedBatchNorm(_BatchNorm):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         statistics = {"running_mean": self.running_mean, "running_var": self.running_var}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
         self._keep_precise(statistics)
         return self
 

@@ -182,7 +182,7 @@ def mix_axes(values: Tensor, entries: Sequence[Tensor], triangles: Sequence[Bloc
             flat = values.reshape(prod(values.shape[:axis]), values.shape[axis], -1)
             values = triangular_product(own, flat, triangle).view(values.shape)
         return values
-    grouped = values.unflatten(-1, (groups, -1)).movedim(-2, 0)
+    grouped: Tensor = values.unflatten(-1, (groups, -1)).movedim(-2, 0)
     for axis, (own, triangle) in enumerate(zip(entries, triangles, strict=True), start=1):
         in_front = grouped.movedim(axis, 1)
         mixed = triangular_product(own, in_front.flatten(2).contiguous(), triangle)

@@ -46,7 +46,8 @@ def right_convolution(group: FiniteGroup, kernel: FloatArray) -> FloatArray:
 
     These matrices are exactly those that commute with every left translation.
     """
-    return kernel[group.table[group.inverse]]
+    matrix: FloatArray = kernel[group.table[group.inverse]]
+    return matrix
 
 
 def cayley_laplacian(group: FiniteGroup) -> FloatArray:

@@ -99,7 +99,8 @@ def _representatives(subgroup: Subgroup) -> IntArray:
 
 def _members(subgroup: Subgroup) -> IntArray:
     """``(rate, |H|)``: the elements of each left coset."""
-    return subgroup.parent.table[subgroup.coset_representatives[:, None], subgroup.elements]
+    members: IntArray = subgroup.parent.table[subgroup.coset_representatives[:, None], subgroup.elements]
+    return members
 
 
 def _inverse(group: FiniteGroup) -> IntArray:

@@ -206,7 +206,8 @@ def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:
         ]
     )
     filters /= np.sqrt((filters**2).sum(axis=2).mean(axis=0))[:, None]
-    return filters.reshape(*filters.shape[:2], *(kernel_size,) * dimension)
+    on_grid: FloatArray = filters.reshape(*filters.shape[:2], *(kernel_size,) * dimension)
+    return on_grid
 
 
 def scalar_filters(points: FloatArray, kernel_size: int) -> FloatArray:
@@ -268,7 +269,8 @@ def _pixel_centres(kernel_size: int, dimension: int) -> FloatArray:
     """``(pixels, d)``: ``x`` to the right along the last axis, ``y`` and ``z`` against theirs; the centre is 0."""
     steps = np.arange(kernel_size) - kernel_size // 2
     axes = np.meshgrid(*[-steps] * (dimension - 1), steps, indexing="ij")
-    return np.stack([axis.ravel() for axis in reversed(axes)], axis=1).astype(np.float64)
+    centres: FloatArray = np.stack([axis.ravel() for axis in reversed(axes)], axis=1).astype(np.float64)
+    return centres
 
 
 def _pixel_numbers(points: FloatArray, kernel_size: int) -> IntArray:

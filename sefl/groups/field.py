@@ -87,7 +87,8 @@ class RegularField:
         if len(inside):
             return self.fibre.left_translation(int(inside[0]))
         moved_back = self.group.table[self.group.inverse[element], self.elements]
-        return self.reconstruction[moved_back]
+        action: FloatArray = self.reconstruction[moved_back]
+        return action
 
     def act(
         self,

@@ -105,7 +105,8 @@ class FiniteGroup:
     @cached_property
     def inverse(self) -> IntArray:
         """``(|G|,)``: the inverse of each element."""
-        return np.argmax(self.table == self.identity, axis=1)
+        inverse: IntArray = np.argmax(self.table == self.identity, axis=1)
+        return inverse
 
     @cached_property
     def element_orders(self) -> IntArray:

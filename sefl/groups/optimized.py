@@ -91,11 +91,13 @@ def optimized_basis(
             projector = basis @ torch.linalg.solve(basis.T @ basis, basis.T)
             moved = (projector - mean_over_translations(projector)).square().sum()
             total = reconstruction + design.smoothness_weight * variation + design.equivariance_weight * moved
-            return total / len(target)
+            per_element: Tensor = total / len(target)
+            return per_element
 
         _minimize(objective, mapping, design.iterations)
         basis = torch.linalg.qr(fourier @ mapping.detach())[0]
-    return basis.numpy()
+    found: FloatArray = basis.numpy()
+    return found
 
 
 def _minimize(objective: Callable[[], Tensor], parameter: Tensor, iterations: int) -> None:

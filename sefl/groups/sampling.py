@@ -91,7 +91,7 @@ def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:
     matrix = matrix.to(x.dtype)
     count, size = matrix.shape
     fields = x.shape[1] // size
-    by_field = x.unflatten(1, (fields, size))
+    by_field: Tensor = x.unflatten(1, (fields, size))
     if x.dim() == 2:
         return (by_field @ matrix.T).flatten(1)
     fibres = by_field.flatten(3).flatten(0, 1)

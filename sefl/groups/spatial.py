@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sefl.arguments import require_floating
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
+from sefl.tensors.graphs import outside_of_graphs
 
 _TOLERANCE = 1e-6  # of the entries of an orthogonal matrix
 
@@ -55,7 +56,8 @@ def act_on_fibre(features: Tensor, group: FiniteGroup, element: int) -> Tensor:
     """
     check_field(features, group)
     source = torch.as_tensor(group.table[group.inverse[group.element(element)]], device=features.device)
-    return features.unflatten(1, (-1, len(group))).index_select(2, source).flatten(1, 2)
+    moved: Tensor = features.unflatten(1, (-1, len(group))).index_select(2, source).flatten(1, 2)
+    return moved
 
 
 def act_on_field(
@@ -79,7 +81,7 @@ def act_on_field(
     return act_on_grid(moved, moves_of(group)[group.element(element)], background)
 
 
-@torch.compiler.disable  # group tables are numpy's, which would become tensors in a graph
+@outside_of_graphs  # group tables are numpy's, which would become tensors in a graph
 def act_on_samples(
     features: Tensor,
     group: FiniteGroup,

@@ -48,7 +48,8 @@ class Subgroup:
     def coset_of(self) -> IntArray:
         """``(|G|,)``: the number of the left coset ``g H`` of each element, in the order of their first elements."""
         members = np.sort(self.parent.table[:, self.elements], axis=1)
-        return np.unique(members[:, 0], return_inverse=True)[1]
+        cosets: IntArray = np.unique(members[:, 0], return_inverse=True)[1]
+        return cosets
 
     @cached_property
     def coset_representatives(self) -> IntArray:
@@ -287,7 +288,8 @@ def _escnn_elements(group: FiniteGroup, identifier: Any) -> list[int] | None:
     generating = [group.power(group.generators["r"], rotations // order)] if rotations > 1 else []
     if axis is not None:
         generating.append(int(group.table[group.power(group.generators["r"], axis), group.generators["s"]]))
-    return group.generated_by(generating).tolist()
+    elements: list[int] = group.generated_by(generating).tolist()
+    return elements
 
 
 def _labels(group: FiniteGroup, elements: Sequence[int]) -> str:

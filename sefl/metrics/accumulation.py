@@ -36,7 +36,7 @@ class Float64Metric(Metric):
             self._device = torch.device("cpu")
         self.add_sum("not_finite", torch.tensor(0))
 
-    def _apply(self, fn: Callable, exclude_state: Sequence[str] = "") -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Self:
         def move(state: Tensor) -> Tensor:
             return state.to(float64_device(fn(state.new_empty(0, dtype=torch.float32)).device))
 

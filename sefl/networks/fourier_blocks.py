@@ -19,7 +19,7 @@ from sefl.fourier import (
     to_coefficients,
     to_coefficients1d,
 )
-from sefl.fourier.nonlinearity import Activation
+from sefl.fourier.activation import Activation
 
 Norm = Literal["instance", "batch", "none"]
 
@@ -79,7 +79,8 @@ class NormalisedNonlinearity(CoefficientModule):
         self.nonlinearity = nonlinearity
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        return self.nonlinearity(self.norm(coefficients))
+        outcome: Tensor = self.nonlinearity(self.norm(coefficients))
+        return outcome
 
 
 class FourierBlock(CoefficientModule):
@@ -91,7 +92,8 @@ class FourierBlock(CoefficientModule):
         self.nonlinearity = nonlinearity
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        return self.nonlinearity(self.convolution(coefficients))
+        outcome: Tensor = self.nonlinearity(self.convolution(coefficients))
+        return outcome
 
 
 class ResidualFourierBlock(CoefficientModule):
@@ -117,7 +119,8 @@ class ResidualFourierBlock(CoefficientModule):
         outcome = self.convolution(self.inner(coefficients))
         if self.shortcut is not None:
             outcome = outcome + self.shortcut(coefficients)
-        return self.nonlinearity(outcome)
+        activated: Tensor = self.nonlinearity(outcome)
+        return activated
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ class GroupSampledNetwork(nn.Module):
         features, cosets = images, None
         for stage in self.stages:
             features, cosets = stage(features, cosets)
-        return self.head(features)
+        outcome: Tensor = self.head(features)
+        return outcome
 
     def measured_layers(self) -> list[str]:
         """The names of each stage's layers before and after its subsampling, and of the head."""
@@ -248,7 +249,8 @@ class Subsampling(nn.Module):
         if self.canonicalize is not None:
             features, coset = self.canonicalize(features)
             self.output_cosets = self.input_field.composed(self.input_cosets, coset)
-        return self.downsample(features)
+        downsampled: Tensor = self.downsample(features)
+        return downsampled
 
 
 class InvariantHead(nn.Module):
@@ -264,7 +266,8 @@ class InvariantHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         of_fields = features.unflatten(1, (self.fields, -1)).flatten(2)
         pooled = of_fields.amax(-1) if self.pooling == "max" else of_fields.mean(-1)
-        return self.linear(self.dropout(pooled))
+        outcome: Tensor = self.linear(self.dropout(pooled))
+        return outcome
 
 
 def _check_stages(

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sefl.tensors.graphs import constant_in_graphs
+
 _MOST = 8192  # tensors that are kept, the oldest goes first
 _kept: dict[Hashable, Tensor] = {}
 
 
-@torch.compiler.assume_constant_result  # a compiled graph holds the numbers, not how they are computed
+@constant_in_graphs
 def constant(
     make: Callable[..., NDArray[Any]], *arguments: Hashable, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
