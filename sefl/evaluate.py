@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sefl.command_line.options import ExperimentCLI, listed
+from sefl.figures.evaluation import accuracies
 from sefl.files.torch_files import read_checkpoint
 from sefl.files.writing import write_atomically
 from sefl.runs.checkpoints import check_weights, with_checkpoint_io
@@ -149,7 +150,7 @@ class EvaluateCLI(ExperimentCLI):
         record_command(self.output, self.command)
         evaluation.write_json(self.output / "evaluation.json")
         if evaluation.accuracy_by_resolution:
-            figure = evaluation.accuracy_figure()
+            figure = accuracies(evaluation)
             write_atomically(self.output / "accuracy.png", lambda file: figure.savefig(file, format="png"))
         console = Console()
         for table in evaluation.tables():

@@ -12,6 +12,7 @@ import yaml
 from matplotlib.collections import LineCollection
 
 from sefl.evaluate import EvaluateCLI, main
+from sefl.figures.evaluation import accuracies
 from sefl.fit import main as fit
 from sefl.runs.evaluation import Evaluation
 
@@ -72,13 +73,13 @@ def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.Ca
 def test_the_figure_shows_one_standard_error() -> None:
     metrics = {"test/accuracy": 0.85, "test/accuracy_8": 0.8, "test/accuracy_12": 0.9}
     measured = Evaluation(None, None, None, 0, metrics, [], samples_by_resolution={8: 100, 12: 400})
-    (bars,) = measured.accuracy_figure().axes[0].collections
+    (bars,) = accuracies(measured).axes[0].collections
     assert isinstance(bars, LineCollection)
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
     np.testing.assert_allclose(ends, [[0.76, 0.84], [0.885, 0.915]])
 
     without = Evaluation(None, None, None, 0, metrics, [])
-    assert not without.accuracy_figure().axes[0].collections
+    assert not accuracies(without).axes[0].collections
 
 
 def test_a_part_of_the_test_samples_is_not_counted(trained: Path) -> None:

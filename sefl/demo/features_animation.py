@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sefl.demo.style import (
+from sefl.equivariance.feature_maps import FeatureMap, feature_maps
+from sefl.figures.style import (
     FAINT,
     ORDINARY,
     OURS,
@@ -26,7 +28,6 @@ from sefl.demo.style import (
     new_figure,
     power_of_ten,
 )
-from sefl.equivariance.feature_maps import FeatureMap, feature_maps
 from sefl.fourier import (
     ScaleEquivariantNonlinearity,
     SpectralConv2d,
@@ -173,7 +174,8 @@ class Stage:
     """
 
     def __init__(self, ordinary: FeatureMap, ours: FeatureMap) -> None:
-        figure, self.canvas = new_figure(6.0, 2.75, DPI)
+        figure = new_figure(6.0, 2.75, DPI, layout=None)
+        self.canvas = FigureCanvasAgg(figure)
         panels = figure.subplots(1, 3)
         figure.subplots_adjust(left=0.015, right=0.985, top=0.88, bottom=0.2, wspace=0.06)
         self.channel = int(ordinary.features[0].var((1, 2)).argmax())

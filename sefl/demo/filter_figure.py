@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from sefl.demo.style import LABEL, SIGNED, SMALL, TEXT, TITLE, frame, new_figure, quiet
+from sefl.figures.style import LABEL, SIGNED, SMALL, TEXT, TITLE, frame, new_figure, quiet
 from sefl.fourier import SpectralConv2d, band, to_coefficients, to_grid
 
 FINEST = 31
@@ -22,7 +22,7 @@ RESOLUTIONS = (9, 15, 23)
 def filter_figure() -> Figure:
     """The taps in space, the absolute transfer function, and the squares of it that coarser resolutions use."""
     response = impulse_response(edge_filter())
-    figure, _ = new_figure(5.4, 2.95)
+    figure = new_figure(5.4, 2.95, layout=None)
     space, frequency = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.02, right=0.98, top=0.89, bottom=0.21, wspace=0.16)
     _draw_space(space, response)
@@ -75,7 +75,7 @@ def _draw_frequency(axes: Axes, response: Tensor) -> None:
         axes.text(
             edge - 0.3, 0.3 - edge, str(resolution), fontsize=SMALL, color="white", ha="right", va="top"
         )
-    quiet(axes)
+    quiet(axes, SMALL)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set(xticks=[-highest, 0, highest], yticks=[-highest, 0, highest])

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sefl.demo.style import (
+from sefl.figures.style import (
     LABEL,
     ORDINARY,
     OURS,
@@ -33,7 +33,7 @@ def group_figure() -> Figure:
     limit = bandlimit(finite_group(GROUP), SUBGROUP)
     values = signal()
     smooth = limit.projector @ values
-    figure, _ = new_figure(5.4, 3.3)
+    figure = new_figure(5.4, 3.3, layout=None)
     panels = figure.subplots(1, 2, sharey=True)
     figure.subplots_adjust(left=0.02, right=0.98, top=0.89, bottom=0.33, wspace=0.06)
     for axes, filtered, color, title in (
@@ -85,7 +85,7 @@ def _draw(axes: Axes, limit: Bandlimit, values: Signal, sampled: Signal, color: 
     axes.text(
         0.03, 0.05, f"error {power_of_ten(error)}", transform=axes.transAxes, fontsize=LABEL, color=color
     )
-    quiet(axes)
+    quiet(axes, SMALL)
     axes.spines["left"].set_visible(False)
     names = ["e", *(rf"$r^{{{element}}}$" for element in elements[2::2])]
     axes.set(yticks=[], xticks=elements[::2], xticklabels=names, xlabel="group element")

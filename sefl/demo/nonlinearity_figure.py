@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from torch import Tensor, nn
 
-from sefl.demo.style import FAINT, LABEL, ORDINARY, OURS, SMALL, new_figure, quiet
 from sefl.equivariance.feature_maps import feature_maps
+from sefl.figures.style import FAINT, LABEL, ORDINARY, OURS, SMALL, new_figure, quiet
 from sefl.fourier import ScaleEquivariantNonlinearity, to_coefficients
 
 FINEST = 33
@@ -49,7 +49,7 @@ def nonlinearity_figure(seed: int) -> Figure:
         seed: of the images.
     """
     images = torch.randn(IMAGES, CHANNELS, FINEST, FINEST, generator=torch.Generator().manual_seed(seed))
-    figure, _ = new_figure(5.4, 3.2)
+    figure = new_figure(5.4, 3.2, layout=None)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.135, right=0.97, top=0.96, bottom=0.16)
     _draw(axes, errors(OnPixels(), images), ORDINARY, "plain ReLU")
@@ -60,7 +60,7 @@ def nonlinearity_figure(seed: int) -> Figure:
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("equivariance error")
-    quiet(axes)
+    quiet(axes, SMALL)
     for marker, parity in ((FAINT, "odd"), ("white", "even")):
         axes.plot([], [], "o", color=FAINT, markerfacecolor=marker, markersize=5, label=parity)
     axes.legend(

@@ -6,22 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from sefl.figures.orbit import around_the_circle, style_angles
+from sefl.figures.style import DOTTED, FLOAT32_ROUNDING, new_figure, quiet
 from sefl.groups.orbit import OrbitElement
 from sefl.runs.experiments import Experiment
 from sefl.runs.records import INTERPOLATED, INTERPOLATED_FLOOR, spoken
 
 ORBIT = "orbit/"
 
-FLOAT32_ROUNDING = -14
-"""The power of ten of squared relative rounding: where exact zeros are drawn, which have none."""
-
-DOTTED = (0, (1, 1.5))
 COLORS = colormaps["tab10"](range(10))
 MOST_LINES = len(COLORS)
 MARKERS = "osD^vPX"
@@ -147,8 +143,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
 
 
 def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
@@ -214,12 +209,7 @@ def _depths(layers: Iterable[str], shared: Sequence[str] | None) -> list[int]:
 
 def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
     for axes in panels:
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8.5, length=2)
-        axes.xaxis.label.set_fontsize(9)
-        axes.yaxis.label.set_fontsize(9)
+        quiet(axes)
     entries = {
         label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

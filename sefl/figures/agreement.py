@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow
-from sefl.figures.style import UNCLIPPED, new_figure, spoken
+from sefl.figures.style import UNCLIPPED, new_figure, quiet, spoken
 from sefl.metrics.functional import standard_error
 
 MOST_LABELS = 12
@@ -52,7 +52,4 @@ def _draw(axes: Axes, transformation: str, rows: Sequence[AgreementRow]) -> None
     axes.set_xticks(range(0, len(shown), step), labels, rotation=90 if crowded else 0, fontsize=8)
     axes.set_xlim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(spoken(transformation), fontsize=9)
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, length=2)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes, 8, grid="y")

@@ -7,12 +7,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from sefl.equivariance.feature_maps import FeatureMap, feature_maps, layers_with_maps
+from sefl.figures.style import SIGNED, frame, new_figure
 from sefl.fourier import downsample
 from sefl.runs.experiments import Experiment
 from sefl.runs.records import Run
@@ -97,15 +97,13 @@ def draw(image: Tensor, networks: Sequence[NetworkMaps]) -> Figure:
     resolutions = list(networks[0].maps)
     rows = 1 + 2 * len(networks)
     size = (LABEL_WIDTH + CELL * len(resolutions), MARGIN + CELL * rows)
-    figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     grid = figure.subplots(rows, len(resolutions), squeeze=False)
     _draw_images(grid[0], image, resolutions)
     for index, network in enumerate(networks):
         _draw_network(grid[1 + 2 * index], grid[2 + 2 * index], network)
     for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_color("0.8")
+        frame(axes)
     figure.supxlabel(NOTE, fontsize=8, x=0.01, ha="left")
     return figure
 
@@ -126,8 +124,8 @@ def _draw_network(features: Sequence[Axes], differences: Sequence[Axes], network
     _label(features[0], f"{network.label}\n{network.layer}")
     _label(differences[0], "difference")
     for above, below, shown in zip(features, differences, network.maps.values(), strict=True):
-        above.imshow(shown.features[0, channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        below.imshow(shown.difference[0, channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        above.imshow(shown.features[0, channel], cmap=SIGNED, vmin=-limit, vmax=limit)
+        below.imshow(shown.difference[0, channel], cmap=SIGNED, vmin=-limit, vmax=limit)
         below.set_xlabel(_spelled(float(shown.error[0])), fontsize=8, labelpad=2)
 
 

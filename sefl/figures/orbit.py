@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from sefl.figures.style import new_figure, quiet
 from sefl.groups.orbit import OrbitElement
 from sefl.metrics.orbit import LOCAL_ROTATION
 
@@ -20,8 +20,7 @@ def accuracy_over_angle(of_elements: Mapping[OrbitElement, float]) -> Figure:
     Args:
         of_elements: the accuracy under each orbit element.
     """
-    figure = Figure(figsize=(6.6, 3.8), dpi=150, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.6, 3.8)
     axes = figure.add_subplot(ylabel="test accuracy")
     curves = around_the_circle(of_elements)
     for mirrored, points in curves.items():
@@ -36,9 +35,7 @@ def accuracy_over_angle(of_elements: Mapping[OrbitElement, float]) -> Figure:
             label="mirrored images" if mirrored else "images",
         )
     style_angles(axes)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8.5)
     return figure

@@ -1,8 +1,8 @@
-"""What the pictures of equivariance errors have in common: a logarithmic scale of errors, and spoken names."""
+"""What all pictures have in common: colours, sizes of text, quiet axes, a logarithmic scale of errors, spoken names."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,15 @@ from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from sefl.equivariance.table import is_floor
+
+OURS, ORDINARY = "#1f6fb4", "#d9480f"
+"""Everywhere: what is equivariant, and what is not."""
+TEXT, FAINT = "0.15", "0.55"
+TITLE, LABEL, SMALL, TICKS = 11, 10, 9, 8.5
+"""Sizes of text in points."""
+DPI = 150
+SIGNED = "RdBu_r"
+"""Colours of what may be negative."""
 
 # Squared relative rounding of float32; the scale reaches down to it at least, so that pictures of different
 # epochs and models compare.
@@ -27,11 +36,45 @@ SPOKEN = {
 }
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure that pyplot knows nothing of."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+def new_figure(
+    width: float,
+    height: float,
+    dpi: int = DPI,
+    layout: Literal["constrained"] | None = "constrained",
+) -> Figure:
+    """A figure of this size in inches that pyplot knows nothing of."""
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def quiet(axes: Axes, ticks: float = TICKS, grid: Literal["both", "x", "y"] = "both") -> None:
+    """A faint grid, no box around what is plotted, and ticks of this size in points."""
+    axes.grid(axis=grid, color="0.91", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(labelsize=ticks, length=2, color=FAINT, labelcolor=TEXT)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(fontsize=ticks + 0.5, color=TEXT)
+
+
+def frame(axes: Axes) -> None:
+    """An image without ticks in a faint frame."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("0.8")
+
+
+def power_of_ten(error: float) -> str:
+    """An error as a figure shows it.
+
+    >>> power_of_ten(3.2e-13), power_of_ten(0.274), power_of_ten(0.0)
+    ('$3\\\\times10^{-13}$', '0.27', '0')
+    """
+    if error == 0 or error >= 0.01:
+        return f"{error:.2g}"
+    mantissa, _, exponent = f"{error:.0e}".partition("e")
+    return rf"${mantissa}\times10^{{{int(exponent)}}}$"
 
 
 def exponents(values: Sequence[float]) -> tuple[int, int]:
@@ -64,7 +107,4 @@ def style_log_errors(axes: Axes, lowest: int, highest: int) -> None:
     axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
     axes.yaxis.set_major_locator(LogLocator(numticks=9))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.tick_params(labelsize=8.5, length=2)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    quiet(axes)

@@ -1,4 +1,4 @@
-"""The result of evaluating a checkpoint: as JSON, as tables on the terminal and as a figure."""
+"""The result of evaluating a checkpoint: as JSON and as tables on the terminal."""
 
 import json
 import re
@@ -7,14 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from rich.markup import escape
 from rich.table import Table
 
 from sefl.files.writing import write_atomically
-from sefl.metrics.functional import standard_error
 
 MEASURES = {
     "test/accuracy": "accuracy",
@@ -123,43 +119,3 @@ class Evaluation:
             at = str(worst["parameter"])
             table.add_row(escape(layer), escape(transformation), f"{mean:.1e}", f"{worst['max']:.1e}", at)
         return table
-
-    def accuracy_figure(self) -> Figure:
-        """Accuracy over resolution, with bars of one standard error, and the accuracy over all as a line.
-
-        Without bars where the number of samples is not known.
-        """
-        figure = Figure(figsize=(6.6, 3.8), dpi=150, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot(xlabel="resolution (pixels per side)", ylabel="test accuracy")
-        accuracies = self.accuracy_by_resolution
-        samples = self.samples_by_resolution
-        bars = None
-        if samples:
-            bars = [standard_error(p, samples[resolution]) for resolution, p in accuracies.items()]
-            axes.set_title("bars: one standard error", fontsize=8.5, color="0.35")
-        axes.errorbar(
-            list(accuracies),
-            list(accuracies.values()),
-            bars,
-            marker="o",
-            markersize=4,
-            linewidth=1.3,
-            elinewidth=1,
-        )
-        if "test/accuracy" in self.metrics:
-            axes.axhline(
-                self.metrics["test/accuracy"],
-                color="0.5",
-                linewidth=0.9,
-                linestyle=(0, (4, 2)),
-                zorder=0,
-                label="all resolutions",
-            )
-            axes.legend(frameon=False, fontsize=8.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8.5, length=2)
-        axes.spines[["top", "right"]].set_visible(False)
-        return figure
