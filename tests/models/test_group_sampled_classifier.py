@@ -210,7 +210,7 @@ def test_volumes_are_learned_and_measured(tmp_path: Path) -> None:
 
 
 def test_reconstruction_is_exact_for_bandlimited_features() -> None:
-    from callbacks.reconstruction_figure import reconstruction
+    from sefl.figures.reconstruction import reconstruction
     from sefl.groups import bandlimit, finite_group
 
     limit = bandlimit(finite_group("D6"), "D3")
