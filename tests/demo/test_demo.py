@@ -12,8 +12,8 @@ from sefl.demo import group_figure, nonlinearity_figure
 from sefl.demo.__main__ import main
 from sefl.demo.features_animation import Equivariant, Ordinary, circular_convolution, rendered_digit
 from sefl.demo.filter_figure import FINEST, KERNEL, edge_filter, impulse_response
-from sefl.demo.style import power_of_ten
 from sefl.equivariance.feature_maps import feature_maps
+from sefl.figures.style import power_of_ten
 from sefl.fourier import SpectralConv2d, to_coefficients, to_grid
 from sefl.groups import bandlimit, finite_group
 
