@@ -205,7 +205,7 @@ class Stage:
         self.image.set_data(image[0, 0])
         self.resolution.set_text(f"image, {image.shape[-1]} x {image.shape[-1]}")
         for artist, text, shown in zip(self.features, self.errors, (ordinary, ours), strict=True):
-            artist.set_data(upsample(shown.features[0, self.channel], SHOWN))
+            artist.set_data(upsample(shown.features[0, self.channel], (SHOWN, SHOWN)))
             text.set_text(f"error {power_of_ten(float(shown.error[0]))}")
         self.canvas.draw()
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sefl.arguments import require_one_of
-from sefl.fourier import downsample, downsample1d, to_coefficients, to_coefficients1d, to_grid, to_grid1d
+from sefl.fourier import downsample, to_coefficients, to_grid
 
 Parameter = int | float | str
 Size = tuple[int, ...]
@@ -106,8 +106,8 @@ class Transformation(ABC):
 
         By default they are shown on a grid of ``K1 x K2`` points, which loses nothing, and transformed there.
         """
-        on_grid = _to_grid(features, tuple(features.shape[:-2]))
-        return _to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
+        on_grid = to_grid(features, tuple(features.shape[:-2]))
+        return to_coefficients(self.grid(on_grid, parameter, image_size, output_size))
 
     def there_and_back(self, features: Tensor, parameter: Parameter) -> Tensor | None:
         """``T^-1 T f(x)`` on a pixel grid where ``T`` interpolates, ``None`` where it does not, as by default.
@@ -157,11 +157,11 @@ class IdealDownsampling(Transformation):
 
     def image(self, images: Tensor, parameter: Parameter) -> Tensor:
         resolution, first = int(parameter), images.shape[2]
-        return _downsample(images, tuple(max(1, round(resolution * n / first)) for n in images.shape[2:]))
+        return downsample(images, tuple(max(1, round(resolution * n / first)) for n in images.shape[2:]))
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
         _require_no_larger(output_size, tuple(features.shape[-len(output_size) :]))
-        return _downsample(features, output_size)
+        return downsample(features, output_size)
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
@@ -284,8 +284,8 @@ class CircularShift(Transformation):
         shifts = [divmod(int(parameter) * n, pixels) for n, pixels in zip(size, image_size, strict=True)]
         if not any(rest for _, rest in shifts):
             return features.roll([whole for whole, _ in shifts], tuple(range(-axes, 0)))
-        shifted = self.coefficients(_to_coefficients(features), parameter, image_size, output_size)
-        return _to_grid(shifted, size)
+        shifted = self.coefficients(to_coefficients(features), parameter, image_size, output_size)
+        return to_grid(shifted, size)
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
@@ -327,19 +327,6 @@ def _shift_matrix(count: int, fraction: float, like: Tensor) -> Tensor:
         plane = slice(2 * frequency - 1, 2 * frequency + 1)
         matrix[plane, plane] = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
     return matrix.to(like)
-
-
-def _downsample(x: Tensor, size: Size) -> Tensor:
-    """Of signals ``(batch, channels, length)`` or images; the functions below tell them apart in the same way."""
-    return downsample1d(x, *size) if len(size) == 1 else downsample(x, (size[0], size[1]))
-
-
-def _to_coefficients(x: Tensor) -> Tensor:
-    return to_coefficients1d(x) if x.dim() == 3 else to_coefficients(x)
-
-
-def _to_grid(coefficients: Tensor, size: Size) -> Tensor:
-    return to_grid1d(coefficients, *size) if len(size) == 1 else to_grid(coefficients, (size[0], size[1]))
 
 
 def _require_no_larger(output_size: Size, size: Size) -> None:

@@ -1,6 +1,6 @@
 """Between grids and nested real Fourier coefficients; ideal down- and upsampling (NeurIPS 2023, section 3).
 
-Functions without a number are for images, those that end in ``1d`` for signals along one axis.
+Of signals along one axis and of images: the shape of the tensor tells them apart.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from sefl.fourier.basis import (
 )
 from sefl.tensors.constants import constant
 
-Resolution = int | tuple[int, int]
+Resolution = int | tuple[int, ...]
 
 
 class CoefficientModule(nn.Module):
@@ -31,8 +31,8 @@ class CoefficientModule(nn.Module):
     Or, on signals along one axis, from ``(K, batch, channels)``: the number of axes tells the two apart.
 
     The class tells tools that look at a network from outside (``callbacks.EquivarianceMonitor``) that the output
-    is not a pixel grid: the low-pass of such an output is the slice ``output[:k, :k]``, and
-    :func:`to_grid` shows it; along one axis ``output[:k]`` and :func:`to_grid1d`.
+    is not a pixel grid: the low-pass of such an output is the slice ``output[:k, :k]``, along one
+    axis ``output[:k]``, and :func:`to_grid` shows it.
     """
 
 
@@ -57,7 +57,7 @@ def unlike_pixels(coefficients: Tensor) -> str:
     if len(shape) == 4 and shape[2] == shape[3]:
         return "; of images (batch, channels, r, r) use to_coefficients"
     if len(shape) == 3:
-        return "; of signals (batch, channels, length) use to_coefficients1d"
+        return "; of signals (batch, channels, length) use to_coefficients"
     return ""
 
 
@@ -104,221 +104,138 @@ def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     Nyquist terms and is exact at odd sizes only). Linear and differentiable.
 
     Args:
-        x: real images ``(..., height, width)``.
-        resolution: pixels per side of the result, or ``(height, width)``; at most those of ``x``.
+        x: real signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)``.
+        resolution: pixels per axis of the result, at most those of ``x``. One number per axis, ``(length,)`` or
+            ``(height, width)``, says how many axes there are whatever lies before them.
 
     Returns:
-        ``(..., resolution, resolution)`` in the dtype of ``x``.
+        ``(batch, channels, resolution)`` or ``(batch, channels, resolution, resolution)`` in the dtype of ``x``.
 
     Raises:
         TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` has no two spatial axes or ``resolution`` exceeds them.
+        ValueError: if ``x`` is of another shape or ``resolution`` exceeds that of ``x``.
     """
-    height, width = _target(x, resolution)
-    if height > x.shape[-2] or width > x.shape[-1]:
+    source, target = _sizes(x, resolution)
+    if any(ours > theirs for ours, theirs in zip(target, source, strict=True)):
         raise ValueError(
-            f"resolution must be at most that of x, {x.shape[-2]} x {x.shape[-1]}, "
-            f"got {height} x {width}; upsample goes the other way"
+            f"resolution must be at most that of x, {_shown(source)}, got {_shown(target)}; "
+            "upsample goes the other way"
         )
-    return _resample(x, height, width)
+    return _resample(x, source, target)
 
 
 def upsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal upsampling: zero-pad the spectrum of ``x`` and sample it on a finer grid.
 
     ``downsample(upsample(x, s), r) == downsample(x, r)`` for ``r`` up to the resolution of ``x``. The Nyquist
-    term of an even-sized ``x`` is dropped, as in :func:`downsample`.
+    term of an even-sized ``x`` is dropped, as in :func:`downsample`, where shapes and errors are described.
 
     Args:
-        x: real images ``(..., height, width)``.
-        resolution: pixels per side of the result, or ``(height, width)``; at least those of ``x``.
-
-    Raises:
-        TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` has no two spatial axes or ``resolution`` is below them.
+        x: real signals or images.
+        resolution: pixels per axis of the result, at least those of ``x``.
     """
-    height, width = _target(x, resolution)
-    if height < x.shape[-2] or width < x.shape[-1]:
+    source, target = _sizes(x, resolution)
+    if any(ours < theirs for ours, theirs in zip(target, source, strict=True)):
         raise ValueError(
-            f"resolution must be at least that of x, {x.shape[-2]} x {x.shape[-1]}, "
-            f"got {height} x {width}; downsample goes the other way"
+            f"resolution must be at least that of x, {_shown(source)}, got {_shown(target)}; "
+            "downsample goes the other way"
         )
-    return _resample(x, height, width)
+    return _resample(x, source, target)
 
 
 def to_coefficients(x: Tensor) -> Tensor:
-    """Nested real Fourier coefficients of images: ``C = A x A^T``, coefficients first.
+    """Nested real Fourier coefficients: ``C = A x`` of signals, ``C = A x A^T`` of images, coefficients first.
 
     Args:
-        x: real images ``(batch, channels, height, width)`` of any size, odd or even.
+        x: real signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)`` of any size, odd
+            or even.
 
     Returns:
-        ``(2 band(height) + 1, 2 band(width) + 1, batch, channels)``. The coefficients of ``downsample(x, r)`` are
-        the leading ``[: 2 band(r) + 1, : 2 band(r) + 1]`` of these.
+        ``(2 band(length) + 1, batch, channels)`` or ``(2 band(height) + 1, 2 band(width) + 1, batch, channels)``. The
+        coefficients of ``downsample(x, r)`` are the leading ``2 band(r) + 1`` of these along each axis.
 
     Raises:
         TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` is not four-dimensional.
+        ValueError: if ``x`` is of another shape.
     """
-    if x.dim() != 4:
-        raise ValueError(f"x must be images (batch, channels, height, width), got shape {tuple(x.shape)}")
+    if x.dim() not in (3, 4):
+        raise ValueError(
+            "x must be images (batch, channels, height, width) or signals (batch, channels, length), "
+            f"got shape {tuple(x.shape)}"
+        )
     require_floating("x", x)
-    height, width = x.shape[-2:]
-    rows = analysis_matrix(band(height), height, x.dtype, x.device)
-    columns = analysis_matrix(band(width), width, x.dtype, x.device)
-    return (rows @ x @ columns.T).permute(2, 3, 0, 1).contiguous()
+    matrices = [analysis_matrix(band(size), size, x.dtype, x.device) for size in x.shape[2:]]
+    return _along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
 
 
 def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
-    """Sample nested coefficients on a pixel grid: ``x = S C S^T``.
+    """Sample nested coefficients on a grid: ``x = S C`` of signals, ``x = S C S^T`` of images.
 
     A grid coarser than the coefficients shows their ideal downsampling, a finer one interpolates.
 
     Args:
-        coefficients: ``(2 b1 + 1, 2 b2 + 1, batch, channels)``.
-        resolution: pixels per side, or ``(height, width)``.
+        coefficients: ``(2 b + 1, batch, channels)`` or ``(2 b1 + 1, 2 b2 + 1, batch, channels)``.
+        resolution: pixels per axis, or ``(height, width)``.
 
     Returns:
-        Images ``(batch, channels, height, width)``.
+        Signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)``.
 
     Raises:
         TypeError: if ``coefficients`` is not a floating-point tensor.
-        ValueError: if ``coefficients`` is not four-dimensional or has an even count of coefficients on an axis.
+        ValueError: if ``coefficients`` is of another shape or has an even count of coefficients on an axis, or
+            ``resolution`` is no positive integer.
     """
-    if coefficients.dim() != 4:
+    if coefficients.dim() not in (3, 4):
         raise ValueError(
-            f"coefficients must be (2 b1 + 1, 2 b2 + 1, batch, channels), got shape {tuple(coefficients.shape)}"
+            "coefficients must be (2 b1 + 1, 2 b2 + 1, batch, channels) or (2 b + 1, batch, channels), "
+            f"got shape {tuple(coefficients.shape)}"
         )
     require_floating("coefficients", coefficients)
-    height, width = _sides(resolution)
-    row_band = min(band_of_count(coefficients.shape[0]), band(height))
-    column_band = min(band_of_count(coefficients.shape[1]), band(width))
-    kept = coefficients[: coefficient_count(row_band), : coefficient_count(column_band)]
-    rows = synthesis_matrix(row_band, height, coefficients.dtype, coefficients.device)
-    columns = synthesis_matrix(column_band, width, coefficients.dtype, coefficients.device)
-    return rows @ kept.permute(2, 3, 0, 1) @ columns.T
+    counts = coefficients.shape[:-2]
+    sizes = _per_axis(resolution, len(counts))
+    bands = [min(band_of_count(count), band(size)) for count, size in zip(counts, sizes, strict=True)]
+    kept = coefficients[tuple(slice(coefficient_count(finest)) for finest in bands)]
+    matrices = [
+        synthesis_matrix(finest, size, coefficients.dtype, coefficients.device)
+        for finest, size in zip(bands, sizes, strict=True)
+    ]
+    return _along_last_axes(kept.movedim((-2, -1), (0, 1)), matrices)
 
 
-def downsample1d(signals: Tensor, length: int) -> Tensor:
-    """:func:`downsample` along one axis: keep the frequencies that ``length`` samples hold, and sample them.
-
-    Args:
-        signals: real signals ``(..., samples)``.
-        length: samples of the result, at most those of ``signals``.
-
-    Returns:
-        ``(..., length)`` in the dtype of ``signals``.
-
-    Raises:
-        TypeError: if ``signals`` is not a floating-point tensor.
-        ValueError: if ``length`` is no positive integer or exceeds that of ``signals``.
-    """
-    length = _length(signals, length)
-    if length > signals.shape[-1]:
-        raise ValueError(
-            f"length must be at most that of signals, {signals.shape[-1]}, got {length}; upsample1d goes the other way"
-        )
-    return _resample1d(signals, length)
-
-
-def upsample1d(signals: Tensor, length: int) -> Tensor:
-    """:func:`upsample` along one axis: zero-pad the spectrum and sample it on a finer grid.
-
-    Args:
-        signals: real signals ``(..., samples)``.
-        length: samples of the result, at least those of ``signals``.
-
-    Raises:
-        TypeError: if ``signals`` is not a floating-point tensor.
-        ValueError: if ``length`` is no positive integer or below that of ``signals``.
-    """
-    length = _length(signals, length)
-    if length < signals.shape[-1]:
-        raise ValueError(
-            f"length must be at least that of signals, {signals.shape[-1]}, got {length}; "
-            "downsample1d goes the other way"
-        )
-    return _resample1d(signals, length)
-
-
-def to_coefficients1d(signals: Tensor) -> Tensor:
-    """Nested real Fourier coefficients of signals: ``C = A x``, coefficients first.
-
-    Args:
-        signals: real signals ``(batch, channels, length)`` of any length, odd or even.
-
-    Returns:
-        ``(2 band(length) + 1, batch, channels)``. The coefficients of ``downsample1d(signals, r)`` are the leading
-        ``[: 2 band(r) + 1]`` of these.
-
-    Raises:
-        TypeError: if ``signals`` is not a floating-point tensor.
-        ValueError: if ``signals`` is not three-dimensional.
-    """
-    if signals.dim() != 3:
-        raise ValueError(f"signals must be (batch, channels, length), got shape {tuple(signals.shape)}")
-    require_floating("signals", signals)
-    length = signals.shape[-1]
-    matrix = analysis_matrix(band(length), length, signals.dtype, signals.device)
-    return (signals @ matrix.T).permute(2, 0, 1).contiguous()
-
-
-def to_grid1d(coefficients: Tensor, points: int) -> Tensor:
-    """Sample nested coefficients at equispaced points: ``x = S C``.
-
-    A grid coarser than the coefficients shows their ideal downsampling, a finer one interpolates.
-
-    Args:
-        coefficients: ``(2 b + 1, batch, channels)``.
-        points: samples of the result.
-
-    Returns:
-        Signals ``(batch, channels, points)``.
-
-    Raises:
-        TypeError: if ``coefficients`` is not a floating-point tensor.
-        ValueError: if ``coefficients`` is not three-dimensional or has an even count of coefficients, or ``points``
-            is no positive integer.
-    """
-    if coefficients.dim() != 3:
-        raise ValueError(
-            f"coefficients must be (2 b + 1, batch, channels), got shape {tuple(coefficients.shape)}"
-        )
-    require_floating("coefficients", coefficients)
-    points = require_positive("points", points)
-    shared = min(band_of_count(coefficients.shape[0]), band(points))
-    kept = coefficients[: coefficient_count(shared)].permute(1, 2, 0)
-    return kept @ synthesis_matrix(shared, points, coefficients.dtype, coefficients.device).T
-
-
-def _target(x: Tensor, resolution: Resolution) -> tuple[int, int]:
+def _sizes(x: Tensor, resolution: Resolution) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of ``x`` and of the result, along the axes that are resampled."""
     require_floating("x", x)
-    if x.dim() < 2:
-        raise ValueError(f"x must have two spatial axes (..., height, width), got shape {tuple(x.shape)}")
-    return _sides(resolution)
+    axes = len(resolution) if isinstance(resolution, Sequence) else x.dim() - 2
+    if axes not in (1, 2) or x.dim() < axes:
+        raise ValueError(
+            "x must have two spatial axes (batch, channels, height, width) or one (batch, channels, length), or "
+            f"resolution one number for each, got shape {tuple(x.shape)} and {resolution}"
+        )
+    return tuple(x.shape[-axes:]), _per_axis(resolution, axes)
 
 
-def _sides(resolution: Resolution) -> tuple[int, int]:
-    """Height and width."""
-    height, width = resolution if isinstance(resolution, Sequence) else (resolution, resolution)
-    return require_positive("resolution", height), require_positive("resolution", width)
+def _per_axis(resolution: Resolution, axes: int) -> tuple[int, ...]:
+    sizes = tuple(resolution) if isinstance(resolution, Sequence) else (resolution,) * axes
+    if len(sizes) != axes:
+        raise ValueError(f"resolution must have one number per axis, {axes}, got {resolution}")
+    return tuple(require_positive("resolution", size) for size in sizes)
 
 
-def _length(signals: Tensor, length: int) -> int:
-    require_floating("signals", signals)
-    if signals.dim() < 1:
-        raise ValueError("signals must have an axis of samples (..., samples), got a number")
-    return require_positive("length", length)
+def _shown(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))
 
 
-def _resample(x: Tensor, height: int, width: int) -> Tensor:
-    rows = _resampling_matrix(x.shape[-2], height, x.dtype, x.device)
-    columns = _resampling_matrix(x.shape[-1], width, x.dtype, x.device)
-    return rows @ x @ columns.T
+def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...]) -> Tensor:
+    pairs = zip(source, target, strict=True)
+    return _along_last_axes(x, [_resampling_matrix(*pair, x.dtype, x.device) for pair in pairs])
 
 
-def _resample1d(signals: Tensor, length: int) -> Tensor:
-    return signals @ _resampling_matrix(signals.shape[-1], length, signals.dtype, signals.device).T
+def _along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """``M x`` or ``M1 x M2^T``: each of one matrix or two along one of the last axes of ``x``."""
+    *rows, columns = matrices
+    for matrix in rows:
+        x = matrix @ x
+    return x @ columns.T
 
 
 def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -328,3 +245,9 @@ def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: tor
 def _resampling(source: int, target: int) -> NDArray[np.float64]:
     shared = band(min(source, target))
     return synthesis(shared, target) @ analysis(shared, source)
+
+
+downsample1d = downsample
+upsample1d = upsample
+to_coefficients1d = to_coefficients
+to_grid1d = to_grid

@@ -215,7 +215,8 @@ def test_a_shift_is_a_shift_of_the_full_image_before_downsampling() -> None:
     request = BatchRequest(13, torch.tensor([5]), (0, 2, 0, 0), 1, slice(None))
     whole = IMAGES[5].float() / 255
     candidates = [
-        downsample(whole.roll(offset, (1, 2)), 13) for offset in itertools.product(range(-7, 8), repeat=2)
+        downsample(whole.roll(offset, (1, 2)), (13, 13))
+        for offset in itertools.product(range(-7, 8), repeat=2)
     ]
     errors = [(images[request][0][0] - candidate).abs().max() for candidate in candidates]
     assert min(errors) < 1e-5

@@ -126,7 +126,7 @@ def test_coefficients_are_those_of_the_stated_basis() -> None:
 def test_leading_axes_are_any() -> None:
     x = images(7, 6)
     assert_same(downsample(x[0, 0], (5, 4)), downsample(x, (5, 4))[0, 0])
-    assert_same(upsample(x.unflatten(0, (1, 2)), 9), upsample(x, 9)[None])
+    assert_same(upsample(x.unflatten(0, (1, 2)), (9, 9)), upsample(x, 9)[None])
 
 
 def test_gradients() -> None:
@@ -169,8 +169,8 @@ def test_coefficients_refuse_wrong_shapes_and_types() -> None:
         to_coefficients(torch.ones(4, 4))
     with pytest.raises(TypeError, match=r"floating-point tensor, got torch\.uint8"):
         to_coefficients(torch.ones(1, 1, 4, 4, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"coefficients must be .* got shape \(3, 3, 1\)"):
-        to_grid(torch.ones(3, 3, 1), 3)
+    with pytest.raises(ValueError, match=r"coefficients must be .* got shape \(3, 3\)"):
+        to_grid(torch.ones(3, 3), 3)
     with pytest.raises(ValueError, match=r"odd count 2 \* band \+ 1, got 4"):
         to_grid(torch.ones(3, 4, 1, 1), 3)
     with pytest.raises(ValueError, match="resolution must be a positive integer, got 0"):

@@ -85,8 +85,8 @@ def test_a_signal_is_an_image_of_one_row() -> None:
 
 def test_leading_axes_are_any() -> None:
     x = signals(7)
-    assert_same(downsample1d(x[0, 0], 4), downsample1d(x, 4)[0, 0])
-    assert_same(upsample1d(x.unflatten(0, (1, 2)), 9), upsample1d(x, 9)[None])
+    assert_same(downsample1d(x[0, 0], (4,)), downsample1d(x, 4)[0, 0])
+    assert_same(upsample1d(x.unflatten(0, (1, 2)), (9,)), upsample1d(x, 9)[None])
 
 
 def test_gradients() -> None:
@@ -100,34 +100,36 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("resample", [downsample1d, upsample1d])
 def test_resampling_refuses_with_the_argument_and_the_value(resample) -> None:
-    with pytest.raises(TypeError, match=r"signals must be a real floating-point tensor, got torch\.int64"):
+    with pytest.raises(TypeError, match=r"x must be a real floating-point tensor, got torch\.int64"):
         resample(torch.ones(1, 1, 4, dtype=torch.int64), 4)
-    with pytest.raises(ValueError, match=r"signals must have an axis of samples .* got a number"):
+    with pytest.raises(ValueError, match=r"x must have two spatial axes .* or one .* got shape \(\)"):
         resample(torch.ones(()), 4)
     for wrong in (0, -1, 4.0):
-        with pytest.raises(ValueError, match=f"length must be a positive integer, got {wrong}"):
+        with pytest.raises(ValueError, match=f"resolution must be a positive integer, got {wrong}"):
             resample(torch.ones(1, 1, 4), wrong)
 
 
 def test_the_wrong_direction_is_refused() -> None:
-    with pytest.raises(ValueError, match="length must be at most that of signals, 6, got 7; upsample1d"):
+    with pytest.raises(ValueError, match="resolution must be at most that of x, 6, got 7; upsample"):
         downsample1d(torch.ones(1, 1, 6), 7)
-    with pytest.raises(ValueError, match="length must be at least that of signals, 6, got 5; downsample1d"):
+    with pytest.raises(ValueError, match="resolution must be at least that of x, 6, got 5; downsample"):
         upsample1d(torch.ones(1, 1, 6), 5)
 
 
 def test_coefficients_refuse_wrong_shapes_and_types() -> None:
-    with pytest.raises(ValueError, match=r"signals must be \(batch, channels, length\), got shape \(4, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"x must be .* signals \(batch, channels, length\), got shape \(4, 4\)"
+    ):
         to_coefficients1d(torch.ones(4, 4))
     with pytest.raises(TypeError, match=r"floating-point tensor, got torch\.uint8"):
         to_coefficients1d(torch.ones(1, 1, 4, dtype=torch.uint8))
     with pytest.raises(
-        ValueError, match=r"coefficients must be \(2 b \+ 1, batch, channels\), got shape \(3, 3\)"
+        ValueError, match=r"coefficients must be .* \(2 b \+ 1, batch, channels\), got shape \(3, 3\)"
     ):
         to_grid1d(torch.ones(3, 3), 3)
     with pytest.raises(ValueError, match=r"odd count 2 \* band \+ 1, got 4"):
         to_grid1d(torch.ones(4, 1, 1), 3)
-    with pytest.raises(ValueError, match="points must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="resolution must be a positive integer, got 0"):
         to_grid1d(torch.ones(3, 1, 1), 0)
     with pytest.raises(TypeError, match=r"floating-point tensor, got torch\.int64"):
         to_grid1d(torch.ones(3, 1, 1, dtype=torch.int64), 3)

@@ -83,7 +83,7 @@ def functional_transforms() -> None:
     torch.func.grad(lambda t: downsample(t, 7).square().sum())(x)
     assert_ordinary(x)
     x = images()
-    torch.testing.assert_close(torch.func.vmap(lambda t: downsample(t, 7))(x), downsample(x, 7))
+    torch.testing.assert_close(torch.func.vmap(lambda t: downsample(t, (7, 7)))(x), downsample(x, 7))
     x = images()
     torch.func.functionalize(lambda t: downsample(t, 7))(x)
     assert_ordinary(x)
