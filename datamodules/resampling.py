@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from sefl.fourier import downsample, downsample1d, upsample, upsample1d
+from sefl.fourier import downsample, upsample
 
 Downsampling = Literal["ideal", "bicubic"]
 
@@ -38,4 +38,4 @@ def _resample_signals(signals: Tensor, length: int, method: Downsampling) -> Ten
         return F.interpolate(
             rows, size=(1, length), mode="bicubic", antialias=True, align_corners=False
         ).squeeze(2)
-    return downsample1d(signals, length) if length <= signals.shape[-1] else upsample1d(signals, length)
+    return downsample(signals, length) if length <= signals.shape[-1] else upsample(signals, length)

@@ -19,7 +19,7 @@ class ScaleSignals(ScaleDataModule):
 
     The resolution of a signal is its length: the number of samples that show one window of time. A batch is
     ``(signals, labels)``: float32 ``(batch, channels, r)``, with ``r`` the length of the batch, and int64 ``(batch,)``.
-    Downsampling is ``ideal`` (:func:`sefl.fourier.downsample1d`) or, as ``bicubic``, cubic with antialiasing; both take
+    Downsampling is ``ideal`` (:func:`sefl.fourier.downsample`) or, as ``bicubic``, cubic with antialiasing; both take
     the window for one period of a periodic signal, or its edge samples for constant beyond. Of the augmentations there
     are circular shifts.
 

@@ -54,7 +54,7 @@ def cut_or_pad(signal: Tensor, samples: int) -> Tensor:
 
 
 def resample_long(signal: Tensor, length: int) -> Tensor:
-    """:func:`sefl.fourier.downsample1d` and ``upsample1d`` of one signal of any length, by FFT instead of a matrix.
+    """:func:`sefl.fourier.downsample` and ``upsample`` of one signal of any length, by FFT instead of a matrix.
 
     Args:
         signal: ``(samples,)``, floating point.

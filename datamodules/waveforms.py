@@ -13,7 +13,7 @@ from datamodules.memory import require_memory
 from datamodules.scale_signals import ScaleSignals
 from datamodules.split import Parts, draw_stratified_parts
 from sefl.arguments import require_integer, require_number, require_positive
-from sefl.fourier import downsample1d
+from sefl.fourier import downsample
 
 # What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
 TRAITS = ("glide", "arch", "vibrato", "tremolo", "pair", "swell", "overtones")
@@ -110,7 +110,7 @@ class Waveforms(ScaleSignals):
         generator = seeded_generator(self.seed, _RENDER_STREAM)
         labels = torch.randperm(sum(self.sizes), generator=generator) % len(KINDS)
         sounds = [
-            downsample1d(render(batch, self.noise, generator), self.image_size).float()
+            downsample(render(batch, self.noise, generator), self.image_size).float()
             for batch in labels.split(RENDER_BATCH)
         ]
         return torch.cat(sounds), labels

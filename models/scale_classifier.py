@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from models.schedules import scheduled
 from sefl.arguments import require_floating, require_number, require_positive
-from sefl.fourier import downsample, downsample1d
+from sefl.fourier import downsample
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 from sefl.metrics.accumulation import Mean
 from sefl.networks.fourier_blocks import Dimensions
@@ -112,7 +112,7 @@ class ScaleClassifier(StoredModel):
             ValueError: if a resolution is below the base or above that of the images.
         """
         resolutions = self._resolutions(images, resolutions)
-        resample = downsample1d if self.dimensions == 1 else downsample
+        resample = downsample
         one_by_one = counted(resolutions, len(resolutions), "Resolutions", self._trainer)
         return torch.stack([self(resample(images, r))[:, -1] for r in one_by_one], dim=1)
 

@@ -42,8 +42,8 @@ IMAGES, FIELD, SPECTRUM = (0, 2, FINEST, FINEST), (0, 16, 6, 6), (0, 4, FINEST, 
 EVERY_LAYER: dict[str, Case] = {
     "BandLinear": Case(lambda: fourier.BandLinear(4, 3, 5), (0, 5, 4)),
     "BandPerceptron": Case(lambda: fourier.BandPerceptron(4, 3, 2, 5), (0, 5, 4)),
-    "BandPooling": Case(lambda: fourier.BandPooling(6, FINEST), ON_IMAGES),
-    "BandPooling mean": Case(lambda: fourier.BandPooling(6, FINEST, pool="mean"), ON_IMAGES),
+    "BandPooling2d": Case(lambda: fourier.BandPooling2d(6, FINEST), ON_IMAGES),
+    "BandPooling2d mean": Case(lambda: fourier.BandPooling2d(6, FINEST, pool="mean"), ON_IMAGES),
     "BandPooling1d": Case(lambda: fourier.BandPooling1d(6, FINEST), ON_SIGNALS),
     "FrequencyMixer1d": Case(lambda: fourier.FrequencyMixer1d(4, FINEST), ON_SIGNALS),
     "FrequencyMixer2d": Case(lambda: fourier.FrequencyMixer2d(4, FINEST, groups=2), ON_IMAGES),
@@ -57,8 +57,8 @@ EVERY_LAYER: dict[str, Case] = {
         lambda: fourier.ScaleEquivariantMaxPool2d(2, base_resolution=4, max_resolution=FINEST, channels=4),
         ON_IMAGES,
     ),
-    "ScaleEquivariantNonlinearity": Case(
-        lambda: fourier.ScaleEquivariantNonlinearity(base_resolution=4, max_resolution=FINEST, channels=4),
+    "ScaleEquivariantNonlinearity2d": Case(
+        lambda: fourier.ScaleEquivariantNonlinearity2d(base_resolution=4, max_resolution=FINEST, channels=4),
         ON_IMAGES,
     ),
     "ScaleEquivariantNonlinearity1d": Case(

@@ -24,10 +24,10 @@ from sefl.bench.work import (
     training_step,
 )
 from sefl.fourier import (
-    BandPooling,
+    BandPooling2d,
     FrequencyMixer2d,
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity2d,
     SpectralConv2d,
 )
 
@@ -203,20 +203,20 @@ def layers(sizes: Sizes) -> list[Comparison]:
             partial(SpectralConv2d, c, 2 * c, KERNEL_SIZE, r),
             partial(_convolution, c, 2 * c),
         ),
-        "ScaleEquivariantNonlinearity": (
-            partial(ScaleEquivariantNonlinearity, base_resolution=base, max_resolution=r),
+        "ScaleEquivariantNonlinearity2d": (
+            partial(ScaleEquivariantNonlinearity2d, base_resolution=base, max_resolution=r),
             nn.ReLU,
         ),
         "... with norm": (
-            partial(ScaleEquivariantNonlinearity, base_resolution=base, max_resolution=r, channels=c),
+            partial(ScaleEquivariantNonlinearity2d, base_resolution=base, max_resolution=r, channels=c),
             partial(_normed_relu, c),
         ),
         "ScaleEquivariantMaxPool2d": (
             partial(ScaleEquivariantMaxPool2d, POOL, base_resolution=base, max_resolution=r),
             _pooled_relu,
         ),
-        "BandPooling": (
-            partial(BandPooling, min(HEAD_BASE, r), r, HEAD_CELLS),
+        "BandPooling2d": (
+            partial(BandPooling2d, min(HEAD_BASE, r), r, HEAD_CELLS),
             partial(nn.AdaptiveMaxPool2d, HEAD_CELLS),
         ),
         "FrequencyMixer2d": (partial(FrequencyMixer2d, c, r), partial(_FullMatrices, r)),
@@ -277,7 +277,7 @@ def against_authors(sizes: Sizes, code: AuthorsCode) -> list[Comparison]:
         )
     pairs: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
         f"non-linearity, {c} channels, {r} x {r}": (
-            partial(ScaleEquivariantNonlinearity, base_resolution=LAYER_BASE, max_resolution=r),
+            partial(ScaleEquivariantNonlinearity2d, base_resolution=LAYER_BASE, max_resolution=r),
             partial(code.nonlinearity, LAYER_BASE, r),
         ),
         f"convolution, {c} to {2 * c} channels, {r} x {r}": (

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sefl.arguments import require_positive
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity2d,
     SpectralConv2d,
     band,
     to_coefficients,
@@ -274,7 +274,7 @@ class _ShellwiseOnSpectra(_OnSpectra):
 
 
 class scaleEqNonlin(_ShellwiseOnSpectra):
-    """:class:`sefl.fourier.ScaleEquivariantNonlinearity` for the authors' scale-equivariant non-linearity.
+    """:class:`sefl.fourier.ScaleEquivariantNonlinearity2d` for the authors' scale-equivariant non-linearity.
 
     Without norm and at odd sizes the frequencies from ``base_res / 2`` up are theirs. Differences:
 
@@ -312,7 +312,7 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
         increment: int = 1,
     ) -> None:
         super().__init__(base_res, normalization, channels, max_res, increment)
-        self.nonlinearity = ScaleEquivariantNonlinearity(
+        self.nonlinearity = ScaleEquivariantNonlinearity2d(
             non_lin, base_res, self.finest, self.normalised_channels, band_step=self._band_step(1)
         )
 

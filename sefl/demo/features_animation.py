@@ -29,7 +29,7 @@ from sefl.figures.style import (
     power_of_ten,
 )
 from sefl.fourier import (
-    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity2d,
     SpectralConv2d,
     downsample,
     to_coefficients,
@@ -76,7 +76,9 @@ class Equivariant(nn.Module):
             draw_smooth_kernels(weight.data, generator)
         self.convolutions = nn.ModuleList(convolutions)
         self.nonlinearities = nn.ModuleList(
-            ScaleEquivariantNonlinearity(F.relu, coarsest, finest, channels=width, oversampling=OVERSAMPLING)
+            ScaleEquivariantNonlinearity2d(
+                F.relu, coarsest, finest, channels=width, oversampling=OVERSAMPLING
+            )
             for width in WIDTHS
         )
 

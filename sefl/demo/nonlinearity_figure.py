@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sefl.equivariance.feature_maps import feature_maps
 from sefl.figures.style import FAINT, LABEL, ORDINARY, OURS, SMALL, new_figure, quiet
-from sefl.fourier import ScaleEquivariantNonlinearity, to_coefficients
+from sefl.fourier import ScaleEquivariantNonlinearity2d, to_coefficients
 
 FINEST = 33
 RESOLUTIONS = range(8, FINEST)
@@ -23,7 +23,7 @@ class OnCoefficients(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.activation = ScaleEquivariantNonlinearity(torch.relu, min(RESOLUTIONS), FINEST)
+        self.activation = ScaleEquivariantNonlinearity2d(torch.relu, min(RESOLUTIONS), FINEST)
 
     def forward(self, images: Tensor) -> Tensor:
         coefficients: Tensor = self.activation(to_coefficients(images))

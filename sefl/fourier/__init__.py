@@ -4,32 +4,28 @@ from sefl.fourier.band_mixing import BandLinear, BandPerceptron
 from sefl.fourier.basis import band
 from sefl.fourier.batch_norm import GridBatchNorm, SpectralBatchNorm
 from sefl.fourier.convolution import SpectralConv1d, SpectralConv2d
-from sefl.fourier.head import BandPooling, BandPooling1d
+from sefl.fourier.head import BandPooling1d, BandPooling2d
 from sefl.fourier.magnitude import MagnitudeMixer1d, MagnitudeMixer2d
 from sefl.fourier.mixer import FrequencyMixer1d, FrequencyMixer2d
 from sefl.fourier.nonlinearity import (
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
     ScaleEquivariantNonlinearity1d,
+    ScaleEquivariantNonlinearity2d,
 )
 from sefl.fourier.sampling import (
     CoefficientModule,
     downsample,
-    downsample1d,
     to_coefficients,
-    to_coefficients1d,
     to_grid,
-    to_grid1d,
     upsample,
-    upsample1d,
 )
 
 __all__ = [
     "BandLinear",
     "BandPerceptron",
-    "BandPooling",
     "BandPooling1d",
+    "BandPooling2d",
     "CoefficientModule",
     "FrequencyMixer1d",
     "FrequencyMixer2d",
@@ -38,18 +34,14 @@ __all__ = [
     "MagnitudeMixer2d",
     "ScaleEquivariantMaxPool1d",
     "ScaleEquivariantMaxPool2d",
-    "ScaleEquivariantNonlinearity",
     "ScaleEquivariantNonlinearity1d",
+    "ScaleEquivariantNonlinearity2d",
     "SpectralBatchNorm",
     "SpectralConv1d",
     "SpectralConv2d",
     "band",
     "downsample",
-    "downsample1d",
     "to_coefficients",
-    "to_coefficients1d",
     "to_grid",
-    "to_grid1d",
     "upsample",
-    "upsample1d",
 ]

@@ -14,7 +14,7 @@ class BandLinear(nn.Module):
     """A linear layer over features and bands: ``out[b] = bias[b] + sum over a <= b of W[b, a] x[a]``.
 
     Block lower triangular over the bands: nothing of a finer band enters a coarser one, so that features that are
-    exact at every resolution (:class:`sefl.fourier.BandPooling`) stay so. The blocks ``W[b, a]``,
+    exact at every resolution (:class:`sefl.fourier.BandPooling2d`) stay so. The blocks ``W[b, a]``,
     ``out_features x in_features`` each, are stored band by band: those of fewer bands are the leading ones, and an
     input of fewer bands uses these.
 

@@ -136,7 +136,7 @@ class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
     In evaluation the layer is one scale and one constant per channel, the same at every resolution, and so exactly
     scale-equivariant. With ``statistics_resolution`` that is so in training, too: images of every resolution
     from this one on are then normalised by what they look like at it, and batches of fine and of coarse images agree.
-    Other than the instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity` this one keeps how strong a
+    Other than the instance norm of :class:`sefl.fourier.ScaleEquivariantNonlinearity2d` this one keeps how strong a
     feature is in an image.
 
     In a distributed training the statistics are those of the batches of all processes together. Whatever looks for

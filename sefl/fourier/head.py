@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from sefl.arguments import require_positive
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import to_grid, to_grid1d
+from sefl.fourier.sampling import to_grid
 from sefl.fourier.shells import Shells, Shells1d, Shells2d
 
 
 class _BandPoolingNd(nn.Module):
-    """What :class:`BandPooling` does, along as many axes as its shells have."""
+    """What :class:`BandPooling2d` does, along as many axes as its shells have."""
 
     # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
     output_signal = "bands"
@@ -72,7 +72,7 @@ class _BandPoolingNd(nn.Module):
         )
 
 
-class BandPooling(_BandPoolingNd):
+class BandPooling2d(_BandPoolingNd):
     """Sample the features of every band on one fixed grid and pool it to ``cells x cells`` values per channel.
 
     Entry ``b`` of the result sees the input's frequencies up to band ``b`` and nothing above, so that one pass at
@@ -101,7 +101,7 @@ class BandPooling(_BandPoolingNd):
 
 
 class BandPooling1d(_BandPoolingNd):
-    """:class:`BandPooling` of signals, with the same arguments: resolutions are lengths, ``grid`` counts points.
+    """:class:`BandPooling2d` of signals, with the same arguments: resolutions are lengths, ``grid`` counts points.
 
     Shapes: ``(K, batch, channels)`` to ``(batch, bands, channels * cells)``, bands from coarse to fine.
 
@@ -113,7 +113,7 @@ class BandPooling1d(_BandPoolingNd):
     shells = Shells1d()
 
     def _means(self, coefficients: Tensor) -> Tensor:
-        return F.avg_pool1d(to_grid1d(coefficients, self.grid), self.grid // self.cells)
+        return F.avg_pool1d(to_grid(coefficients, self.grid), self.grid // self.cells)
 
 
 class _PooledBands(torch.autograd.Function):

@@ -182,7 +182,7 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
         )
 
 
-class ScaleEquivariantNonlinearity(_WindowOfOne, ScaleEquivariantMaxPool2d):
+class ScaleEquivariantNonlinearity2d(_WindowOfOne, ScaleEquivariantMaxPool2d):
     """Instance norm per band and a pointwise activation, exactly scale-equivariant (NeurIPS 2023, eq. 8).
 
     :class:`ScaleEquivariantMaxPool2d` with a window of one pixel, where arguments, shapes and errors are described.
@@ -192,4 +192,4 @@ class ScaleEquivariantNonlinearity(_WindowOfOne, ScaleEquivariantMaxPool2d):
 
 
 class ScaleEquivariantNonlinearity1d(_WindowOfOne, ScaleEquivariantMaxPool1d):
-    """:class:`ScaleEquivariantNonlinearity` of signals: :class:`ScaleEquivariantMaxPool1d` with a window of one."""
+    """:class:`ScaleEquivariantNonlinearity2d` of signals: :class:`ScaleEquivariantMaxPool1d` with a window of one."""

@@ -245,9 +245,3 @@ def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: tor
 def _resampling(source: int, target: int) -> NDArray[np.float64]:
     shared = band(min(source, target))
     return synthesis(shared, target) @ analysis(shared, source)
-
-
-downsample1d = downsample
-upsample1d = upsample
-to_coefficients1d = to_coefficients
-to_grid1d = to_grid

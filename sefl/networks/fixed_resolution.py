@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_floating, require_one_of, require_positive
-from sefl.fourier import upsample, upsample1d
+from sefl.fourier import upsample
 from sefl.networks.padding import pad
 
 Resize = Literal["none", "ideal", "bicubic", "zero", "reflect", "replicate", "circular"]
@@ -41,7 +41,7 @@ class Resizing(nn.Module):
         if self.resize == "none":
             return images
         if self.resize == "ideal":
-            return (upsample1d if images.ndim == 3 else upsample)(images, self.resolution)
+            return upsample(images, self.resolution)
         if self.resize == "bicubic":
             return F.interpolate(images, size=(self.resolution,) * 2, mode="bicubic", align_corners=False)
         return pad(images, self.resolution, self.resize)

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sefl.fourier import (
-    BandPooling,
     BandPooling1d,
+    BandPooling2d,
     CoefficientModule,
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
@@ -17,7 +17,6 @@ from sefl.fourier import (
     SpectralConv1d,
     SpectralConv2d,
     to_coefficients,
-    to_coefficients1d,
 )
 from sefl.fourier.activation import Activation
 
@@ -35,7 +34,7 @@ class FourierLayers:
     to_coefficients: Callable[[Tensor], Tensor]
     convolution: type[SpectralConv1d | SpectralConv2d]
     max_pool: type[ScaleEquivariantMaxPool1d | ScaleEquivariantMaxPool2d]
-    band_pooling: type[BandPooling1d | BandPooling]
+    band_pooling: type[BandPooling1d | BandPooling2d]
 
     def nonlinearity(
         self,
@@ -65,8 +64,8 @@ class FourierLayers:
 
 
 LAYERS: dict[Dimensions, FourierLayers] = {
-    1: FourierLayers(to_coefficients1d, SpectralConv1d, ScaleEquivariantMaxPool1d, BandPooling1d),
-    2: FourierLayers(to_coefficients, SpectralConv2d, ScaleEquivariantMaxPool2d, BandPooling),
+    1: FourierLayers(to_coefficients, SpectralConv1d, ScaleEquivariantMaxPool1d, BandPooling1d),
+    2: FourierLayers(to_coefficients, SpectralConv2d, ScaleEquivariantMaxPool2d, BandPooling2d),
 }
 
 

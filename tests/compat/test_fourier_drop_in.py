@@ -229,7 +229,7 @@ def test_an_increment_skips_bands(window: int, increment: int, band_step: int) -
     x = images(finest)
     if window == 1:
         layer = scaleEqNonlin(torch.relu, base, increment=increment)
-        same = sefl.fourier.ScaleEquivariantNonlinearity(torch.relu, base, finest, band_step=band_step)
+        same = sefl.fourier.ScaleEquivariantNonlinearity2d(torch.relu, base, finest, band_step=band_step)
     else:
         layer = scaleEqNonlinMaxp(torch.relu, base, pool_window=window, increment=increment)
         same = sefl.fourier.ScaleEquivariantMaxPool2d(window, torch.relu, base, finest, band_step=band_step)

@@ -12,7 +12,7 @@ from datamodules import CircularShift, Cutout, RandomAffine, RandomCrop, RandomF
 from datamodules.resampling import resample
 from datamodules.split import draw_stratified_parts
 from datamodules.waveforms import KINDS, POINTS, render
-from sefl.fourier import band, downsample1d, to_coefficients1d, upsample1d
+from sefl.fourier import band, downsample, to_coefficients, upsample
 
 SMALL = {"train_samples": 120, "val_samples": 40, "test_samples": 40}
 LENGTHS = [5, 8, 11, 12]
@@ -116,7 +116,7 @@ def test_cubic_resampling_is_that_of_the_rows_of_an_image(length: int) -> None:
     torch.testing.assert_close(resample(signals, length, "bicubic"), expected[:, :, 0])
     ideal = resample(signals, length, "ideal")
     torch.testing.assert_close(
-        ideal, downsample1d(signals, length) if length <= 12 else upsample1d(signals, length)
+        ideal, downsample(signals, length) if length <= 12 else upsample(signals, length)
     )
     assert (ideal - expected[:, :, 0]).abs().max() > 1e-3
 
@@ -157,7 +157,7 @@ class TestWaveforms:
         longest, _ = Waveforms(length=512, **SMALL).load_images()
         signals, _ = Waveforms(length=length, **SMALL).load_images()
         assert signals.shape == (200, 1, length)
-        torch.testing.assert_close(signals, downsample1d(longest, length), rtol=0, atol=1e-5)
+        torch.testing.assert_close(signals, downsample(longest, length), rtol=0, atol=1e-5)
 
     def test_default_lengths_are_odd_and_even_from_a_quarter_on(self) -> None:
         resolutions = Waveforms(**SMALL).resolutions
@@ -175,9 +175,9 @@ class TestWaveforms:
         generators = (torch.Generator().manual_seed(3) for _ in range(2))
         labels = torch.zeros(200, dtype=torch.int64)
         clean, noisy = (render(labels, level, g) for level, g in zip((0.0, 0.5), generators, strict=True))
-        noise = downsample1d(noisy - clean, 256)
+        noise = downsample(noisy - clean, 256)
         assert noise.std() == pytest.approx(0.5, rel=0.02)
-        energy = to_coefficients1d(noise).square().mean(dim=(1, 2))
+        energy = to_coefficients(noise).square().mean(dim=(1, 2))
         assert energy[:60].mean() == pytest.approx(energy[-60:].mean().item(), rel=0.1)
 
     @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ class TestKinds:
     def test_a_low_resolution_loses_overtones_alone(self) -> None:
         def kept(kind: str, length: int) -> Tensor:
             """Energy relative to that at full resolution."""
-            energy = to_coefficients1d(self.sounds(kind)[:, None])[:, :, 0].square()
+            energy = to_coefficients(self.sounds(kind)[:, None])[:, :, 0].square()
             return energy[: 2 * band(length) + 1].sum(0) / energy.sum(0)
 
         for kind in KINDS:

@@ -12,7 +12,7 @@ from scipy.io import wavfile
 
 from datamodules import CircularShift, WavFolder
 from datamodules.wav_files import cut_or_pad, read_wav, resample_long
-from sefl.fourier import downsample1d, upsample1d
+from sefl.fourier import downsample, upsample
 
 PITCHES = {"high": 9, "low": 2, "middle": 5}
 SMALL = {"duration": 0.5, "length": 32, "resolutions": [19, 24, 32], "batch_size": 4, "eval_batch_size": 3}
@@ -128,7 +128,7 @@ def test_longer_files_are_cut_and_shorter_ones_padded_in_the_middle() -> None:
 @pytest.mark.parametrize("length", [1, 2, 11, 12, 13, 31])
 def test_long_signals_are_resampled_as_short_ones(samples: int, length: int) -> None:
     signal = torch.randn(samples, dtype=torch.float64)
-    resampled = downsample1d(signal, length) if length <= samples else upsample1d(signal, length)
+    resampled = downsample(signal, length) if length <= samples else upsample(signal, length)
     torch.testing.assert_close(resample_long(signal, length), resampled, rtol=0, atol=1e-13)
 
 

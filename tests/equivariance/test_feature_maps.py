@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sefl.equivariance.feature_maps import feature_maps, layers_with_maps
-from sefl.fourier import ScaleEquivariantNonlinearity, SpectralConv2d, downsample, to_coefficients
+from sefl.fourier import ScaleEquivariantNonlinearity2d, SpectralConv2d, downsample, to_coefficients
 
 RESOLUTIONS = range(6, 14)
 LAYERS = ("convolution", "activation", "pooled")
@@ -15,7 +15,7 @@ class Equivariant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolution = SpectralConv2d(2, 3, kernel_size=3, max_resolution=13)
-        self.activation = ScaleEquivariantNonlinearity(torch.relu, 6, 13, channels=3)
+        self.activation = ScaleEquivariantNonlinearity2d(torch.relu, 6, 13, channels=3)
         self.pooled = nn.Flatten()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from callbacks import EquivarianceMonitor
 from sefl.equivariance import CircularShift, Flip, GroupAction, IdealDownsampling, Rotation90
 from sefl.equivariance.layer_outputs import read_output
 from sefl.equivariance.transformations import NotMeasurable
-from sefl.fourier import CoefficientModule, downsample1d, to_coefficients1d, to_grid1d
+from sefl.fourier import CoefficientModule, downsample, to_coefficients, to_grid
 
 ROUNDING = 1e-27  # squared relative rounding of float64, 5e-32, times the terms of a sum
 FINEST, COARSEST = 17, 8
@@ -27,20 +27,20 @@ def signals(length: int) -> Tensor:
 @pytest.mark.parametrize("transformation", PERIODIC, ids=lambda t: t.name)
 @pytest.mark.parametrize("length", [8, 9, 12])
 def test_coefficients_transform_as_the_signal_they_belong_to(transformation, length: int) -> None:
-    x = downsample1d(signals(length), length)  # without the Nyquist term, which coefficients do not hold
+    x = downsample(signals(length), length)  # without the Nyquist term, which coefficients do not hold
     for parameter in transformation.parameters((length,)):
-        of_signal = to_coefficients1d(transformation.image(x, parameter))
-        moved = transformation.coefficients(to_coefficients1d(x), parameter, (length,), (len(of_signal),))
+        of_signal = to_coefficients(transformation.image(x, parameter))
+        moved = transformation.coefficients(to_coefficients(x), parameter, (length,), (len(of_signal),))
         torch.testing.assert_close(moved, of_signal, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("length", [8, 9, 12])
 def test_downsampling_cuts_coefficients_and_resamples_grids(length: int) -> None:
     x, transformation = signals(length), IdealDownsampling([5])
-    assert torch.equal(transformation.image(x, 5), downsample1d(x, 5))
-    assert torch.equal(transformation.grid(x, 5, (2 * length,), (3,)), downsample1d(x, 3))
-    cut = transformation.coefficients(to_coefficients1d(x), 5, (length,), (5,))
-    torch.testing.assert_close(to_grid1d(cut, 5), downsample1d(x, 5), rtol=0, atol=1e-13)
+    assert torch.equal(transformation.image(x, 5), downsample(x, 5))
+    assert torch.equal(transformation.grid(x, 5, (2 * length,), (3,)), downsample(x, 3))
+    cut = transformation.coefficients(to_coefficients(x), 5, (length,), (5,))
+    torch.testing.assert_close(to_grid(cut, 5), downsample(x, 5), rtol=0, atol=1e-13)
     with pytest.raises(NotMeasurable, match=f"grows from {length} to {length + 1}"):
         transformation.grid(x, 5, (length,), (length + 1,))
 
@@ -52,7 +52,7 @@ def test_shifts_go_to_later_times_by_the_same_fraction_of_any_length() -> None:
     third = features
     for _ in range(3):  # two thirds of a sample each
         third = shift.grid(third, 1, (12,), (8,))
-    torch.testing.assert_close(third, downsample1d(features, 8).roll(2, -1), rtol=0, atol=1e-13)
+    torch.testing.assert_close(third, downsample(features, 8).roll(2, -1), rtol=0, atol=1e-13)
 
 
 def test_a_flip_reverses_the_time() -> None:
@@ -65,7 +65,7 @@ def test_a_flip_reverses_the_time() -> None:
 
 class ToCoefficients(CoefficientModule):
     def forward(self, x: Tensor) -> Tensor:
-        return to_coefficients1d(x)
+        return to_coefficients(x)
 
 
 class PerFrequency(CoefficientModule):
@@ -82,7 +82,7 @@ class PerFrequency(CoefficientModule):
 
 class ToGrid(nn.Module):
     def forward(self, coefficients: Tensor) -> Tensor:
-        return to_grid1d(coefficients, len(coefficients))
+        return to_grid(coefficients, len(coefficients))
 
 
 class EnergyPerBand(nn.Module):

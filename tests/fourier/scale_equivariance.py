@@ -14,11 +14,8 @@ from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
     SpectralBatchNorm,
     downsample,
-    downsample1d,
     to_coefficients,
-    to_coefficients1d,
     to_grid,
-    to_grid1d,
 )
 
 # Relative squared error that rounding alone may cause.
@@ -49,7 +46,7 @@ def on_images(layer: Callable[[Tensor], Tensor], window: int = 1) -> OnImages:
 
 def on_signals(layer: Callable[[Tensor], Tensor], window: int = 1) -> OnImages:
     """A layer on coefficients as a function from signals of length ``r`` to signals of length ``ceil(r / window)``."""
-    return lambda signals: to_grid1d(layer(to_coefficients1d(signals)), ceil(signals.shape[-1] / window))
+    return lambda signals: to_grid(layer(to_coefficients(signals)), ceil(signals.shape[-1] / window))
 
 
 def scale_equivariance_errors(
@@ -59,7 +56,7 @@ def scale_equivariance_errors(
 
     On images ``(batch, channels, height, width)``, or signals ``(batch, channels, length)`` and their lengths.
     """
-    resample = downsample1d if images.dim() == 3 else downsample
+    resample = downsample
     with torch.no_grad():
         finest = function(images)
         return {

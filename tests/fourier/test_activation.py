@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from sefl.fourier import (
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
     ScaleEquivariantNonlinearity1d,
+    ScaleEquivariantNonlinearity2d,
     blocks,
     to_coefficients,
     to_grid,
@@ -83,7 +83,7 @@ def test_parameters_per_channel_along_one_axis_and_of_unknown_number() -> None:
 
 def test_gradients_of_half_parameters_are_summed_in_single_precision(small_blocks: None) -> None:
     """A block for each of 512 samples that add one: bfloat16 counts to 256."""
-    layer = ScaleEquivariantNonlinearity(nn.PReLU(), 3, 3).bfloat16()
+    layer = ScaleEquivariantNonlinearity2d(nn.PReLU(), 3, 3).bfloat16()
     values = torch.zeros(3, 3, 512, 1, dtype=torch.bfloat16)
     values[0, 0] = -1
     layer(values)[0, 0].sum().backward()
@@ -97,7 +97,7 @@ def test_features_of_small_variance_have_finite_gradients_in_half_precision() ->
     weights = 4 * torch.randn(values.shape, generator=generator)
     gradients = []
     for dtype in (torch.float16, torch.float32):
-        layer = ScaleEquivariantNonlinearity(F.relu, 3, 7, CHANNELS).to(dtype)
+        layer = ScaleEquivariantNonlinearity2d(F.relu, 3, 7, CHANNELS).to(dtype)
         leaf = values.detach().to(dtype).requires_grad_()
         (layer(leaf) * weights.to(dtype)).sum().backward()
         gradients.append(leaf.grad.float())
@@ -112,13 +112,13 @@ def test_made_anywhere(dtype: torch.dtype) -> None:
     torch.set_default_dtype(dtype)
     try:
         with torch.device("meta"), torch.inference_mode():
-            layer = ScaleEquivariantNonlinearity(nn.PReLU(CHANNELS), channels=CHANNELS)
+            layer = ScaleEquivariantNonlinearity2d(nn.PReLU(CHANNELS), channels=CHANNELS)
     finally:
         torch.set_default_dtype(torch.float32)
     assert layer.activation.weight.is_meta
     assert torch.equal(torch.get_rng_state(), before)
     evaluated = nn.Softplus().eval()
-    assert not ScaleEquivariantNonlinearity(evaluated).activation.training
+    assert not ScaleEquivariantNonlinearity2d(evaluated).activation.training
 
 
 class Hidden:
@@ -179,7 +179,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     activation, message = REFUSED[name]
-    for make in (ScaleEquivariantNonlinearity, partial(ScaleEquivariantMaxPool2d, 2)):
+    for make in (ScaleEquivariantNonlinearity2d, partial(ScaleEquivariantMaxPool2d, 2)):
         with pytest.raises(ValueError, match=f"activation must .*{message}"):
             make(activation, channels=CHANNELS)
 
@@ -198,4 +198,4 @@ def test_accepted() -> None:
         nn.Sequential(nn.Tanh(), nn.ReLU(inplace=True)),
     ]  # fmt: skip
     for activation in accepted:
-        ScaleEquivariantNonlinearity(activation, channels=CHANNELS)
+        ScaleEquivariantNonlinearity2d(activation, channels=CHANNELS)

@@ -8,7 +8,7 @@ from scale_equivariance import assert_same, relative_squared_error
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 
-from sefl.fourier import BandLinear, BandPerceptron, BandPooling, downsample, to_coefficients
+from sefl.fourier import BandLinear, BandPerceptron, BandPooling2d, downsample, to_coefficients
 
 BANDS, FEATURES, OUTPUTS = 7, 5, 3
 
@@ -79,7 +79,7 @@ def test_every_coarser_band_acts() -> None:
 
 def test_on_pooled_images_of_every_resolution() -> None:
     torch.manual_seed(0)
-    pooling = BandPooling(5, 13)
+    pooling = BandPooling2d(5, 13)
     layer = BandPerceptron(8, 6, OUTPUTS, 5).double()
     x = torch.randn(2, 2, 13, 13, dtype=torch.float64)
     whole = layer(pooling(to_coefficients(x)))

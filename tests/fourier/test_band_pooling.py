@@ -1,4 +1,4 @@
-"""BandPooling: every band's pooled features, as one band at a time would give them."""
+"""BandPooling2d: every band's pooled features, as one band at a time would give them."""
 
 import naive_fourier
 import pytest
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from sefl.fourier import BandPooling, band, downsample, to_coefficients
+from sefl.fourier import BandPooling2d, band, downsample, to_coefficients
 
 POOLS = {"max": F.max_pool2d, "mean": F.avg_pool2d}
 
@@ -18,7 +18,7 @@ def images(resolution: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(2, 3, resolution, resolution, dtype=dtype, generator=generator)
 
 
-def naively(pooling: BandPooling, x: Tensor) -> Tensor:
+def naively(pooling: BandPooling2d, x: Tensor) -> Tensor:
     """Each band's image, interpolated to the grid and pooled."""
     pooled = []
     for finest in range(band(pooling.base_resolution), band(x.shape[-1]) + 1):
@@ -32,7 +32,7 @@ def naively(pooling: BandPooling, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("cells", "grid"), [(1, None), (2, None), (3, None), (2, 20), (13, None)])
 @pytest.mark.parametrize("base", [1, 5, 6])
 def test_it_is_the_naive_loop_over_bands(base: int, cells: int, grid: int | None, pool: str) -> None:
-    pooling = BandPooling(base, 13, cells, grid, pool)
+    pooling = BandPooling2d(base, 13, cells, grid, pool)
     for r in range(base, 14):
         x = images(r)
         found = pooling(to_coefficients(x))
@@ -44,7 +44,7 @@ def test_it_is_the_naive_loop_over_bands(base: int, cells: int, grid: int | None
 @pytest.mark.parametrize("pool", ["max", "mean"])
 @pytest.mark.parametrize("finest", [15, 16])
 def test_a_coarser_image_gives_the_leading_bands(finest: int, pool: str, dtype: torch.dtype) -> None:
-    pooling, x = BandPooling(5, finest, 2, pool=pool), images(finest, dtype)
+    pooling, x = BandPooling2d(5, finest, 2, pool=pool), images(finest, dtype)
     whole = pooling(to_coefficients(x))
     for r in range(5, finest + 1):
         coarse = pooling(to_coefficients(downsample(x, r)))
@@ -54,7 +54,7 @@ def test_a_coarser_image_gives_the_leading_bands(finest: int, pool: str, dtype: 
 def test_pooling_the_pixels_of_a_coarser_image_gives_other_features() -> None:
     """The control."""
     x = images(16)
-    whole = BandPooling(6, 16, 2)(to_coefficients(x))
+    whole = BandPooling2d(6, 16, 2)(to_coefficients(x))
     for r in range(6, 16, 2):
         coarse = F.max_pool2d(downsample(x, r), r // 2).flatten(1)
         assert relative_squared_error(coarse, whole[:, band(r) - band(6)]) > 1e3 * TOLERANCE[torch.float32]
@@ -63,14 +63,14 @@ def test_pooling_the_pixels_of_a_coarser_image_gives_other_features() -> None:
 @pytest.mark.parametrize("pool", ["max", "mean"])
 @pytest.mark.parametrize("base", [1, 4])
 def test_gradients(base: int, pool: str) -> None:
-    pooling = BandPooling(base, 7, 2, pool=pool)
+    pooling = BandPooling2d(base, 7, 2, pool=pool)
     assert gradcheck(pooling, (to_coefficients(images(7)).requires_grad_(),))
     assert gradcheck(pooling, (to_coefficients(images(5)).requires_grad_(),))
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_gradients_are_those_of_the_naive_loop(pool: str) -> None:
-    pooling, x = BandPooling(4, 13, 2, pool=pool), images(13).requires_grad_()
+    pooling, x = BandPooling2d(4, 13, 2, pool=pool), images(13).requires_grad_()
     outcome = pooling(to_coefficients(x))
     towards = torch.randn_like(outcome)
     (found,) = torch.autograd.grad((outcome * towards).sum(), x)
@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_naive_loop(pool: str) -> None:
 
 
 def test_the_default_grid_is_the_least_multiple_that_holds_the_image() -> None:
-    assert [BandPooling(8, 28, cells).grid for cells in (1, 2, 3, 5)] == [28, 28, 30, 30]
+    assert [BandPooling2d(8, 28, cells).grid for cells in (1, 2, 3, 5)] == [28, 28, 30, 30]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_default_grid_is_the_least_multiple_that_holds_the_image() -> None:
 )
 def test_arguments_out_of_range(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        BandPooling(**{"base_resolution": 5, "max_resolution": 13, **arguments})
+        BandPooling2d(**{"base_resolution": 5, "max_resolution": 13, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_arguments_out_of_range(arguments: dict, message: str) -> None:
 )
 def test_inputs_that_do_not_fit(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        BandPooling(5, 13)(torch.zeros(shape))
+        BandPooling2d(5, 13)(torch.zeros(shape))

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 import sefl.fourier.basis
 import sefl.fourier.blocks
 from sefl.fourier import (
-    BandPooling,
     BandPooling1d,
+    BandPooling2d,
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
     ScaleEquivariantNonlinearity1d,
+    ScaleEquivariantNonlinearity2d,
     SpectralConv1d,
     SpectralConv2d,
     downsample,
@@ -57,13 +57,13 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "sampling": OnGrid,
     "convolution": lambda: SpectralConv2d(CHANNELS, 4, 3, FINEST, residual=True),
     "pointwise convolution": lambda: SpectralConv2d(CHANNELS, 4, 1, FINEST),
-    "relu": lambda: ScaleEquivariantNonlinearity(F.relu, 4, FINEST),
-    "norm and relu": lambda: ScaleEquivariantNonlinearity(F.relu, 4, FINEST, channels=CHANNELS),
-    "norm and gelu": lambda: ScaleEquivariantNonlinearity(F.gelu, 4, FINEST, CHANNELS, oversampling=1.5),
-    "PReLU": lambda: ScaleEquivariantNonlinearity(nn.PReLU(), 4, FINEST, channels=CHANNELS),
+    "relu": lambda: ScaleEquivariantNonlinearity2d(F.relu, 4, FINEST),
+    "norm and relu": lambda: ScaleEquivariantNonlinearity2d(F.relu, 4, FINEST, channels=CHANNELS),
+    "norm and gelu": lambda: ScaleEquivariantNonlinearity2d(F.gelu, 4, FINEST, CHANNELS, oversampling=1.5),
+    "PReLU": lambda: ScaleEquivariantNonlinearity2d(nn.PReLU(), 4, FINEST, channels=CHANNELS),
     "max-pool": lambda: ScaleEquivariantMaxPool2d(2, nn.ReLU(), 4, FINEST, channels=CHANNELS),
-    "max pooling of bands": lambda: BandPooling(4, FINEST, 2),
-    "mean pooling of bands": lambda: BandPooling(4, FINEST, 2, pool="mean"),
+    "max pooling of bands": lambda: BandPooling2d(4, FINEST, 2),
+    "mean pooling of bands": lambda: BandPooling2d(4, FINEST, 2, pool="mean"),
     "convolution of signals": lambda: OnFirstRow(SpectralConv1d(CHANNELS, 4, 3, FINEST, residual=True)),
     "norm and ReLU of signals": lambda: OnFirstRow(
         ScaleEquivariantNonlinearity1d(nn.ReLU(), 4, FINEST, CHANNELS)
@@ -276,8 +276,8 @@ def test_one_channel() -> None:
     for name in ("sampling", "relu", "max pooling of bands", "mean pooling of bands"):
         layer = layer_of(name)
         assert torch.isfinite(layer(x[..., 1:2])).all()
-    norm = ScaleEquivariantNonlinearity(F.relu, 4, FINEST, channels=1).double()
-    of_all = ScaleEquivariantNonlinearity(F.relu, 4, FINEST, channels=CHANNELS).double()
+    norm = ScaleEquivariantNonlinearity2d(F.relu, 4, FINEST, channels=1).double()
+    of_all = ScaleEquivariantNonlinearity2d(F.relu, 4, FINEST, channels=CHANNELS).double()
     assert_same(norm(x[..., 1:2]), of_all(x)[..., 1:2])
     assert SpectralConv2d(1, 1, 3, FINEST).double()(x[..., :1]).shape == (FINEST, FINEST, 2, 1)
 

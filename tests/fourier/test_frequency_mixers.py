@@ -23,11 +23,9 @@ from sefl.fourier import (
     MagnitudeMixer1d,
     MagnitudeMixer2d,
     band,
-    downsample1d,
+    downsample,
     to_coefficients,
-    to_coefficients1d,
     to_grid,
-    to_grid1d,
 )
 from sefl.fourier.magnitude import from_plane_waves, to_plane_waves
 
@@ -145,11 +143,11 @@ def test_exact_at_every_resolution(name: str, finest: int, kind: type) -> None:
         else:
             whole = on_signals(layer)(x)
             for r in range(base, finest + 1):
-                assert_same(on_signals(layer)(downsample1d(x, r)), downsample1d(whole, r))
+                assert_same(on_signals(layer)(downsample(x, r)), downsample(whole, r))
 
 
 def on_signals(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda signals: to_grid1d(layer(to_coefficients1d(signals)), signals.shape[-1])
+    return lambda signals: to_grid(layer(to_coefficients(signals)), signals.shape[-1])
 
 
 @pytest.mark.parametrize("kind", MIXERS)

@@ -18,18 +18,17 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from sefl.fourier import (
-    BandPooling,
     BandPooling1d,
+    BandPooling2d,
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
     ScaleEquivariantNonlinearity1d,
     SpectralConv1d,
     SpectralConv2d,
     band,
-    downsample1d,
+    downsample,
     to_coefficients,
-    to_coefficients1d,
-    upsample1d,
+    upsample,
 )
 
 CHANNELS = 3
@@ -66,7 +65,7 @@ def test_it_is_the_circular_convolution_at_full_length(
 ) -> None:
     layer, x = convolution(size, finest, bias=bias, residual=residual), signals(finest)
     for r in range(1, finest + 1):
-        assert_same(on_signals(layer)(downsample1d(x, r)), downsample1d(spatially(layer, x), r))
+        assert_same(on_signals(layer)(downsample(x, r)), downsample(spatially(layer, x), r))
 
 
 def test_gradients_are_those_of_the_spatial_convolution() -> None:
@@ -74,7 +73,7 @@ def test_gradients_are_those_of_the_spatial_convolution() -> None:
     inputs = [x, *layer.parameters()]
     towards = signals(8)[:, :1]
     found = torch.autograd.grad((on_signals(layer)(x) * towards).sum(), inputs)
-    expected = torch.autograd.grad((downsample1d(spatially(layer, x), 8) * towards).sum(), inputs)
+    expected = torch.autograd.grad((downsample(spatially(layer, x), 8) * towards).sum(), inputs)
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
 
@@ -93,7 +92,7 @@ def test_convolution_is_equivariant_at_every_length(finest: int, size: int, dtyp
 def test_gradients_of_the_convolution(size: int, bias: bool, residual: bool) -> None:
     layer = SpectralConv1d(CHANNELS, 2, size, 8, bias=bias, residual=residual).double()
     for length in (1, 8):
-        coefficients = to_coefficients1d(signals(length)).requires_grad_()
+        coefficients = to_coefficients(signals(length)).requires_grad_()
         # gradcheck perturbs the tensors in place, so that the layer's own parameters may be passed beside the input.
         assert gradcheck(lambda c, *_: layer(c), (coefficients, *layer.parameters()))
 
@@ -226,7 +225,7 @@ def test_gradients_of_the_nonlinearity(
     window: int, activation: str, oversampling: float, norm: bool, length: int
 ) -> None:
     layer = pooling(window, activation, 3, 7, norm, oversampling=oversampling, eps=0.1)
-    coefficients = to_coefficients1d(signals(length)).requires_grad_()
+    coefficients = to_coefficients(signals(length)).requires_grad_()
     assert gradcheck(lambda c, *_: layer(c), (coefficients, *layer.parameters()))
 
 
@@ -247,13 +246,13 @@ def test_reversal_about_the_first_sample_commutes(window: int) -> None:
 @pytest.mark.parametrize("base", [1, 5, 6])
 def test_bands_are_pooled_as_one_at_a_time(base: int, cells: int, grid: int | None, pool: str) -> None:
     pool_bands, x = BandPooling1d(base, 14, cells, grid, pool), signals(14).requires_grad_()
-    found = pool_bands(to_coefficients1d(x))
+    found = pool_bands(to_coefficients(x))
     pool_cells = {"max": F.max_pool1d, "mean": F.avg_pool1d}[pool]
     expected = torch.stack(
         [
-            pool_cells(
-                upsample1d(downsample1d(x, 2 * b + 1), pool_bands.grid), pool_bands.grid // cells
-            ).flatten(1)
+            pool_cells(upsample(downsample(x, 2 * b + 1), pool_bands.grid), pool_bands.grid // cells).flatten(
+                1
+            )
             for b in range(band(base), 7)
         ],
         dim=1,
@@ -265,13 +264,13 @@ def test_bands_are_pooled_as_one_at_a_time(base: int, cells: int, grid: int | No
     for one, other in zip(*gradients, strict=True):
         assert_same(one, other)
     for r in range(base, 15):
-        coarse = pool_bands(to_coefficients1d(downsample1d(x, r)))
+        coarse = pool_bands(to_coefficients(downsample(x, r)))
         assert_same(coarse, found[:, : coarse.shape[1]])
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_gradients_of_pooled_bands(pool: str) -> None:
-    assert gradcheck(BandPooling1d(3, 7, 2, pool=pool), (to_coefficients1d(signals(6)).requires_grad_(),))
+    assert gradcheck(BandPooling1d(3, 7, 2, pool=pool), (to_coefficients(signals(6)).requires_grad_(),))
 
 
 # Against the layers on images
@@ -297,7 +296,7 @@ def test_a_kernel_summed_along_an_axis_acts_on_repeated_rows(size: int) -> None:
     layer.load_state_dict(summed)
     for r in (8, 9):
         x = signals(r)
-        assert_one_row(on_rows(to_coefficients(repeated(x))), layer(to_coefficients1d(x)))
+        assert_one_row(on_rows(to_coefficients(repeated(x))), layer(to_coefficients(x)))
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -310,14 +309,14 @@ def test_the_nonlinearity_does_to_repeated_rows_what_it_does_to_one(window: int,
     on_rows.load_state_dict(layer.state_dict())
     for r in (4, 12, 13):
         x = signals(r)
-        assert_one_row(on_rows(to_coefficients(repeated(x))), layer(to_coefficients1d(x)))
+        assert_one_row(on_rows(to_coefficients(repeated(x))), layer(to_coefficients(x)))
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_bands_of_repeated_rows_have_the_features_of_one(pool: str) -> None:
     x = signals(9)
-    found = BandPooling1d(4, 9, 2, pool=pool)(to_coefficients1d(x)).unflatten(2, (CHANNELS, 1, 2))
-    on_rows = BandPooling(4, 9, 2, pool=pool)(to_coefficients(repeated(x))).unflatten(2, (CHANNELS, 2, 2))
+    found = BandPooling1d(4, 9, 2, pool=pool)(to_coefficients(x)).unflatten(2, (CHANNELS, 1, 2))
+    on_rows = BandPooling2d(4, 9, 2, pool=pool)(to_coefficients(repeated(x))).unflatten(2, (CHANNELS, 2, 2))
     assert_same(on_rows, found.expand_as(on_rows))
 
 

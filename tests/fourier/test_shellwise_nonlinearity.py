@@ -1,4 +1,4 @@
-"""ScaleEquivariantNonlinearity and ScaleEquivariantMaxPool2d: exact, as the naive loop over bands, differentiable."""
+"""ScaleEquivariantNonlinearity2d and ScaleEquivariantMaxPool2d: exact, as the naive loop over bands, differentiable."""
 
 from functools import partial
 from itertools import pairwise, product
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity2d,
     band,
     downsample,
     to_coefficients,
@@ -145,7 +145,7 @@ def test_what_the_activation_sees_of_each_band_has_mean_zero_and_variance_one() 
         seen.append(values.clone())
         return values
 
-    layer = ScaleEquivariantNonlinearity(spy, 3, 9, channels=CHANNELS, eps=1e-14).double()
+    layer = ScaleEquivariantNonlinearity2d(spy, 3, 9, channels=CHANNELS, eps=1e-14).double()
     seen.clear()
     layer(to_coefficients(3 + 5 * images(9)))
     assert [values.shape for values in seen] == [(2, CHANNELS, n, n) for n in (3, 5, 7, 9)]
@@ -161,7 +161,7 @@ def test_what_the_activation_sees_of_each_band_has_mean_zero_and_variance_one() 
 def test_the_identity_without_norm_changes_nothing() -> None:
     coefficients = to_coefficients(images(10)).requires_grad_()
     for oversampling in (1, 1.3, 2):
-        layer = ScaleEquivariantNonlinearity(nn.Identity(), 4, 10, oversampling=oversampling)
+        layer = ScaleEquivariantNonlinearity2d(nn.Identity(), 4, 10, oversampling=oversampling)
         outcome = layer(coefficients)
         assert_same(outcome, coefficients)
         (gradient,) = torch.autograd.grad((outcome * coefficients.detach()).sum(), coefficients)
@@ -288,7 +288,7 @@ def test_oversampling_approaches_sub_pixel_shift_equivariance(window: int, activ
 
 
 @pytest.mark.parametrize(
-    "make", [lambda a: ScaleEquivariantNonlinearity(a), lambda a: ScaleEquivariantMaxPool2d(2, a)]
+    "make", [lambda a: ScaleEquivariantNonlinearity2d(a), lambda a: ScaleEquivariantMaxPool2d(2, a)]
 )
 def test_an_activation_in_place_is_refused(make) -> None:
     with pytest.raises(ValueError, match=r"activation must not work in place, got ReLU\(inplace=True\)"):
@@ -324,4 +324,4 @@ def test_arguments_out_of_range(arguments: dict[str, float], message: str) -> No
 )
 def test_inputs_that_do_not_fit(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ScaleEquivariantNonlinearity(F.relu, 7, 15, channels=3)(torch.zeros(shape))
+        ScaleEquivariantNonlinearity2d(F.relu, 7, 15, channels=3)(torch.zeros(shape))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sefl.fourier import (
-    BandPooling,
+    BandPooling2d,
     ScaleEquivariantMaxPool2d,
     SpectralConv2d,
     downsample,
@@ -142,7 +142,7 @@ def test_no_complex_number_anywhere() -> None:
         convolution(3, 8, residual=True),
         ScaleEquivariantMaxPool2d(2, F.gelu, 3, 8, channels=4),
         SpectralConv2d(4, 4, 1, 4),
-        BandPooling(2, 4, 2),
+        BandPooling2d(2, 4, 2),
     ).double()
     passed = []
     for layer in network:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models import ConvClassifier
-from sefl.fourier import downsample, downsample1d, upsample, upsample1d
+from sefl.fourier import downsample, upsample
 from sefl.networks import Resizing
 from sefl.networks.padding import pad
 
@@ -108,7 +108,7 @@ class TestSignals:
         found = model.predict_all_resolutions(x)
         assert found.shape == (3, 14 - BASE + 1, 5)
         for r in range(BASE, 15):
-            assert_same(found[:, r - BASE], model(downsample1d(x, r))[:, 0])
+            assert_same(found[:, r - BASE], model(downsample(x, r))[:, 0])
         for index in range(14 - 2 - BASE):
             assert relative_squared_error(found[:, index], found[:, -1]) > 1e-6
 
@@ -116,7 +116,7 @@ class TestSignals:
         model, plain = network(dimensions=1, resize="ideal"), network(dimensions=1)
         for r in range(BASE, FINEST + 1):
             x = images(r)[..., 0]
-            assert_same(model(x), plain(upsample1d(x, FINEST)))
+            assert_same(model(x), plain(upsample(x, FINEST)))
 
     def test_the_names_of_parameters_are_those_of_the_network_on_images(self) -> None:
         assert list(network(dimensions=1).state_dict()) == list(network().state_dict())

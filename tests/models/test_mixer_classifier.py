@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from datamodules import Glyphs
 from models import MixerClassifier
-from sefl.fourier import band, downsample, downsample1d, to_coefficients
+from sefl.fourier import band, downsample, to_coefficients
 
 BASE, FINEST = 6, 14
 
@@ -53,7 +53,7 @@ def inputs_of(
 
 
 def coarser(model: MixerClassifier, x: Tensor, resolution: int) -> Tensor:
-    return (downsample1d if model.dimensions == 1 else downsample)(x, resolution)
+    return downsample(x, resolution)
 
 
 def resolutions_of(model: MixerClassifier) -> range:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models import FourierClassifier
-from sefl.fourier import band, downsample1d
+from sefl.fourier import band, downsample
 
 BASE, LONGEST = 6, 24
 
@@ -62,7 +62,7 @@ def test_one_pass_predicts_what_separate_passes_do(name: str, dtype: torch.dtype
     assert together.shape == (3, len(lengths_of(model)), 5)
     counts = set()
     for index, length in enumerate(lengths_of(model)):
-        alone = model(downsample1d(x, length))
+        alone = model(downsample(x, length))
         assert_same(together[:, index], alone[:, -1])
         assert_same(alone, logits[:, : alone.shape[1]])
         counts.add(alone.shape[1])
@@ -81,7 +81,7 @@ def test_chosen_lengths() -> None:
     model, x = network("pools"), signals(LONGEST - 3)
     found = model.predict_all_resolutions(x, [LONGEST - 3, BASE, BASE + 3])
     for index, length in enumerate([LONGEST - 3, BASE, BASE + 3]):
-        assert_same(found[:, index], model(downsample1d(x, length))[:, -1])
+        assert_same(found[:, index], model(downsample(x, length))[:, -1])
 
 
 def test_skipped_bands_take_a_pass_per_length() -> None:
@@ -89,7 +89,7 @@ def test_skipped_bands_take_a_pass_per_length() -> None:
     assert not model.exact_predictions
     found = model.predict_all_resolutions(x)
     for index, length in enumerate(lengths_of(model)):
-        assert_same(found[:, index], model(downsample1d(x, length))[:, -1])
+        assert_same(found[:, index], model(downsample(x, length))[:, -1])
     assert relative_squared_error(model(x)[:, 1], found[:, 2]) > 1e-6
 
 

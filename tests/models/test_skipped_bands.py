@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sefl.fourier import (
     ScaleEquivariantMaxPool2d,
-    ScaleEquivariantNonlinearity,
+    ScaleEquivariantNonlinearity2d,
     band,
     downsample,
     to_coefficients,
@@ -102,4 +102,4 @@ def test_there_is_a_norm_for_each_computed_band() -> None:
 
 def test_a_step_must_be_positive() -> None:
     with pytest.raises(ValueError, match="band_step must be a positive integer, got 0"):
-        ScaleEquivariantNonlinearity(band_step=0)
+        ScaleEquivariantNonlinearity2d(band_step=0)
