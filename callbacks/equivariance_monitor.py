@@ -39,8 +39,8 @@ class EquivarianceMonitor(pl.Callback):
 
     It works on any LightningModule whose ``forward`` takes images alone, or volumes, or signals of one axis. Where
     features transform in another way than pixel grids, coefficients of a ``sefl.fourier.CoefficientModule`` or
-    invariant vectors do, such as regular fields of a group, a module declares ``output_signal`` (see
-    ``sefl.equivariance.layer_outputs.LayerOutput``). A layer that cannot be measured is reported once, with the
+    invariant vectors do, such as regular fields of a group, a module declares ``output_type`` (see
+    ``sefl.equivariance.layer_outputs.OutputType``). A layer that cannot be measured is reported once, with the
     reason, and the others are measured.
 
     Beside a transformation ``T`` that interpolates, such as a rotation by 45 degrees, the table has its floor,

@@ -101,7 +101,7 @@ class EvaluateCLI(ExperimentCLI):
         if not getattr(self.model, "pretrained", False):
             raise ValueError(
                 "--ckpt_path: is needed. Give the checkpoint file to evaluate; only a model whose own arguments load "
-                "weights does without, as models.TorchvisionClassifier with state_dict."
+                "weights does without, as sefl.networks.TorchvisionNetwork with state_dict."
             )
         return RunFolder(Path(self.config.run_dir or Path(self.config.runs) / self.config.name / PRETRAINED))
 

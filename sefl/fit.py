@@ -154,7 +154,7 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
     if trainer.enable_progress_bar is not False and not replaced(ProgressBar):
         callbacks.append(RichProgressBar())
     if trainer.enable_model_summary is not False and not replaced(ModelSummary):
-        callbacks.append(NetworkSummary())
+        callbacks.append(NetworkSummary(max_depth=2))
     if trainer.logger is not False and not replaced(LearningRateMonitor):
         callbacks.append(LearningRateMonitor())
     if not replaced(FiniteTraining):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import torch
+from flat_settings import classifier, made
 from torch import Tensor, nn
 
 import models
@@ -30,7 +31,7 @@ class Case:
 
 def network(name: str, **settings: object) -> Callable[[], nn.Module]:
     common = {"in_channels": 2, "classes": 3, "base_resolution": 6, "max_resolution": FINEST}
-    return lambda: getattr(models, name)(**{**common, **settings})
+    return lambda: made(name, **{**common, **settings})
 
 
 def limit(whole: str = "D4", below: str = "C4") -> groups.Bandlimit:
@@ -73,8 +74,15 @@ EVERY_LAYER: dict[str, Case] = {
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
     "GroupConv lifting": Case(lambda: groups.GroupConv(groups.cyclic(8), 2, 1, 3, lifting=True), IMAGES),
     "GroupSampledNetwork": Case(
-        lambda: networks.GroupSampledNetwork(
-            "D4", 2, 3, [2, 2], [3, 3], [2, 1], [None, None], [2, 1], canonicalize=True
+        lambda: made(
+            "GroupSampledNetwork",
+            group="D4",
+            in_channels=2,
+            classes=3,
+            widths=[2, 2],
+            kernel_sizes=3,
+            group_rates=[2, 1],
+            canonicalize=True,
         ),
         IMAGES,
     ),
@@ -88,40 +96,43 @@ EVERY_LAYER: dict[str, Case] = {
     "SpectralConv2dLocalized": Case(lambda: compat.SpectralConv2dLocalized(4, 3, FINEST, 3), SPECTRUM, True),
     "scaleEqNonlin": Case(lambda: compat.scaleEqNonlin(nn.ReLU(), 4, "instance", 4, FINEST), SPECTRUM, True),
     "scaleEqNonlinMaxp": Case(lambda: compat.scaleEqNonlinMaxp(nn.ReLU(), 4), SPECTRUM, True),
-    "ConvClassifier": Case(network("ConvClassifier", widths=[3, 4], head_hidden=5), IMAGES),
-    "FourierCNNClassifier": Case(network("FourierCNNClassifier", widths=[3, 4], head_hidden=5), IMAGES),
-    "FourierClassifier": Case(
-        network(
-            "FourierClassifier", widths=[3, 4], kernel_size=3, head_hidden=5, norm="batch", head_widths=[4]
-        ),
+    "ConvNetwork": Case(network("ConvNetwork", widths=[3, 4], head_hidden=5), IMAGES),
+    "FourierCNN": Case(network("FourierCNN", widths=[3, 4], head_hidden=5), IMAGES),
+    "FourierNetwork": Case(
+        network("FourierNetwork", widths=[3, 4], kernel_size=3, head_hidden=5, norm="batch", head_widths=[4]),
         IMAGES,
     ),
-    "FourierClassifier of signals": Case(
-        network("FourierClassifier", widths=[3], kernel_size=3, head_hidden=5, dimensions=1), (0, 2, FINEST)
+    "FourierNetwork of signals": Case(
+        network("FourierNetwork", widths=[3], kernel_size=3, head_hidden=5, dimensions=1), (0, 2, FINEST)
     ),
-    "GroupSampledClassifier": Case(
-        lambda: models.GroupSampledClassifier("C4", 2, 3, [2, 2], 3, [2, 1]), IMAGES
+    "Classifier": Case(
+        lambda: classifier("GroupSampledNetwork", group="C4", in_channels=2, classes=3, widths=[2, 2]), IMAGES
     ),
-    "MixerClassifier": Case(
-        network("MixerClassifier", width=4, depth=1, groups=2, head="triangular", head_hidden=5), IMAGES
+    "ScaleClassifier": Case(
+        lambda: classifier("FourierNetwork", in_channels=2, classes=3, max_resolution=FINEST, widths=[3]),
+        IMAGES,
     ),
-    "PerResolutionClassifier": Case(network("PerResolutionClassifier", widths=[3], head_hidden=5), IMAGES),
+    "MixerNetwork": Case(
+        network("MixerNetwork", width=4, depth=1, groups=2, mixes_bands=True, head_hidden=5), IMAGES
+    ),
+    "PerResolutionNetwork": Case(network("PerResolutionNetwork", widths=[3], head_hidden=5), IMAGES),
     "Resizing": Case(lambda: networks.Resizing("ideal", FINEST + 3), IMAGES),
     "Resizing reflect": Case(lambda: networks.Resizing("reflect", FINEST + 3), IMAGES),
-    "SESNClassifier": Case(network("SESNClassifier", widths=[3, 4], order=2, head_hidden=5), IMAGES),
-    "TorchvisionClassifier": Case(
-        lambda: models.TorchvisionClassifier("resnet18", 3, 3, base_resolution=33, max_resolution=40),
+    "SESN": Case(network("SESN", widths=[3, 4], order=2, head_hidden=5), IMAGES),
+    "TorchvisionNetwork": Case(
+        lambda: networks.TorchvisionNetwork("resnet18", 3, 3, base_resolution=33, max_resolution=40),
         (0, 3, 33, 33),
     ),
-    "WideResNetClassifier": Case(network("WideResNetClassifier", depth=10, width=1), IMAGES),
+    "WideResNet": Case(network("WideResNet", depth=10, width=1), IMAGES),
 }
 
 _PACKAGES: tuple[ModuleType, ...] = (fourier, groups, networks, compat, models)
 _WITHOUT_FORWARD = {
     fourier.CoefficientModule,
-    models.ScaleClassifier,
-    models.BandClassifier,
-    models.SinglePredictionClassifier,
+    networks.Network,
+    networks.ScaleNetwork,
+    networks.BandNetwork,
+    networks.SinglePredictionNetwork,
     OneCycle,
 }
 

@@ -24,7 +24,18 @@ DEADLINE = 120.0
 @pytest.fixture
 def trained(tiny: Path) -> Path:
     """A run of one epoch with a network of other width than its configuration file says."""
-    fit(["--config", str(tiny), "--trainer.max_epochs", "1", "--model.widths", "[3]", "--data.seed", "5"])
+    fit(
+        [
+            "--config",
+            str(tiny),
+            "--trainer.max_epochs",
+            "1",
+            "--model.network.trunk.widths",
+            "[3]",
+            "--data.seed",
+            "5",
+        ]
+    )
     return tiny
 
 
@@ -55,11 +66,16 @@ def test_evaluate_with_the_stored_configuration(trained: Path, capsys: pytest.Ca
     assert result["data"] == stored
     assert 0 <= result["scale_consistency"] <= 1
     rows = result["equivariance"]
-    assert {row["layer"] for row in rows} == {"blocks.0", "head"}
+    assert {row["layer"] for row in rows} == {"network.blocks.0", "network.head"}
     assert {row["parameter"] for row in rows} == {8, 9, 10, 11}
     assert max(row["max"] for row in rows) < 1e-8
     output = capsys.readouterr().out
-    for expected in ("Accuracy per resolution", "scale consistency", "Equivariance error", "blocks.0"):
+    for expected in (
+        "Accuracy per resolution",
+        "scale consistency",
+        "Equivariance error",
+        "network.blocks.0",
+    ):
         assert expected in output
     written = {path.name for path in (RUN / "evaluation/0").rglob("*.png")}
     assert {"accuracy.png", "test-heatmap.png", "test-curves.png"} <= written
@@ -119,7 +135,7 @@ def test_a_stored_split_that_is_gone_or_damaged_is_said(
 def test_default_monitor_and_given_configuration(trained: Path) -> None:
     settings = yaml.safe_load(trained.read_text())
     del settings["trainer"]["callbacks"]
-    settings["model"]["init_args"]["widths"] = [3]
+    settings["model"]["init_args"]["network"]["init_args"]["trunk"]["widths"] = [3]
     settings["data"]["init_args"]["seed"] = 5
     trained.write_text(yaml.safe_dump(settings))
     flip = '[{"class_path": "sefl.equivariance.Flip", "init_args": {"center": "pixel"}}]'

@@ -45,14 +45,17 @@ def test_a_batch_of_nothing(name: str) -> None:
         assert other.dtype == one.dtype
 
 
-@pytest.mark.parametrize("name", ["SpectralBatchNorm", "GridBatchNorm", "FourierClassifier"])
+@pytest.mark.parametrize("name", ["SpectralBatchNorm", "GridBatchNorm", "FourierNetwork"])
 def test_nothing_has_no_statistics(name: str) -> None:
     case = EVERY_LAYER[name]
     with pytest.raises(ValueError, match="must hold more than one value per channel"):
         case.make().train()(case.example(0))
 
 
-ON_COEFFICIENTS = [name for name, case in EVERY_LAYER.items() if case.shape[-2:] == (0, 4)]
+NETWORKS = [
+    name for name, case in EVERY_LAYER.items() if case.shape[0] == 0 and case.shape[-1] in (FINEST, 33)
+]
+ON_COEFFICIENTS = [name for name in EVERY_LAYER if EVERY_LAYER[name].shape[-2:] == (0, 4)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def made_on_meta(name: str) -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize("name", sorted(EVERY_LAYER.keys() - {"TorchvisionClassifier"}))
+@pytest.mark.parametrize("name", sorted(EVERY_LAYER.keys() - {"TorchvisionNetwork"}))
 def test_reset_parameters_draws_what_the_constructor_draws(name: str) -> None:
     """Each module that holds parameters or buffers, as FSDP and Lightning ask them. torchvision's do so no more."""
     torch.manual_seed(0)
@@ -107,7 +110,14 @@ def test_a_layer_made_on_meta_is_the_ordinary_one_whose_weights_it_loads(name: s
             assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY_LAYER if name.endswith("Classifier")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in EVERY_LAYER
+        if name.endswith(("Network", "CNN", "ResNet", "Classifier")) or name == "SESN"
+    ],
+)
 def test_a_network_made_by_lightning_with_empty_weights(name: str) -> None:
     ordinary = EVERY_LAYER[name].make()
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
@@ -120,7 +130,7 @@ def test_a_network_made_by_lightning_with_empty_weights(name: str) -> None:
 
 
 def test_metrics_made_on_meta_count_from_zero() -> None:
-    network = made_on_meta("FourierClassifier")
+    network = made_on_meta("ScaleClassifier")
     logits, labels = torch.eye(3), torch.tensor([0, 1, 1])
     network.val_accuracy.update(logits, labels, FINEST)
     network.val_loss.update(torch.tensor([1.0, 2.0]))

@@ -13,10 +13,11 @@ import pytest
 import torch
 import yaml
 
-from models import ConvClassifier
+from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
 from sefl.files.writing import write_atomically
 from sefl.fit import main
+from sefl.networks import ScaleNetwork
 from sefl.runs.checkpoints import AtomicCheckpointIO
 from sefl.runs.folder import RunFolder, make_next_version, name_of, name_of_merged
 from sefl.runs.loggers import MetricsCSV, wandb_mode
@@ -29,19 +30,19 @@ RUN = Path("runs/tiny/0")
 MODEL_CHECKPOINT = "pytorch_lightning.callbacks.ModelCheckpoint"
 
 
-class RememberingClassifier(ConvClassifier):
+class RememberingClassifier(ScaleClassifier):
     """Stores its hyper-parameters in checkpoints, from where Lightning's own command line takes them back."""
 
-    def __init__(self, head_dropout: float = 0.5, **others: Any) -> None:
-        super().__init__(head_dropout=head_dropout, **others)
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+    def __init__(self, network: ScaleNetwork, consistency_weight: float = 0.5, **others: Any) -> None:
+        super().__init__(network, consistency_weight, **others)
+        self.save_hyperparameters(ignore=["network", "optimizer", "lr_scheduler"])
 
 
-class DefectiveClassifier(ConvClassifier):
+class DefectiveClassifier(ScaleClassifier):
     """Has a defect, in its constructor or in a step."""
 
-    def __init__(self, where: str = "step", **others: Any) -> None:
-        super().__init__(**others)
+    def __init__(self, network: ScaleNetwork, where: str = "step", **others: Any) -> None:
+        super().__init__(network, **others)
         self.where = where
         if where == "constructor":
             raise TypeError("a defect")
@@ -84,22 +85,20 @@ def test_a_run_has_its_own_folder(tiny: Path) -> None:
 
 
 def test_stored_configuration_starts_a_further_run(tiny: Path) -> None:
-    main(["--config", str(tiny), "--trainer.max_epochs", "1", "--model.head_hidden", "9"])
+    main(["--config", str(tiny), "--trainer.max_epochs", "1", "--model.network.head.hidden", "9"])
     main(["--config", str(RUN / "config.yaml")])
-    assert (
-        yaml.safe_load((RUN.parent / "1" / "config.yaml").read_text())["model"]["init_args"]["head_hidden"]
-        == 9
-    )
+    stored = yaml.safe_load((RUN.parent / "1" / "config.yaml").read_text())
+    assert stored["model"]["init_args"]["network"]["init_args"]["head"]["hidden"] == 9
 
 
 def test_several_configurations_merge(tiny: Path) -> None:
     further = tiny.with_name("further.yaml")
     further.write_text("trainer: {max_epochs: 1}\nname: merged\n")
-    main(["--config", str(tiny), "--config", str(further), "--model.head_hidden", "9"])
+    main(["--config", str(tiny), "--config", str(further), "--model.network.head.hidden", "9"])
     stored = yaml.safe_load(Path("runs/merged/0/config.yaml").read_text())
     assert stored["trainer"]["max_epochs"] == 1
     assert stored["trainer"]["log_every_n_steps"] == 1
-    assert stored["model"]["init_args"]["head_hidden"] == 9
+    assert stored["model"]["init_args"]["network"]["init_args"]["head"]["hidden"] == 9
 
 
 def test_epochs_without_validation_can_be_resumed(tiny: Path) -> None:
@@ -159,24 +158,20 @@ def test_resume_in_the_same_folder(tiny: Path) -> None:
 
 def test_command_line_wins_over_checkpoint(tiny: Path) -> None:
     settings = yaml.safe_load(tiny.read_text())
-    arguments = settings["model"]["init_args"]
-    settings["model"] = {
-        "class_path": f"{__name__}.RememberingClassifier",
-        "init_args": {**arguments, "widths": [4]},
-    }
+    settings["model"]["class_path"] = f"{__name__}.RememberingClassifier"
     tiny.write_text(yaml.safe_dump(settings))
     main(["--config", str(tiny), "--trainer.max_epochs", "1"])
-    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["head_dropout"] == 0.5
-    main(["--config", str(tiny), "--ckpt_path", "last", "--model.head_dropout", "0.25"])
+    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["consistency_weight"] == 0.5
+    main(["--config", str(tiny), "--ckpt_path", "last", "--model.consistency_weight", "0.25"])
     stored = yaml.safe_load((RUN / "config_1.yaml").read_text())
-    assert stored["model"]["init_args"]["head_dropout"] == 0.25
-    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["head_dropout"] == 0.25
+    assert stored["model"]["init_args"]["consistency_weight"] == 0.25
+    assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["consistency_weight"] == 0.25
 
 
 def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, start: Start) -> None:
     # two layers of the head drop out hidden units: a resumed run needs the random states of the killed one
     options = ["--config", str(tiny), "--data.train_samples", "1000", "--trainer.max_epochs", "3"]
-    options += ["--model.head_dropout", "0.5"]
+    options += ["--model.network.head.dropout", "0.5"]
     process = start("sefl.fit", *options)
     wait_for(lambda: epochs_begun(RUN / "metrics.csv") == 2, process)
     process.send_signal(signal.SIGKILL)
@@ -196,7 +191,7 @@ def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, start: Start) -> None:
 
 
 def test_a_run_without_a_checkpoint_yet_begins_again(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    options = ["--config", str(tiny), "--model.head_dropout", "0.5", "--trainer.max_epochs", "1"]
+    options = ["--config", str(tiny), "--model.network.head.dropout", "0.5", "--trainer.max_epochs", "1"]
     main([*options, "--data.seed", "5"])
     whole = torch.load(RUN / "checkpoints/last.ckpt")
     split = (RUN / "split.npz").read_bytes()
@@ -284,15 +279,18 @@ def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
         (["--config", "tiny.yaml", "--trainer.strategy", "absent"], "strategy='absent'"),
         (["--config", "tiny.yaml", "--trainer.devices", "2", "--trainer.strategy", "ddp_spawn"], "Use ddp."),
         (["--config", "tiny.yaml", "--trainer.absent", "1"], "--trainer.absent"),
-        (["--config", "tiny.yaml", "--model.kernel_size", "4"], "kernel_size"),
+        (["--config", "tiny.yaml", "--model.network.trunk.kernel_size", "4"], "kernel_size"),
         (["--config", "tiny.yaml", "--data.resolutions", "[7, 12]"], "base_resolution"),
         (
-            ["--config", "tiny.yaml", "--model.in_channels", "3"],
-            "--model.in_channels: must be 1, the channels",
+            ["--config", "tiny.yaml", "--model.network.in_channels", "3"],
+            "--model.network.in_channels: must be 1, the channels",
         ),
-        (["--config", "tiny.yaml", "--model.classes", "9"], "--model.classes: must be 10, the classes of"),
         (
-            ["--config", "tiny.yaml", "--model.dimensions", "1"],
+            ["--config", "tiny.yaml", "--model.network.classes", "9"],
+            "--model.network.classes: must be 10, the classes of",
+        ),
+        (
+            ["--config", "tiny.yaml", "--model.network.dimensions", "1"],
             "Glyphs gives images, of 2 axes, the model takes signals",
         ),
         (["--config", "tiny.yaml", "--data.split_file", "absent.npz"], "absent.npz"),
@@ -327,7 +325,8 @@ def test_a_mistake_is_one_message(
 @pytest.mark.parametrize("where", ["constructor", "step"])
 def test_a_defect_keeps_its_traceback(tiny: Path, where: str) -> None:
     settings = yaml.safe_load(tiny.read_text())
-    settings["model"] = {"class_path": f"{__name__}.DefectiveClassifier", "init_args": {"where": where}}
+    settings["model"]["class_path"] = f"{__name__}.DefectiveClassifier"
+    settings["model"]["init_args"]["where"] = where
     tiny.write_text(yaml.safe_dump(settings))
     # that of a constructor arrives as the cause of jsonargparse's ValueError
     with pytest.raises(ValueError, match="a defect"):
@@ -337,7 +336,7 @@ def test_a_defect_keeps_its_traceback(tiny: Path, where: str) -> None:
 def test_checkpoint_of_another_model(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     main(["--config", str(tiny), "--trainer.max_epochs", "1"])
     with pytest.raises(SystemExit):
-        main(["--config", str(tiny), "--ckpt_path", "last", "--model.head_hidden", "9"])
+        main(["--config", str(tiny), "--ckpt_path", "last", "--model.network.head.hidden", "9"])
     assert "was written by another model" in capfd.readouterr().err
 
 

@@ -14,13 +14,17 @@ TINY = {
         },
     },
     "model": {
-        "class_path": "models.FourierClassifier",
+        "class_path": "models.ScaleClassifier",
         "init_args": {
-            "widths": [4],
-            "kernel_size": 3,
-            "base_resolution": 8,
-            "max_resolution": 12,
-            "head_hidden": 8,
+            "network": {
+                "class_path": "sefl.networks.FourierNetwork",
+                "init_args": {
+                    "trunk": {"widths": [4], "kernel_size": 3},
+                    "base_resolution": 8,
+                    "max_resolution": 12,
+                    "head": {"hidden": 8},
+                },
+            },
             "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
             "lr_scheduler": {"class_path": "models.OneCycle"},
         },

@@ -45,8 +45,8 @@ HEAD_CELLS = 2
 POOL = 2
 """The published network's base resolutions, kernel and head cells; a pool as in its STL10 variant."""
 
-_FOURIER_MODEL = "models.FourierClassifier"
-_PLAIN_MODEL = "models.ConvClassifier"
+_FOURIER, _PLAIN = "Fourier", "Conv"
+"""Of which kind the networks are, by their names in :mod:`sefl.networks`."""
 _GLYPHS, _MNIST = "datamodules.Glyphs", "datamodules.MNISTScale"
 
 
@@ -247,8 +247,8 @@ def steps(sizes: Sizes) -> list[Comparison]:
             work=f"training step, {r} x {r}",
             passes=PASSES[True],
             contestants={
-                OURS: _step(_FOURIER_MODEL, sizes, r),
-                PLAIN: _step(_PLAIN_MODEL, sizes, r),
+                OURS: _step(_FOURIER, sizes, r),
+                PLAIN: _step(_PLAIN, sizes, r),
             },
             items=sizes.batch,
         )
@@ -307,7 +307,7 @@ def against_authors(sizes: Sizes, code: AuthorsCode) -> list[Comparison]:
             work=f"training step, {r} x {r}",
             passes=PASSES[True],
             contestants={
-                OURS: _step(_FOURIER_MODEL, sizes, r),
+                OURS: _step(_FOURIER, sizes, r),
                 AUTHORS: StepWork(network, network_loss, sizes.batch, r),
             },
             items=sizes.batch,
@@ -352,9 +352,9 @@ def data(sizes: Sizes, data_dir: Path) -> list[Comparison]:
     """The training loaders of the datamodules against the training step on their batches."""
     common = {"batch_size": sizes.batch}
     finest = max(sizes.resolutions)
-    modules = {"Glyphs": partial(_made, _GLYPHS, image_size=finest, train_samples=sizes.glyphs, **common)}
+    modules = {"Glyphs": partial(_data, _GLYPHS, image_size=finest, train_samples=sizes.glyphs, **common)}
     if (data_dir / "MNIST" / "raw").is_dir():
-        modules["MNISTScale"] = partial(_made, _MNIST, data_dir=str(data_dir), **common)
+        modules["MNISTScale"] = partial(_data, _MNIST, data_dir=str(data_dir), **common)
     return [
         LoaderAndStep(
             part="data",
@@ -363,24 +363,28 @@ def data(sizes: Sizes, data_dir: Path) -> list[Comparison]:
             contestants={},
             items=sizes.batch,
             data=make,
-            model=_model(_FOURIER_MODEL, sizes),
+            model=_model(_FOURIER, sizes),
         )
         for name, make in modules.items()
     ]
 
 
-def _step(model: str, sizes: Sizes, resolution: int) -> StepWork:
-    return StepWork(_model(model, sizes), lightning_loss, sizes.batch, resolution)
+def _step(kind: str, sizes: Sizes, resolution: int) -> StepWork:
+    return StepWork(_model(kind, sizes), lightning_loss, sizes.batch, resolution)
 
 
-def _model(class_path: str, sizes: Sizes) -> partial[Any]:
+def _model(kind: str, sizes: Sizes) -> partial[Any]:
     # MNISTScale's images are as fine as the paper's, whatever the resolutions of the steps.
-    finest = max(PAPER.resolution, *sizes.resolutions)
-    return partial(_made, class_path, widths=list(sizes.widths), max_resolution=finest)
+    return partial(_made, kind, list(sizes.widths), max(PAPER.resolution, *sizes.resolutions))
 
 
-def _made(class_path: str, **arguments: Any) -> Any:
+def _data(class_path: str, **arguments: Any) -> Any:
     return resolve_name(class_path)(**arguments)
+
+
+def _made(kind: str, widths: list[int], finest: int) -> Any:
+    network, trunk = (resolve_name(f"sefl.networks.{kind}{part}") for part in ("Network", "Trunk"))
+    return resolve_name("models.ScaleClassifier")(network(trunk(widths), max_resolution=finest))
 
 
 def _endless(loader: Iterable[Any]) -> Any:

@@ -59,7 +59,7 @@ def _layers(rows: Sequence[Row]) -> Table:
 def _steps(rows: Sequence[Row]) -> Table:
     shown = Table(
         *("work", "time", "/ plain", "images/s", "GFLOP", "GFLOP/s", "plain's", "peak", "/ plain"),
-        title="FourierClassifier, compared with ConvClassifier of the same widths",
+        title="FourierNetwork, compared with ConvNetwork of the same widths",
         caption="Forward, loss, backward and AdamW. GFLOP: products and convolutions alone.",
         box=SIMPLE_HEAD,
     )

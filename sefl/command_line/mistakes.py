@@ -25,10 +25,12 @@ MOST_LISTED = 12
 _KEY = re.compile(r'(?:Type .* expects a function or a callable class: )?Parser key "([^"]+)": ?(.*)')
 _PROBLEM = re.compile(r"Problem with given class_path '([^']+)':")
 _UNKNOWN = re.compile(r"(?:Group '(?P<group>[^']+)' does not accept option|Option) '(?P<option>[^']+)'")
+_UNKNOWN_PART = re.compile(r"unrecognized arguments: --(?P<group>[\w.]+)\.(?P<option>\w+)\b.*")
 _NO_CLASS = re.compile(
     r"has no attribute '|No module named|Expected a dot import path|does not correspond to|Unexpected import path"
     r"|Expected an instantiatable class|is not a subclass of"
 )
+_NO_SETTINGS = re.compile(r'Unable to load config "(.*)"')
 _CLASS_PATH = re.compile(r"class_path='([^']+)'")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
 _PLAIN = re.compile(r"<class '(?:int|float|bool|str)'>|\blist\[(?:int|float|str)\]|Literal\[")
@@ -40,6 +42,7 @@ _IN_WORDS = {
     "bool": "true or false",
     "str": "a text",
     "list": "a list",
+    "collections.abc.Sequence": "a list",
     "tuple": "a list",
     "dict": "keys with values",
 }
@@ -76,6 +79,7 @@ class Mistake:
         wanted: the types that would.
         of_class: whether the class is the mistake.
         depth: how many keys and classes it lies in.
+        group: the last of the keys, of the settings of ``owner`` that it is among.
     """
 
     text: str
@@ -86,6 +90,7 @@ class Mistake:
     wanted: str | None = None
     of_class: bool = False
     depth: int = 0
+    group: tuple[str, ...] = ()
 
     @property
     def weight(self) -> tuple[int, bool, bool, bool]:
@@ -195,10 +200,14 @@ def _mistakes(message: str) -> Iterator[Mistake]:
         elif text.startswith("Given value: "):
             shown = text.removeprefix("Given value: ").partition(". Got value: Namespace(")[0]
             yield Mistake(text, given=shown, wanted=unions.get(level, ""), **place)
-        elif (found := _UNKNOWN.search(text)) and ("not accept" in text):
+        elif found := _NO_SETTINGS.fullmatch(text):
+            yield Mistake(text, given=found[1], wanted="<class 'dict'>", **place)
+        elif ((found := _UNKNOWN.search(text)) and ("not accept" in text)) or (
+            found := _UNKNOWN_PART.fullmatch(text)
+        ):
             inside = _CLASS_PATH.search(text)
             group = tuple(found["group"].split(".")) if found["group"] else ()
-            place |= {"keys": keys + group, "owner": inside[1] if inside else owner}
+            place |= {"keys": keys + group, "owner": inside[1] if inside else owner, "group": group}
             yield Mistake(text, unknown=found["option"].removesuffix(".class_path"), **place)
         elif _NO_CLASS.search(text):
             given = text.rpartition("Got value: ")[2] if "Got value: " in text else None
@@ -259,7 +268,7 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             if _files(list(getattr(parser, "args", None) or [])):
                 return "stands before what names its class; write it behind --config FILE"
             return f"needs a class: give --{mistake.keys[0]} CLASS or a --config that names one"
-        has = class_options(shown)
+        has = class_options(shown, mistake.group)
         listed = ", ".join(has) if len(has) <= MOST_LISTED else f"{', '.join(has[:MOST_LISTED])}, ..."
         meant = _meant(name, has, beside) or (f"; it has {listed}" if has else "")
         return f"{shown} has no argument {name}{meant}"
@@ -309,10 +318,16 @@ def _options(parser: ArgumentParser, below: str = "") -> list[str]:
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
-def class_options(class_path: str) -> list[str]:
-    """The arguments of a class, those of its bases that it hands on included."""
+def class_options(class_path: str, group: Sequence[str] = ()) -> list[str]:
+    """The arguments of a class, or of a group of its settings, those of its bases that it hands on included."""
     names = [action.dest for action in _class_actions(class_path)]
-    return [name for name in names if "." not in name and name != "help"]
+    names = [name for name in names if name.rpartition(".")[2] != "help"]
+    prefix = "".join(f"{part}." for part in group)
+    return [
+        name.removeprefix(prefix)
+        for name in names
+        if name.startswith(prefix) and not any(other.startswith(f"{name}.") for other in names)
+    ]
 
 
 def _class_actions(class_path: str) -> list[Any]:

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from sefl.arguments import require_seed
 from sefl.command_line.harmless_messages import leave_out_harmless_messages
 from sefl.command_line.mistakes import OneLineParser, refuse_nulls
-from sefl.command_line.own_classes import asked_for, import_own_packages
+from sefl.command_line.own_classes import asked_for, import_own_packages, of_some_model
 from sefl.files.output_folders import check_folder, check_name
 from sefl.files.trust import HELP, OPTION, Reading
 from sefl.files.writing import TrainingStopped, failed_writes_stop
@@ -151,7 +151,7 @@ class ExperimentCLI(LightningCLI):
             if (classes := asked_for(args)) is not None:
                 print(classes, end="")  # noqa: T201
                 parser.exit()
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(of_some_model(args))
         else:
             # Not as the stored configuration has it: what is read does not say whether to trust it.
             reading = Reading(stored, OPTION in args, args)
@@ -279,25 +279,30 @@ def check_fit(model: LightningModule, data: LightningDataModule | None) -> None:
         ValueError: if it does not.
     """
 
+    network = getattr(model, "network", None)
+
+    def of_model(name: str) -> Any:
+        return getattr(network, name, None) or getattr(model, name, None)
+
     def declared(model_has: str, data_have: str) -> tuple[Any, Any] | None:
-        both = getattr(model, model_has, None), getattr(data, data_have, None)
+        both = of_model(model_has), getattr(data, data_have, None)
         return None if None in both else both
 
     if (axes := declared("dimensions", "dimensions")) and axes[0] != axes[1]:
         called = {1: "signals, of 1 axis", 2: "images, of 2 axes"}
         raise ValueError(
             f"--data.class_path: {type(data).__name__} gives {called.get(axes[1], axes[1])}, the model takes "
-            f"{called.get(axes[0], axes[0])}. Change the data or --model.dimensions."
+            f"{called.get(axes[0], axes[0])}. Change the data or --model.network.dimensions."
         )
     if (channels := declared("in_channels", "channels")) and channels[0] != channels[1]:
         raise ValueError(
-            f"--model.in_channels: must be {channels[1]}, the channels of the data, got {channels[0]}."
+            f"--model.network.in_channels: must be {channels[1]}, the channels of the data, got {channels[0]}."
         )
     if (classes := declared("classes", "num_classes")) and classes[0] < classes[1]:
         raise ValueError(
-            f"--model.classes: must be {classes[1]}, the classes of the data, or more, got {classes[0]}."
+            f"--model.network.classes: must be {classes[1]}, the classes of the data, or more, got {classes[0]}."
         )
-    base, finest = getattr(model, "base_resolution", None), getattr(model, "max_resolution", None)
+    base, finest = of_model("base_resolution"), of_model("max_resolution")
     resolutions = getattr(data, "resolutions", None)
     if base is None or finest is None or resolutions is None:
         return

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from sefl.networks import Network
+
 PACKAGES = {
     "model": "models",
+    "model.network": "sefl.networks",
     "data": "datamodules",
     "trainer.callbacks": "callbacks",
     "monitor": "callbacks",
@@ -20,7 +23,7 @@ _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
 def import_own_packages() -> None:
-    """Make the classes known by their names alone, as ``--model FourierClassifier``."""
+    """Make the classes known by their names alone, as ``--model ScaleClassifier``."""
     for package in set(PACKAGES.values()):
         # a project of another layout has some of these only
         with suppress(ModuleNotFoundError):
@@ -30,7 +33,7 @@ def import_own_packages() -> None:
 def asked_for(arguments: Sequence[str]) -> str | None:
     """The classes to choose from, one a line, if a command line asks for them: ``--model.help`` without one.
 
-    >>> asked_for(["--model.help", "models.FourierClassifier"])
+    >>> asked_for(["--model.help", "models.ScaleClassifier"])
     """
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         option = argument.removeprefix("--").removesuffix(".help")
@@ -51,6 +54,17 @@ def asked_for(arguments: Sequence[str]) -> str | None:
                 ]
             )
     return None
+
+
+def of_some_model(arguments: Sequence[str]) -> list[str]:
+    """A command line that asks about a network names a model that takes it.
+
+    >>> of_some_model(["--model.network.help", "FourierNetwork"])
+    ['--model', 'models.Classifier', '--model.network.help', 'FourierNetwork']
+    """
+    named = any(argument.partition("=")[0] in ("--model", "--config", "-c") for argument in arguments)
+    given = list(arguments)
+    return given if named or "--model.network.help" not in given else ["--model", "models.Classifier", *given]
 
 
 def exported(option: str) -> dict[str, str]:
@@ -86,7 +100,11 @@ def public_classes(module: str) -> dict[str, type]:
 def _is_for(option: str, found: type) -> bool:
     """Whether a class is a model, data or callback, not what one is made of."""
     lightning = sys.modules["pytorch_lightning"]
-    base = {"model": lightning.LightningModule, "data": lightning.LightningDataModule}
+    base = {
+        "model": lightning.LightningModule,
+        "model.network": Network,
+        "data": lightning.LightningDataModule,
+    }
     return issubclass(found, base.get(option, lightning.Callback)) and not inspect.isabstract(found)
 
 

@@ -27,7 +27,7 @@ from sefl.groups import (
     uniform_subgroup,
 )
 from sefl.groups import SubgroupDownsample as Downsample
-from sefl.networks import GroupSampledNetwork
+from sefl.networks import GroupSampledNetwork, GroupStages, InvariantHeadSettings, SubgroupSampling
 
 # Arguments of theirs for the numerics of an optimisation that the closed form does not need, nor the optimised
 # design: it is always a projector.
@@ -238,19 +238,17 @@ def get_model(
         _group(_kind(types[0][0]), init_group_order).name,
         input_channel,
         None if fully_convolutional else num_classes,
-        widths=[32] * num_layers if num_channels is None else num_channels,
-        kernel_sizes=[7] * num_layers if kernel_sizes is None else kernel_sizes,
-        group_rates=[1] * num_layers,
-        subgroups=_subgroup_names(types, init_group_order, factors),
-        spatial_rates=[1] * num_layers
-        if spatial_subsampling_factors is None
-        else spatial_subsampling_factors,
-        anti_aliasing=wanted if apply_antialiasing else "none",
-        optimized=design,
-        dilation=(layer_kwargs or {}).get("dilation", 2 if layer_kwargs is None else 1),
-        norm=False,
-        pooling=pooling_type,
-        dropout=dropout_rate,
+        GroupStages(
+            widths=[32] * num_layers if num_channels is None else num_channels,
+            kernel_sizes=[7] * num_layers if kernel_sizes is None else kernel_sizes,
+            subgroups=_subgroup_names(types, init_group_order, factors),
+            spatial_rates=spatial_subsampling_factors or [1] * num_layers,
+            dilation=(layer_kwargs or {}).get("dilation", 2 if layer_kwargs is None else 1),
+            norm=False,
+        ),
+        SubgroupSampling(wanted if apply_antialiasing else "none"),
+        design,
+        InvariantHeadSettings(pooling_type, dropout_rate),
     )
 
 

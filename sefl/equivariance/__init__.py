@@ -10,14 +10,19 @@ from sefl.equivariance.transformations import (
     Rotation90,
     Transformation,
 )
+from sefl.tensors.output_types import Bands, Coefficients, Grid, Invariant
 
 __all__ = [
+    "Bands",
     "CircularShift",
+    "Coefficients",
     "EquivarianceRow",
     "EquivarianceTable",
     "Flip",
+    "Grid",
     "GroupAction",
     "IdealDownsampling",
+    "Invariant",
     "Measurement",
     "Rotation",
     "Rotation90",

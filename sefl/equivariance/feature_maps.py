@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sefl.equivariance.evaluating import undisturbed
 from sefl.fourier import CoefficientModule, downsample, to_grid
+from sefl.groups.field import FieldFeatures
 from sefl.metrics.functional import relative_squared_error
 
 
@@ -91,6 +92,7 @@ def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def record(name: str, module: nn.Module, _: Any, output: Any) -> None:
+        output = output.values if isinstance(output, FieldFeatures) else output
         if isinstance(output, Tensor) and output.dim() == 4:
             # A copy: a layer behind may overwrite the output in place.
             shown = to_grid(output, output.shape[0]) if isinstance(module, CoefficientModule) else output

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,15 @@ from torch.func import functional_call
 from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
-from sefl.equivariance.regular_fields import Cosets, transformed_field
+from sefl.equivariance.regular_fields import transformed_field
 from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation
-from sefl.fourier import CoefficientModule
-from sefl.groups.field import RegularField
+from sefl.groups.field import FieldFeatures, RegularField
 from sefl.metrics.functional import in_float64
+from sefl.tensors.output_types import Bands, Coefficients, Grid, Invariant
 
-Signal = Literal["grid", "regular", "coefficients", "features", "bands"]
-LEAST_AXES: dict[Signal, int] = {"regular": 2, "features": 1, "bands": 2}
+OutputType = Grid | Coefficients | Invariant | Bands | RegularField
+"""How a layer's output transforms: what a module says in its attribute ``output_type``."""
+LEAST_AXES: dict[type, int] = {RegularField: 2, Invariant: 1, Bands: 2}
 GRID_AXES = {1: "length", 2: "h, w", 3: "d, h, w"}
 MOST_NAMES_IN_AN_ERROR = 40
 
@@ -29,23 +30,12 @@ MOST_NAMES_IN_AN_ERROR = 40
 class LayerOutput:
     """What a layer put out, in float64, and how transformations act on it.
 
-    ``signal`` is one of
-
-    * ``"grid"``: pixels ``(batch, channels, h, w)``, voxels ``(batch, channels, d, h, w)``, or samples ``(batch,
-      channels, length)``, with as many spatial axes as the images have;
-    * ``"regular"``: a regular field ``(batch, fields * |H|, *space)`` on a grid of 2 or 3 axes, or of none, which
-      an orthogonal transformation moves and whose fibres it permutes: the module has an attribute
-      ``output_field`` (a ``sefl.groups.RegularField``) and, if it moved each sample by a coset first, which is
-      then read after its forward pass, ``output_cosets`` ``(batch,)``;
-    * ``"coefficients"``: nested Fourier coefficients ``(K1, K2, batch, channels)``, of signals ``(K, batch,
-      channels)``;
-    * ``"features"``: ``(batch, ...)``, on which every transformation acts trivially;
-    * ``"bands"``: ``(batch, bands, ...)`` from coarse to fine, of which downsampling keeps the leading ones.
+    An orthogonal transformation moves a regular field ``(batch, fields * |H|, *space)``, on a grid of 2 or 3 axes or of
+    none, and permutes its fibres; ``cosets`` ``(batch,)`` are by what each sample was moved before.
     """
 
-    signal: Signal
+    output_type: OutputType
     values: Tensor
-    field: RegularField | None = None
     cosets: Tensor | None = None
 
     def transformed(
@@ -57,20 +47,18 @@ class LayerOutput:
             NotMeasurable: if the two cannot be compared.
         """
         values, other = self.values, like.values
-        if self.field is not None:
-            size = tuple(other.shape[2:])
-            cosets = self._cosets(like)
-            values = transformed_field(
-                self.field, values, cosets, transformation, parameter, image_size, size
-            )
-        elif self.signal == "grid":
-            values = transformation.grid(
-                values, parameter, image_size, tuple(other.shape[-len(image_size) :])
-            )
-        elif self.signal == "coefficients":
-            values = transformation.coefficients(values, parameter, image_size, tuple(other.shape[:-2]))
-        elif self.signal == "bands":
-            values = values[:, : other.shape[1]]
+        match self.output_type:
+            case RegularField() as field:
+                cosets = None if self.cosets is None or like.cosets is None else (self.cosets, like.cosets)
+                size = tuple(other.shape[2:])
+                values = transformed_field(field, values, cosets, transformation, parameter, image_size, size)
+            case Grid():
+                size = tuple(other.shape[-len(image_size) :])
+                values = transformation.grid(values, parameter, image_size, size)
+            case Coefficients():
+                values = transformation.coefficients(values, parameter, image_size, tuple(other.shape[:-2]))
+            case Bands():
+                values = values[:, : other.shape[1]]
         if values.shape != other.shape:
             raise NotMeasurable(
                 f"its output for the transformed image has shape {tuple(other.shape)}, "
@@ -80,76 +68,65 @@ class LayerOutput:
 
     def there_and_back(self, transformation: Transformation, parameter: Parameter) -> "LayerOutput | None":
         """``T^-1 T f(x)`` where the transformation interpolates this ``f(x)``; ``None`` where nothing is lost."""
-        if self.signal not in ("grid", "regular") or self.values.dim() == 2:
+        if not self.is_on_a_grid:
             return None
         values = transformation.there_and_back(self.values, parameter)
         return None if values is None else replace(self, values=values)
 
     def compared(self, transformation: Transformation, parameter: Parameter) -> Tensor:
         """The values with the batch axis in front, zero where the transformation asks for no agreement."""
-        if self.signal in ("grid", "regular") and self.values.dim() > 2:
+        if self.is_on_a_grid:
             return transformation.compared(self.values, parameter)
-        return self.batch_first()
+        return self.values.movedim(-2, 0) if self.output_type == Coefficients() else self.values
 
-    def _cosets(self, like: "LayerOutput") -> Cosets | None:
-        if self.cosets is None or like.cosets is None:
-            return None
-        return self.cosets, like.cosets
-
-    def batch_first(self) -> Tensor:
-        """The values with the batch axis in front."""
-        return self.values.movedim(-2, 0) if self.signal == "coefficients" else self.values
+    @property
+    def is_on_a_grid(self) -> bool:
+        """Whether there is space to move it in."""
+        return isinstance(self.output_type, Grid | RegularField) and self.values.dim() > 2
 
 
 def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerOutput:
-    """Tell what kind of signal a module's output is.
+    """Tell how a module's output transforms.
 
-    A module says so itself by an attribute ``output_signal``, one of the kinds of :class:`LayerOutput`.
-    Otherwise a ``sefl.fourier.CoefficientModule`` puts out coefficients, four axes are a grid (five, where the
-    images are volumes, of three spatial axes, and three for signals, of one) and two are features.
+    A module says so itself by an attribute ``output_type``. Otherwise four axes are a grid (five, where the images are
+    volumes, of three spatial axes, and three for signals, of one) and two are invariant features.
 
     Raises:
         NotMeasurable: if it is none of these.
     """
-    if not isinstance(output, Tensor):
-        raise NotMeasurable(f"its output is a {type(output).__name__}, not a tensor")
-    if not output.is_floating_point():
-        raise NotMeasurable(f"its output is {output.dtype}, not floating point")
-    by_axes: dict[int, Signal] = {2 + spatial_axes: "grid", 2: "features"}
-    by_shape = "coefficients" if isinstance(module, CoefficientModule) else by_axes.get(output.dim())
-    signal: Signal | None = getattr(module, "output_signal", by_shape)
-    if signal is None:
+    values, cosets = output if isinstance(output, FieldFeatures) else (output, None)
+    if not isinstance(values, Tensor):
+        raise NotMeasurable(f"its output is a {type(values).__name__}, not a tensor")
+    if not values.is_floating_point():
+        raise NotMeasurable(f"its output is {values.dtype}, not floating point")
+    by_axes = {2 + spatial_axes: Grid(), 2: Invariant()}
+    output_type: Any = getattr(module, "output_type", by_axes.get(values.dim()))
+    names = [each.__name__ for each in get_args(OutputType)]
+    if output_type is None:
         raise NotMeasurable(
-            f"its output has {output.dim()} axes: neither a grid (batch, channels, {GRID_AXES[spatial_axes]}) "
-            f"nor features (batch, features). If it is one of {get_args(Signal)}, say so in its attribute output_signal"
+            f"its output has {values.dim()} axes: neither a grid (batch, channels, {GRID_AXES[spatial_axes]}) "
+            f"nor features (batch, features). If it is one of {names}, say so in its attribute output_type"
         )
-    if signal not in get_args(Signal):
-        raise NotMeasurable(f"its output_signal is {signal!r}, not one of {get_args(Signal)}")
-    least_axes = LEAST_AXES.get(signal, 2 + spatial_axes)
-    if output.dim() < least_axes:
-        raise NotMeasurable(f"a signal of {signal} has {least_axes} axes, its output {output.dim()}")
-    if signal == "coefficients" and not (
-        output.dim() == least_axes and all(count % 2 for count in output.shape[:-2])
+    if not isinstance(output_type, OutputType):
+        raise NotMeasurable(f"its output_type is {output_type!r}, not one of {names}")
+    least = (axes for kind, axes in LEAST_AXES.items() if isinstance(output_type, kind))
+    least_axes = next(least, 2 + spatial_axes)
+    if values.dim() < least_axes:
+        raise NotMeasurable(f"{type(output_type).__name__} has {least_axes} axes, its output {values.dim()}")
+    if output_type == Coefficients() and not (
+        values.dim() == least_axes and all(count % 2 for count in values.shape[:-2])
     ):
         nested = (
             "(K, batch, channels) with K" if spatial_axes == 1 else "(K1, K2, batch, channels) with K1 and K2"
         )
         raise NotMeasurable(
-            f"nested coefficients are {nested} odd, its output has shape {tuple(output.shape)}"
+            f"nested coefficients are {nested} odd, its output has shape {tuple(values.shape)}"
         )
     # Copies: a layer behind may overwrite the output in place.
-    values = in_float64(output.detach().clone())
-    if signal != "regular":
-        return LayerOutput(signal, values)
-    field: RegularField | None = getattr(module, "output_field", None)
-    if field is None:
-        raise NotMeasurable(
-            "its output_signal is 'regular', but it has no output_field that says of which group"
-        )
-    cosets: Tensor | None = getattr(module, "output_cosets", None)
-    return LayerOutput(
-        signal, values, field, None if cosets is None else cosets.detach().to(values.device, copy=True)
-    )
+    values = in_float64(values.detach().clone())
+    if cosets is not None:
+        cosets = cosets.detach().to(values.device, copy=True)
+    return LayerOutput(output_type, values, cosets)
 
 
 def layer_outputs(

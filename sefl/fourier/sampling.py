@@ -21,6 +21,7 @@ from sefl.fourier.basis import (
     synthesis_matrix,
 )
 from sefl.tensors.constants import constant
+from sefl.tensors.output_types import Coefficients
 
 Resolution = int | tuple[int, ...]
 
@@ -34,6 +35,8 @@ class CoefficientModule(nn.Module):
     is not a pixel grid: the low-pass of such an output is the slice ``output[:k, :k]``, along one
     axis ``output[:k]``, and :func:`to_grid` shows it.
     """
+
+    output_type = Coefficients()
 
 
 def coefficient_band(coefficients: Tensor, axes: int) -> int:
@@ -94,28 +97,6 @@ def require_channels(coefficients: Tensor, channels: int, argument: str = "chann
         raise ValueError(
             f"coefficients must have {argument}={channels}, got {coefficients.shape[-1]}{unlike_pixels(coefficients)}"
         )
-
-
-def resolution_range(base_resolution: int, max_resolution: int) -> tuple[int, int]:
-    """Both as positive integers.
-
-    Raises:
-        ValueError: if they are not, or the base lies above the maximum.
-    """
-    finest = require_positive("max_resolution", max_resolution)
-    if not 1 <= base_resolution <= max_resolution:
-        raise ValueError(
-            f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
-        )
-    return require_positive("base_resolution", base_resolution), finest
-
-
-def in_autocast(x: Tensor) -> Tensor:
-    """``x`` in the type in which autocast takes products, where that is on; never less than a float64 input."""
-    device = x.device.type
-    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        return x.to(torch.get_autocast_dtype(device))
-    return x
 
 
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:

@@ -1,7 +1,7 @@
 """How features behind a chain of subsamplings ``G > H1 > H2 ...`` transform under the group of the input."""
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -12,6 +12,19 @@ from sefl.groups.bandlimit import Bandlimit
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.groups.sampling import multiply_fibres
 from sefl.groups.spatial import act_on_fibre, act_on_grid, check_field, moves_of
+
+
+class FieldFeatures(NamedTuple):
+    """Features of a regular field, and what they were canonicalised by.
+
+    Args:
+        values: ``(batch, fields * |H|, *space)``.
+        cosets: ``(batch,)``, the element of the network's group by which each sample was moved back so far; ``None`` if
+            none was.
+    """
+
+    values: Tensor
+    cosets: Tensor | None = None
 
 
 class RegularField:

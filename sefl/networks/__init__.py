@@ -1,6 +1,47 @@
-"""What networks are made of: plain modules, of Fourier and group layers."""
+"""Networks as plain modules, of Fourier and group layers, and the baselines beside them."""
 
+from sefl.networks.bands import BandHeadSettings, BandNetwork
+from sefl.networks.conv import ConvNetwork, ConvTrunk
 from sefl.networks.fixed_resolution import Resizing
-from sefl.networks.group_sampled import GroupSampledNetwork
+from sefl.networks.fourier import FourierNetwork, FourierTrunk
+from sefl.networks.fourier_cnn import FourierCNN, FourierCNNTrunk
+from sefl.networks.group_sampled import (
+    GroupSampledNetwork,
+    GroupStages,
+    InvariantHeadSettings,
+    SubgroupSampling,
+)
+from sefl.networks.mixer import MixerNetwork, MixerTrunk
+from sefl.networks.network import Network, ScaleNetwork
+from sefl.networks.per_resolution import PerResolutionNetwork
+from sefl.networks.sesn import SESN, SESNTrunk
+from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork
+from sefl.networks.torchvision import TorchvisionNetwork
+from sefl.networks.wide_resnet import WideResNet
 
-__all__ = ["GroupSampledNetwork", "Resizing"]
+__all__ = [
+    "SESN",
+    "BandHeadSettings",
+    "BandNetwork",
+    "ConvNetwork",
+    "ConvTrunk",
+    "FourierCNN",
+    "FourierCNNTrunk",
+    "FourierNetwork",
+    "FourierTrunk",
+    "GroupSampledNetwork",
+    "GroupStages",
+    "InvariantHeadSettings",
+    "MixerNetwork",
+    "MixerTrunk",
+    "Network",
+    "PerResolutionNetwork",
+    "PooledHeadSettings",
+    "Resizing",
+    "SESNTrunk",
+    "ScaleNetwork",
+    "SinglePredictionNetwork",
+    "SubgroupSampling",
+    "TorchvisionNetwork",
+    "WideResNet",
+]

@@ -1,19 +1,22 @@
-"""What the classifiers with one prediction per band share: which band is whose, and a head for all of them."""
+"""What the networks with one prediction per band share: which band is whose, and a head for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.scale_classifier import ScaleClassifier
 from sefl.arguments import require_number, require_positive, require_positives
-from sefl.fourier import GridBatchNorm, band
-from sefl.networks.fourier_blocks import Dimensions
+from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band
+from sefl.networks.network import Dimensions, ScaleNetwork
+from sefl.tensors.output_types import Bands
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
 INITIAL_GROWTH = -3.0
+BAND_POOLINGS: dict[Dimensions, type[BandPooling1d | BandPooling2d]] = {1: BandPooling1d, 2: BandPooling2d}
 _GRID_LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module]]] = {
     1: (nn.Conv1d, nn.MaxPool1d),
     2: (nn.Conv2d, nn.MaxPool2d),
@@ -44,6 +47,29 @@ class BandConvolution(nn.Module):
         return pooled
 
 
+@dataclass(frozen=True)
+class BandHeadSettings:
+    """The head of a network with one prediction per band, see :class:`BandHead`.
+
+    Args:
+        cells: cells per axis that the head pools features to.
+        pool: ``"max"`` or ``"mean"`` over each cell.
+        widths: output channels of convolutions in front, on the cells of every band by itself, each with batch norm,
+            ReLU and max-pooling by two; published: none.
+        hidden: hidden units, per band.
+        dropout: dropout of the hidden units.
+        growth: least growth, from a band to the next, of the log of what the logits are multiplied by: the more it is,
+            the more surely the loss falls with resolution; ``None``, as published, lets the factors fall.
+    """
+
+    cells: int = 2
+    pool: Literal["max", "mean"] = "max"
+    widths: Sequence[int] = ()
+    hidden: int = 256
+    dropout: float = 0.5
+    growth: float | None = 0.1
+
+
 class BandHead(nn.Module):
     """One network on the pooled features of every band: ``(batch, bands, channels * cells^dimensions)`` to logits.
 
@@ -60,13 +86,9 @@ class BandHead(nn.Module):
 
     Args:
         channels: channels of the features.
-        cells: cells per axis of the features.
-        hidden: hidden units.
         classes: number of classes.
-        dropout: dropout of the hidden units.
         bands: number of bands.
-        growth: least growth of the log weight of a band, not negative; ``None`` for weights that may also fall.
-        widths: output channels of the convolutions in front.
+        settings: the features' cells, and what is made of them.
         dimensions: 2 for images, 1 for signals.
 
     Raises:
@@ -74,31 +96,24 @@ class BandHead(nn.Module):
             are fewer cells than convolutions pool.
     """
 
-    # Read by callbacks.EquivarianceMonitor: axis 1 runs over bands, downsampling keeps the leading ones.
-    output_signal = "bands"
+    output_type = Bands()
 
     def __init__(
-        self,
-        channels: int,
-        cells: int,
-        hidden: int,
-        classes: int,
-        dropout: float,
-        bands: int,
-        growth: float | None,
-        widths: Sequence[int] = (),
-        dimensions: Dimensions = 2,
+        self, channels: int, classes: int, bands: int, settings: BandHeadSettings, dimensions: Dimensions = 2
     ) -> None:
         super().__init__()
-        if growth is not None:
-            growth = require_number("head_growth", growth, least=0)
-        widths = require_positives("head_widths", widths)
-        cells, hidden = require_positive("head_cells", cells), require_positive("head_hidden", hidden)
+        self.growth = settings.growth
+        if settings.growth is not None:
+            self.growth = require_number("head.growth", settings.growth, least=0)
+        widths = require_positives("head.widths", settings.widths)
+        cells, hidden = (
+            require_positive("head.cells", settings.cells),
+            require_positive("head.hidden", settings.hidden),
+        )
         if cells >> len(widths) < 1:
             raise ValueError(
-                f"head_cells must be at least {2 ** len(widths)} for {len(widths)} head_widths, got {cells}"
+                f"head.cells must be at least {2 ** len(widths)} for {len(widths)} head.widths, got {cells}"
             )
-        self.growth = growth
         self.map_shape = (channels, *[cells] * dimensions)
         self.blocks = nn.Sequential()
         for width in widths:
@@ -108,7 +123,7 @@ class BandHead(nn.Module):
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
-            nn.Dropout(require_number("head_dropout", dropout, least=0, below=1)),
+            nn.Dropout(require_number("head.dropout", settings.dropout, least=0, below=1)),
             nn.LayerNorm(hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
@@ -133,20 +148,26 @@ class BandHead(nn.Module):
         return logits
 
 
-class BandClassifier(ScaleClassifier):
-    """Base of the classifiers that predict for every band at once, so that one pass holds every coarser resolution.
+class BandNetwork(ScaleNetwork):
+    """Base of the networks that predict for every band at once, so that one pass holds every coarser resolution.
 
     ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, from the band of
     ``base_resolution`` up to that of ``r``. A subclass whose layers pool says by how much (``reduction``), and one that
     approximates (``exact_predictions``) predicts for each resolution in a pass of its own.
     """
 
+    blocks: nn.Sequential
     reduction = 1
     exact_predictions = True
 
-    def predict_all_resolutions(self, images: Tensor, resolutions: Sequence[int] | None = None) -> Tensor:
+    def predict_all_resolutions(
+        self,
+        images: Tensor,
+        resolutions: Sequence[int] | None = None,
+        progress: Callable[[Sequence[int]], Iterator[int]] = iter,
+    ) -> Tensor:
         if not self.exact_predictions:  # the bands of a fine image are not quite those of a coarser one
-            return super().predict_all_resolutions(images, resolutions)
+            return super().predict_all_resolutions(images, resolutions, progress)
         indices = [self.band_index(r) for r in self._resolutions(images, resolutions)]
         logits: Tensor = self(images)[:, indices]
         return logits
@@ -154,3 +175,12 @@ class BandClassifier(ScaleClassifier):
     def band_index(self, resolution: int) -> int:
         """Which entry of ``forward``'s bands is the prediction at this resolution."""
         return band(ceil(resolution / self.reduction)) - band(ceil(self.base_resolution / self.reduction))
+
+    def band_pooling(self, settings: BandHeadSettings) -> nn.Module:
+        """Features of the head's cells, of every band."""
+        base, finest = (ceil(r / self.reduction) for r in (self.base_resolution, self.max_resolution))
+        return BAND_POOLINGS[self.dimensions](base, finest, settings.cells, pool=settings.pool)
+
+    def measured_layers(self) -> list[str]:
+        projection = [] if getattr(self, "projection", None) is None else ["projection"]
+        return [*projection, *(f"blocks.{index}" for index in range(len(self.blocks))), "head"]

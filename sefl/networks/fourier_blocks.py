@@ -1,71 +1,30 @@
 """The blocks of the scale-equivariant networks of Rahman & Yeh (NeurIPS 2023): coefficients to coefficients."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from sefl.arguments import require_integer, require_one_of
 from sefl.fourier import (
-    BandPooling1d,
-    BandPooling2d,
     CoefficientModule,
     ScaleEquivariantMaxPool1d,
     ScaleEquivariantMaxPool2d,
     SpectralBatchNorm,
     SpectralConv1d,
     SpectralConv2d,
-    to_coefficients,
 )
-from sefl.fourier.activation import Activation
+from sefl.networks.network import Dimensions
 
 Norm = Literal["instance", "batch", "none"]
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
 
-
-Dimensions = Literal[1, 2]
-"""Of the space that a network sees: signals and images."""
-
-
-@dataclass(frozen=True)
-class FourierLayers:
-    """The layers on signals along one axis, or those on images."""
-
-    to_coefficients: Callable[[Tensor], Tensor]
-    convolution: type[SpectralConv1d | SpectralConv2d]
-    max_pool: type[ScaleEquivariantMaxPool1d | ScaleEquivariantMaxPool2d]
-    band_pooling: type[BandPooling1d | BandPooling2d]
-
-    def nonlinearity(
-        self,
-        channels: int,
-        window: int,
-        activation: Activation,
-        norm: Norm,
-        base_resolution: int,
-        max_resolution: int,
-        oversampling: float,
-        statistics_resolution: int,
-        band_step: int = 1,
-    ) -> CoefficientModule:
-        """Norm, activation and max-pooling; ``statistics_resolution`` is that of a batch norm."""
-        pooling = self.max_pool(
-            window,
-            activation,
-            base_resolution,
-            max_resolution,
-            channels if norm == "instance" else None,
-            oversampling,
-            band_step=band_step,
-        )
-        if norm != "batch":
-            return pooling
-        return NormalisedNonlinearity(SpectralBatchNorm(channels, statistics_resolution), pooling)
-
-
-LAYERS: dict[Dimensions, FourierLayers] = {
-    1: FourierLayers(to_coefficients, SpectralConv1d, ScaleEquivariantMaxPool1d, BandPooling1d),
-    2: FourierLayers(to_coefficients, SpectralConv2d, ScaleEquivariantMaxPool2d, BandPooling2d),
+CONVOLUTIONS: dict[Dimensions, type[SpectralConv1d | SpectralConv2d]] = {1: SpectralConv1d, 2: SpectralConv2d}
+MAX_POOLS: dict[Dimensions, type[ScaleEquivariantMaxPool1d | ScaleEquivariantMaxPool2d]] = {
+    1: ScaleEquivariantMaxPool1d,
+    2: ScaleEquivariantMaxPool2d,
 }
 
 
@@ -123,69 +82,91 @@ class ResidualFourierBlock(CoefficientModule):
 
 
 @dataclass(frozen=True)
-class BlockSettings:
-    """What all blocks of a network share; resolutions are those of the images, or lengths of the signals.
+class FourierLayers:
+    """Makes the layers and blocks of a network; resolutions are those of the images, or lengths of the signals.
 
-    ``coarsest`` is the least resolution of an input, ``base_resolution`` that from which on layers are equivariant.
-    A block that follows poolings by ``reached`` in all works at ``1 / reached`` of the resolutions and of the step.
+    What follows poolings by ``reached`` in all works at ``1 / reached`` of the resolutions and of the step.
+
+    Args:
+        dimensions: 2 for images, 1 for signals.
+        base_resolution: the least resolution of an input.
+        max_resolution: the finest.
+        layer_base_resolution: that from which on layers are equivariant.
+        activation: name of a pointwise function in ``torch.nn.functional``.
+        norm: in front of the activations.
+        oversampling: grid points of the non-linearities as a multiple of the critical number.
+        band_step: of the bands compute each so many.
+
+    Raises:
+        ValueError: if an argument is out of its range.
     """
 
-    layers: FourierLayers
-    activation: Activation
-    norm: Norm
-    residual: bool
-    convolutions: int
-    oversampling: float
-    band_step: int
+    dimensions: Dimensions
     base_resolution: int
     max_resolution: int
-    coarsest: int
+    layer_base_resolution: int
+    activation: ActivationName
+    norm: Norm
+    oversampling: float = 1.0
+    band_step: int = 1
 
-    def block(self, inputs: int, outputs: int, size: int, window: int, reached: int) -> CoefficientModule:
-        """``convolutions`` kernels of ``size``, each with norm and activation, pooling after the last."""
-        if self.convolutions == 1:
-            convolution = self._convolution(inputs, outputs, size, reached, residual=self.residual)
-            return FourierBlock(convolution, self._nonlinearity(outputs, window, reached))
-        channels = [inputs] + [outputs] * (self.convolutions - 1)
+    def __post_init__(self) -> None:
+        require_integer("layer_base_resolution", self.layer_base_resolution, 1, self.base_resolution)
+        require_one_of("activation", self.activation, get_args(ActivationName))
+        require_one_of("norm", self.norm, get_args(Norm))
+        require_integer("band_step", self.band_step, least=1)
+
+    def convolution(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        reached: int = 1,
+        bias: bool | None = None,
+        residual: bool = False,
+    ) -> CoefficientModule:
+        """A spectral convolution, by default with a bias where no norm follows it."""
+        bias = self.norm == "none" if bias is None else bias
+        finest = ceil(self.max_resolution / reached)
+        return CONVOLUTIONS[self.dimensions](inputs, outputs, size, finest, bias, residual and size > 1)
+
+    def nonlinearity(self, channels: int, window: int = 1, reached: int = 1) -> CoefficientModule:
+        """Norm, activation and max-pooling."""
+        pooling = MAX_POOLS[self.dimensions](
+            window,
+            getattr(F, self.activation),
+            ceil(self.layer_base_resolution / reached),
+            ceil(self.max_resolution / reached),
+            channels if self.norm == "instance" else None,
+            self.oversampling,
+            # The step counts output bands. A window below one is refused by the layer.
+            band_step=max(1, self.band_step // (reached * max(1, window))),
+        )
+        if self.norm != "batch":
+            return pooling
+        norm = SpectralBatchNorm(channels, ceil(self.base_resolution / reached))
+        return NormalisedNonlinearity(norm, pooling)
+
+    def block(
+        self, inputs: int, outputs: int, size: int, window: int = 1, reached: int = 1, residual: bool = False
+    ) -> FourierBlock:
+        """A kernel of ``size`` with norm and activation, pooling behind."""
+        convolution = self.convolution(inputs, outputs, size, reached, residual=residual)
+        return FourierBlock(convolution, self.nonlinearity(outputs, window, reached))
+
+    def deep_block(
+        self, widths: list[int], size: int, window: int, reached: int, residual: bool
+    ) -> ResidualFourierBlock:
+        """Kernels of ``size`` from width to width, each with norm and activation, pooling after the last."""
+        *entering, inputs, outputs = widths
         inner = [
-            FourierBlock(
-                self._convolution(entering, outputs, size, reached), self._nonlinearity(outputs, 1, reached)
-            )
-            for entering in channels[:-1]
+            self.block(before, after, size, reached=reached)
+            for before, after in zip(entering, [*entering[1:], inputs], strict=True)
         ]
-        shortcut = None
-        if self.residual:
-            finest = ceil(self.max_resolution / reached)
-            shortcut = self.layers.convolution(inputs, outputs, 1, finest, bias=False)
+        shortcut = self.convolution(widths[0], outputs, 1, reached, bias=False) if residual else None
         return ResidualFourierBlock(
             nn.Sequential(*inner),
-            self._convolution(outputs, outputs, size, reached),
+            self.convolution(inputs, outputs, size, reached),
             shortcut,
-            self._nonlinearity(outputs, window, reached),
-        )
-
-    def projection(self, inputs: int, outputs: int) -> FourierBlock:
-        """A 1 x 1 convolution at full resolution, with norm and activation."""
-        return FourierBlock(self._convolution(inputs, outputs, 1, 1), self._nonlinearity(outputs, 1, 1))
-
-    def _convolution(
-        self, inputs: int, outputs: int, size: int, reached: int, residual: bool = False
-    ) -> CoefficientModule:
-        finest = ceil(self.max_resolution / reached)
-        return self.layers.convolution(
-            inputs, outputs, size, finest, self.norm == "none", residual and size > 1
-        )
-
-    def _nonlinearity(self, channels: int, window: int, reached: int) -> CoefficientModule:
-        return self.layers.nonlinearity(
-            channels,
-            window,
-            self.activation,
-            self.norm,
-            ceil(self.base_resolution / reached),
-            ceil(self.max_resolution / reached),
-            self.oversampling,
-            ceil(self.coarsest / reached),
-            # The step counts output bands. A window below one is refused by the layer.
-            max(1, self.band_step // (reached * max(1, window))),
+            self.nonlinearity(outputs, window, reached),
         )

@@ -1,7 +1,8 @@
 """Networks of regular features that are subsampled from a group to smaller and smaller subgroups."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -16,17 +17,104 @@ from sefl.groups.bandlimit import Bandlimit, bandlimit
 from sefl.groups.blur import BlurPool
 from sefl.groups.canonicalization import Canonicalize
 from sefl.groups.convolution import GroupConv
-from sefl.groups.field import RegularField
+from sefl.groups.field import FieldFeatures, RegularField
 from sefl.groups.group import finite_group
 from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
+from sefl.networks.network import Network
 
 AntiAliasing = Literal["closed_form", "optimized", "none"]
 Pooling = Literal["max", "mean"]
 
 
-class GroupSampledNetwork(nn.Module):
+@dataclass(frozen=True)
+class GroupStages:
+    """The stages of a :class:`GroupSampledNetwork`.
+
+    Args:
+        widths: regular fields of each stage; a stage on ``H`` has ``|H|`` times as many channels.
+        kernel_sizes: taps per axis of each stage, odd; one number for all.
+        group_rates: index of the subgroup that each stage goes to, 1 to stay; by default all 1.
+        subgroups: the subgroup of each stage by name, such as ``"C4"``, instead of the automatic choice for its rate;
+            ``None`` where the rate decides.
+        spatial_rates: blur pooling of each stage, 1 for none; by default 2 in the first stage.
+        dilation: of the convolutions.
+        norm: batch norm per field after each convolution.
+    """
+
+    widths: Sequence[int] = (8, 16, 32)
+    kernel_sizes: int | Sequence[int] = 5
+    group_rates: Sequence[int] | None = None
+    subgroups: Sequence[str | None] | None = None
+    spatial_rates: Sequence[int] | None = None
+    dilation: int = 1
+    norm: bool = True
+
+    def of_each(self) -> list[tuple[int, int, int, str | None, int]]:
+        """Width, kernel size, group rate, subgroup and spatial rate of each stage.
+
+        Raises:
+            ValueError: if there is none, or a list has not one entry for each.
+        """
+        count = len(self.widths)
+        if not count:
+            raise ValueError("widths must name the fields of at least one stage, got []")
+        sizes = self.kernel_sizes
+        lists: dict[str, Sequence[Any]] = {
+            "kernel_sizes": sizes if isinstance(sizes, Sequence) else [sizes] * count,
+            "group_rates": [1] * count if self.group_rates is None else self.group_rates,
+            "subgroups": [None] * count if self.subgroups is None else self.subgroups,
+            "spatial_rates": [2] + [1] * (count - 1) if self.spatial_rates is None else self.spatial_rates,
+        }
+        for name, given in lists.items():
+            if len(given) != count:
+                raise ValueError(
+                    f"{name} must have one entry per stage, {count} as widths, got {list(given)}"
+                )
+        for name in ("group_rates", "spatial_rates"):
+            require_positives(name, lists[name])
+        for index, (chosen, rate) in enumerate(zip(lists["subgroups"], lists["group_rates"], strict=True)):
+            if chosen is not None and rate > 1:
+                raise ValueError(
+                    f"subgroups and group_rates both say where stage {index} goes, {chosen!r} and rate {rate}: "
+                    "leave the rate at 1 where a subgroup is named"
+                )
+        return list(zip(require_positives("widths", self.widths), *lists.values(), strict=True))
+
+
+@dataclass(frozen=True)
+class SubgroupSampling:
+    """How the features of a :class:`GroupSampledNetwork` go from a group to a subgroup.
+
+    Args:
+        anti_aliasing: the filter before subsampling: ``"closed_form"``, ``"optimized"`` (the paper's design) or
+            ``"none"``.
+        equivariance: whether the filter commutes with the whole ``"group"`` or with the ``"subgroup"`` alone, which
+            keeps one frequency more where the subgroup is even.
+        canonicalize: move each image's features to the coset of the strongest response before subsampling (Xu et al.
+            2021).
+    """
+
+    anti_aliasing: AntiAliasing = "closed_form"
+    equivariance: Literal["group", "subgroup"] = "group"
+    canonicalize: bool = False
+
+
+@dataclass(frozen=True)
+class InvariantHeadSettings:
+    """The head of a :class:`GroupSampledNetwork`.
+
+    Args:
+        pooling: how the last features are pooled over group and space.
+        dropout: dropout of the pooled features.
+    """
+
+    pooling: Pooling = "max"
+    dropout: float = 0.3
+
+
+class GroupSampledNetwork(Network):
     """A group-convolutional network with group and spatial subsampling (Rahman & Yeh, ICLR 2025).
 
     Each stage is a convolution between regular fields, batch norm per field, ReLU, blur pooling and subsampling to a
@@ -40,23 +128,10 @@ class GroupSampledNetwork(nn.Module):
             :func:`sefl.groups.finite_group`.
         in_channels: channels of the images.
         classes: number of classes; ``None`` returns the pooled features ``(batch, widths[-1])``.
-        widths: regular fields of each stage; a stage on ``H`` has ``|H|`` times as many channels.
-        kernel_sizes: taps per axis of each stage, odd.
-        group_rates: index of the subgroup that each stage goes to, 1 to stay.
-        subgroups: the subgroup of each stage by name, such as ``"C4"``, instead of the automatic choice for its rate;
-            ``None`` where the rate decides.
-        spatial_rates: blur pooling of each stage, 1 for none.
-        anti_aliasing: the filter before subsampling: ``"closed_form"``, ``"optimized"`` (the paper's design) or
-            ``"none"``.
-        equivariance: whether the filter commutes with the whole ``"group"`` or with the ``"subgroup"`` alone, which
-            keeps one frequency more where the subgroup is even.
-        canonicalize: move each image's features to the coset of the strongest response before subsampling (Xu et al.
-            2021).
+        stages: the fields and subgroup of each stage.
+        sampling: how the features go to a subgroup.
         optimized: weights and iterations of the optimised filter; by default its own.
-        dilation: of the convolutions.
-        norm: batch norm per field after each convolution.
-        pooling: how the last features are pooled over group and space.
-        dropout: dropout of the pooled features.
+        head: what is made of the last features.
 
     Raises:
         TypeError: in ``forward``, if the images are not a floating-point tensor.
@@ -66,71 +141,62 @@ class GroupSampledNetwork(nn.Module):
 
     def __init__(
         self,
-        group: str,
-        in_channels: int,
-        classes: int | None,
-        widths: Sequence[int],
-        kernel_sizes: Sequence[int],
-        group_rates: Sequence[int],
-        subgroups: Sequence[str | None],
-        spatial_rates: Sequence[int],
-        anti_aliasing: AntiAliasing = "closed_form",
-        equivariance: Literal["group", "subgroup"] = "group",
-        canonicalize: bool = False,
+        group: str = "C8",
+        in_channels: int = 1,
+        classes: int | None = 10,
+        stages: GroupStages = GroupStages(),
+        sampling: SubgroupSampling = SubgroupSampling(),
         optimized: OptimizedDesign | None = None,
-        dilation: int = 1,
-        norm: bool = True,
-        pooling: Pooling = "max",
-        dropout: float = 0.0,
+        head: InvariantHeadSettings = InvariantHeadSettings(),
     ) -> None:
         super().__init__()
-        widths = require_positives("widths", widths)
-        group_rates = require_positives("group_rates", group_rates)
-        spatial_rates = require_positives("spatial_rates", spatial_rates)
-        _check_stages(widths, kernel_sizes, group_rates, subgroups, spatial_rates)
-        in_channels = require_positive("in_channels", in_channels)
-        if classes is not None:
-            classes = require_positive("classes", classes)
-        require_one_of("anti_aliasing", anti_aliasing, get_args(AntiAliasing))
-        require_one_of("pooling", pooling, get_args(Pooling))
-        dropout = require_number("dropout", dropout, least=0, below=1)
+        of_each = stages.of_each()
+        self.in_channels = require_positive("in_channels", in_channels)
+        self.classes = None if classes is None else require_positive("classes", classes)
+        require_one_of("anti_aliasing", sampling.anti_aliasing, get_args(AntiAliasing))
+        require_one_of("pooling", head.pooling, get_args(Pooling))
+        dropout = require_number("dropout", head.dropout, least=0, below=1)
         whole = finite_group(group)
         if whole.matrices is None:
             raise ValueError(f"group {group} does not act on images or volumes: give C_n, D_n, T, O, Oh or I")
+        self.symmetry_group = group
+        """Under which equivariance is measured by default."""
         self.dimensions = whole.matrices.shape[1]
-        self.in_channels = in_channels
 
-        field = RegularField(whole)
-        stages: list[Stage] = []
-        fields = in_channels
-        for index, width in enumerate(widths):
-            target = subgroups[index] or group_rates[index]
-            sampling = None
-            if target != 1:
-                sampling = bandlimit(
+        field, entering = RegularField(whole), self.in_channels
+        self.stages = nn.ModuleList()
+        for index, (width, kernel_size, rate, subgroup, spatial_rate) in enumerate(of_each):
+            limit = None
+            if subgroup or rate != 1:
+                limit = bandlimit(
                     field.fibre,
-                    target,
-                    equivariance=equivariance,
-                    design="optimized" if anti_aliasing == "optimized" else "closed_form",
+                    subgroup or rate,
+                    equivariance=sampling.equivariance,
+                    design="optimized" if sampling.anti_aliasing == "optimized" else "closed_form",
                     optimized=optimized or OptimizedDesign(),
                 )
-            stage = Stage(
-                field,
-                fields,
-                width,
-                kernel_sizes[index],
-                lifting=index == 0,
-                dilation=dilation,
-                norm=norm,
-                spatial_rate=spatial_rates[index],
-                sampling=sampling,
-                anti_aliasing=anti_aliasing != "none",
-                canonicalize=canonicalize,
-            )
-            stages.append(stage)
-            field, fields = stage.output_field, width
-        self.stages = nn.ModuleList(stages)
-        self.head = InvariantHead(widths[-1], classes, pooling, dropout)
+            layers: list[nn.Module] = [
+                GroupConv(
+                    field.fibre,
+                    entering,
+                    width,
+                    kernel_size,
+                    lifting=index == 0,
+                    dilation=stages.dilation,
+                    bias=not stages.norm,
+                )
+            ]
+            if stages.norm:
+                layers.append(FieldNorm(field.fibre, width))
+            layers.append(nn.ReLU())
+            if spatial_rate > 1:
+                layers.append(BlurPool(spatial_rate, self.dimensions))
+            features = RegularFeatures(field, layers)
+            subsampling = None if limit is None else Subsampling(field, limit, sampling)
+            stage = Stage(features, subsampling)
+            self.stages.append(stage)
+            field, entering = stage.output_type, width
+        self.head = InvariantHead(entering, self.classes, head.pooling, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
         require_floating("images", images)
@@ -139,10 +205,10 @@ class GroupSampledNetwork(nn.Module):
             raise ValueError(
                 f"images must be (batch, in_channels={self.in_channels}, {axes}), got shape {tuple(images.shape)}"
             )
-        features, cosets = images, None
+        features = FieldFeatures(images)
         for stage in self.stages:
-            features, cosets = stage(features, cosets)
-        outcome: Tensor = self.head(features)
+            features = stage(features)
+        outcome: Tensor = self.head(features.values)
         return outcome
 
     def measured_layers(self) -> list[str]:
@@ -156,101 +222,56 @@ class GroupSampledNetwork(nn.Module):
 
 
 class Stage(nn.Module):
-    """Convolution, norm, ReLU and blur on one group, then subsampling to the next.
+    """Convolution, norm, ReLU and blur on one group, then subsampling to the next, if there is one."""
 
-    Attributes:
-        features: the part before subsampling.
-        sampling: the subsampling, ``None`` where the group stays.
-        output_field: how its output transforms under the network's group.
-    """
-
-    def __init__(
-        self,
-        field: RegularField,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: int,
-        lifting: bool,
-        dilation: int,
-        norm: bool,
-        spatial_rate: int,
-        sampling: Bandlimit | None,
-        anti_aliasing: bool,
-        canonicalize: bool,
-    ) -> None:
+    def __init__(self, features: "RegularFeatures", sampling: "Subsampling | None" = None) -> None:
         super().__init__()
-        group = field.fibre
-        dimensions = group.matrices.shape[1] if group.matrices is not None else 0
-        layers: list[nn.Module] = [
-            GroupConv(
-                group, in_fields, out_fields, kernel_size, lifting=lifting, dilation=dilation, bias=not norm
-            )
-        ]
-        if norm:
-            layers.append(FieldNorm(group, out_fields))
-        layers.append(nn.ReLU())
-        if spatial_rate > 1:
-            layers.append(BlurPool(spatial_rate, dimensions))
-        self.features = RegularFeatures(field, layers)
-        self.sampling = None
-        self.output_field = field
-        if sampling is not None:
-            self.output_field = field.sampled(sampling)
-            self.sampling = Subsampling(field, self.output_field, sampling, anti_aliasing, canonicalize)
+        self.features = features
+        self.sampling = sampling
 
-    def forward(self, features: Tensor, cosets: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        self.features.output_cosets = cosets
-        features = self.features(features)
-        if self.sampling is None:
-            return features, cosets
-        self.sampling.input_cosets = cosets
-        features = self.sampling(features)
-        return features, self.sampling.output_cosets
+    def forward(self, features: FieldFeatures) -> FieldFeatures:
+        before: FieldFeatures = self.features(features)
+        return before if self.sampling is None else self.sampling(before)
+
+    @property
+    def output_type(self) -> RegularField:
+        """How its output transforms under the network's group."""
+        return (self.sampling or self.features).output_type
 
 
 class RegularFeatures(nn.Sequential):
-    """Layers whose output is a regular field, and says so to ``callbacks.EquivarianceMonitor``."""
-
-    output_signal = "regular"
+    """Layers that leave a regular field on its group, and where it was moved: of ``(batch, fields * |H|, ...)``."""
 
     def __init__(self, field: RegularField, layers: Sequence[nn.Module]) -> None:
         super().__init__(*layers)
-        self.output_field = field
-        self.output_cosets: Tensor | None = None
+        self.output_type = field
+
+    def forward(self, features: FieldFeatures) -> FieldFeatures:
+        values, cosets = features
+        for layer in self:
+            values = layer(values)
+        return FieldFeatures(values, cosets)
 
 
 class Subsampling(nn.Module):
     """From a group to its subgroup, after moving to the coset of the strongest response if ``canonicalize``.
 
-    Maps ``(batch, fields * |G|, ...)`` to ``(batch, fields * |H|, ...)``. ``output_cosets`` ``(batch,)`` holds, after
-    ``forward``, the elements of the network's group by which each sample was moved back so far.
+    Maps ``(batch, fields * |G|, ...)`` to ``(batch, fields * |H|, ...)``.
     """
 
-    output_signal = "regular"
-
-    def __init__(
-        self,
-        input_field: RegularField,
-        output_field: RegularField,
-        sampling: Bandlimit,
-        anti_aliasing: bool,
-        canonicalize: bool,
-    ) -> None:
+    def __init__(self, field: RegularField, limit: Bandlimit, sampling: SubgroupSampling) -> None:
         super().__init__()
-        self.canonicalize = Canonicalize(sampling.subgroup) if canonicalize else None
-        self.downsample = SubgroupDownsample(sampling, anti_aliasing)
-        self.output_field = output_field
-        self.input_field = input_field
-        self.input_cosets: Tensor | None = None
-        self.output_cosets: Tensor | None = None
+        self.canonicalize = Canonicalize(limit.subgroup) if sampling.canonicalize else None
+        self.downsample = SubgroupDownsample(limit, sampling.anti_aliasing != "none")
+        self.input_type = field
+        self.output_type = field.sampled(limit)
 
-    def forward(self, features: Tensor) -> Tensor:
-        self.output_cosets = self.input_cosets
+    def forward(self, features: FieldFeatures) -> FieldFeatures:
+        values, cosets = features
         if self.canonicalize is not None:
-            features, coset = self.canonicalize(features)
-            self.output_cosets = self.input_field.composed(self.input_cosets, coset)
-        downsampled: Tensor = self.downsample(features)
-        return downsampled
+            values, moved = self.canonicalize(values)
+            cosets = self.input_type.composed(cosets, moved)
+        return FieldFeatures(self.downsample(values), cosets)
 
 
 class InvariantHead(nn.Module):
@@ -268,29 +289,3 @@ class InvariantHead(nn.Module):
         pooled = of_fields.amax(-1) if self.pooling == "max" else of_fields.mean(-1)
         outcome: Tensor = self.linear(self.dropout(pooled))
         return outcome
-
-
-def _check_stages(
-    widths: Sequence[int],
-    kernel_sizes: Sequence[int],
-    group_rates: Sequence[int],
-    subgroups: Sequence[str | None],
-    spatial_rates: Sequence[int],
-) -> None:
-    if not widths:
-        raise ValueError("widths must name the fields of at least one stage, got []")
-    lists: dict[str, Sequence[object]] = {
-        "kernel_sizes": kernel_sizes,
-        "group_rates": group_rates,
-        "subgroups": subgroups,
-        "spatial_rates": spatial_rates,
-    }
-    for name, given in lists.items():
-        if len(given) != len(widths):
-            raise ValueError(f"{name} must have one entry per stage, {len(widths)} as widths, got {given}")
-    for index, (chosen, rate) in enumerate(zip(subgroups, group_rates, strict=True)):
-        if chosen is not None and rate > 1:
-            raise ValueError(
-                f"subgroups and group_rates both say where stage {index} goes, {chosen!r} and rate {rate}: "
-                "leave the rate at 1 where a subgroup is named"
-            )

@@ -1,14 +1,10 @@
-"""A classifier whose layers mix frequencies instead of convolving: equivariant at every integer resolution."""
+"""A network whose layers mix frequencies instead of convolving: equivariant at every integer resolution."""
 
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from models.band_classifier import BandClassifier, BandHead
-from models.fourier_classifier import ActivationName
 from sefl.arguments import MOST_LAYERS, require_integer, require_one_of
 from sefl.fourier import (
     BandPerceptron,
@@ -17,11 +13,13 @@ from sefl.fourier import (
     FrequencyMixer2d,
     MagnitudeMixer1d,
     MagnitudeMixer2d,
+    to_coefficients,
 )
-from sefl.networks.fourier_blocks import LAYERS, Dimensions, Norm
+from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
+from sefl.networks.fourier_blocks import ActivationName, FourierLayers, Norm
+from sefl.networks.network import Dimensions
 
 Mixing = Literal["linear", "magnitude"]
-Head = Literal["shared", "triangular"]
 
 _MIXERS: dict[
     tuple[Mixing, Dimensions],
@@ -65,20 +63,11 @@ class MixerBlock(CoefficientModule):
         return outcome
 
 
-class MixerClassifier(BandClassifier):
-    """Blocks that mix frequencies and channels in turn, and a head over all bands.
-
-    A 1 x 1 convolution lifts the image to ``width`` channels; ``depth`` blocks (:class:`MixerBlock`), pooling and head
-    follow. ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to
-    logits ``(batch, bands, classes)``: one prediction per band from the base up to the one of ``r``, as
-    :class:`models.FourierClassifier`. Band ``b``'s logits depend on frequencies up to ``b`` alone.
-
-    With ``dimensions=1`` it classifies signals ``(batch, in_channels, length)``: images, pixels and resolutions below
-    are signals, samples and lengths then.
+@dataclass(frozen=True)
+class MixerTrunk:
+    """The blocks of a :class:`MixerNetwork`.
 
     Args:
-        in_channels: channels of the images.
-        classes: number of classes.
         width: channels of all blocks.
         depth: number of blocks.
         mixing: ``"linear"``, a triangular matrix over the frequencies along each axis, or ``"magnitude"``, gains from
@@ -88,120 +77,86 @@ class MixerClassifier(BandClassifier):
         activation: name of a pointwise function in ``torch.nn.functional``.
         norm: ``"batch"``, ``"instance"`` per band, as published, or ``"none"``; the former two with affine parameters.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
-        dimensions: 2 for images, 1 for signals.
-        base_resolution: coarsest resolution of an input, and of the head's bands.
-        max_resolution: finest resolution of an input.
-        layer_base_resolution: resolution from which on the layers are equivariant, at most ``base_resolution``.
-        head: ``"shared"``, one perceptron on every band, or ``"triangular"``, one whose layers mix the features of a
-            band with those of all coarser bands.
-        head_cells: cells per axis that the head pools features to.
-        head_pool: ``"max"`` or ``"mean"``.
-        head_widths: output channels of convolutions in a shared head, on the cells of every band by itself, each with
-            batch norm, ReLU and max-pooling by two.
-        head_hidden: hidden units of the head, per band.
-        head_dropout: dropout of the hidden units.
-        head_growth: least growth, from a band to the next, of the log of what a shared head's logits are multiplied by;
-            ``None`` for factors that may fall.
-        consistency_weight: weight of the scale-consistency hinge.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to its schedule.
+        layer_base_resolution: resolution from which on the layers are equivariant, at most the ``base_resolution``.
+    """
+
+    width: int = 32
+    depth: int = 2
+    mixing: Mixing = "linear"
+    bandwidth: int | None = None
+    groups: int = 8
+    activation: ActivationName = "relu"
+    norm: Norm = "instance"
+    oversampling: float = 1.0
+    layer_base_resolution: int = 6
+
+
+class MixerNetwork(BandNetwork):
+    """Blocks that mix frequencies and channels in turn, and a head over all bands.
+
+    A 1 x 1 convolution lifts the image to ``width`` channels; ``depth`` blocks (:class:`MixerBlock`), pooling and head
+    follow. ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to
+    logits ``(batch, bands, classes)``: one prediction per band from the base up to the one of ``r``, as
+    :class:`FourierNetwork`. Band ``b``'s logits depend on frequencies up to ``b`` alone.
+
+    Args:
+        trunk: the blocks.
+        head: what is made of their features.
+        mixes_bands: a head whose layers mix the features of a band with those of all coarser bands
+            (:class:`sefl.fourier.BandPerceptron`), instead of one perceptron on every band; it has neither convolutions
+            nor weights that grow.
+        **common: the arguments of :class:`ScaleNetwork`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
-            than ``in_channels`` channels or a resolution outside the range.
+        TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        width: int = 32,
-        depth: int = 2,
-        mixing: Mixing = "linear",
-        bandwidth: int | None = None,
-        groups: int = 8,
-        activation: ActivationName = "relu",
-        norm: Norm = "instance",
-        oversampling: float = 1.0,
-        dimensions: Dimensions = 2,
-        base_resolution: int = 8,
-        max_resolution: int = 28,
-        layer_base_resolution: int = 6,
-        head: Head = "shared",
-        head_cells: int = 2,
-        head_pool: Literal["max", "mean"] = "max",
-        head_widths: list[int] | None = None,
-        head_hidden: int = 256,
-        head_dropout: float = 0.5,
-        head_growth: float | None = 0.1,
-        consistency_weight: float = 1e-3,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        trunk: MixerTrunk = MixerTrunk(),
+        head: BandHeadSettings = BandHeadSettings(),
+        mixes_bands: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            in_channels,
-            classes,
-            base_resolution,
-            max_resolution,
-            consistency_weight,
-            optimizer,
-            lr_scheduler,
-            dimensions,
-        )
-        depth = require_integer("depth", depth, 1, MOST_LAYERS)
-        layer_base_resolution = require_integer(
-            "layer_base_resolution", layer_base_resolution, least=1, most=self.base_resolution
-        )
-        require_one_of("mixing", mixing, get_args(Mixing))
-        require_one_of("activation", activation, get_args(ActivationName))
-        require_one_of("norm", norm, get_args(Norm))
-        require_one_of("head", head, get_args(Head))
-        if head == "triangular" and head_widths:
-            raise ValueError(f"head_widths are for a shared head, got {head_widths} with head='triangular'")
-        self.layers = LAYERS[dimensions]
-        self.embedding = self.layers.convolution(in_channels, width, 1, max_resolution)
-
-        def block() -> MixerBlock:
-            return MixerBlock(
-                _MIXERS[mixing, dimensions](width, max_resolution, bandwidth, groups),
-                self.layers.convolution(width, width, 1, max_resolution, bias=norm == "none"),
-                self.layers.convolution(width, width, 1, max_resolution, bias=False),
-                self.layers.nonlinearity(
-                    width,
-                    1,
-                    getattr(F, activation),
-                    norm,
-                    layer_base_resolution,
-                    max_resolution,
-                    oversampling,
-                    base_resolution,
-                ),
+        super().__init__(**common)
+        depth = require_integer("depth", trunk.depth, 1, MOST_LAYERS)
+        require_one_of("mixing", trunk.mixing, get_args(Mixing))
+        if mixes_bands and head.widths:
+            raise ValueError(
+                f"head.widths are for a head that does not mix bands, got {list(head.widths)} with mixes_bands"
             )
-
-        self.blocks = nn.Sequential(*(block() for _ in range(depth)))
-        self.pooling = self.layers.band_pooling(base_resolution, max_resolution, head_cells, pool=head_pool)
-        bands = self.band_index(max_resolution) + 1
+        finest, width = self.max_resolution, trunk.width
+        layers = FourierLayers(
+            self.dimensions,
+            self.base_resolution,
+            finest,
+            trunk.layer_base_resolution,
+            trunk.activation,
+            trunk.norm,
+            trunk.oversampling,
+        )
+        self.embedding = layers.convolution(self.in_channels, width, 1, bias=True)
+        self.blocks = nn.Sequential()
+        for _ in range(depth):
+            block = MixerBlock(
+                _MIXERS[trunk.mixing, self.dimensions](width, finest, trunk.bandwidth, trunk.groups),
+                layers.convolution(width, width, 1),
+                layers.convolution(width, width, 1, bias=False),
+                layers.nonlinearity(width),
+            )
+            self.blocks.append(block)
+        self.pooling = self.band_pooling(head)
+        bands = self.band_index(finest) + 1
         self.head = (
-            BandHead(
-                width,
-                head_cells,
-                head_hidden,
-                classes,
-                head_dropout,
-                bands,
-                head_growth,
-                head_widths or [],
-                dimensions,
+            BandPerceptron(
+                width * head.cells**self.dimensions, head.hidden, self.classes, bands, head.dropout
             )
-            if head == "shared"
-            else BandPerceptron(width * head_cells**dimensions, head_hidden, classes, bands, head_dropout)
+            if mixes_bands
+            else BandHead(width, self.classes, bands, head, self.dimensions)
         )
 
     def forward(self, images: Tensor) -> Tensor:
         self._check_images(images)
-        coefficients = self.embedding(self.layers.to_coefficients(images))
-        logits: Tensor = self.head(self.pooling(self.blocks(coefficients)))
+        coefficients = to_coefficients(images)
+        logits: Tensor = self.head(self.pooling(self.blocks(self.embedding(coefficients))))
         return logits
-
-    def measured_layers(self) -> list[str]:
-        return [*(f"blocks.{index}" for index in range(len(self.blocks))), "head"]

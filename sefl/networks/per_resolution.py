@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
 
-from models.conv_classifier import conv_blocks
-from models.single_prediction import SinglePredictionClassifier, pooled_perceptron
+from sefl.networks.conv import ConvTrunk, conv_blocks
+from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork, pooled_perceptron
 
 
 class ByResolution(nn.Module):
@@ -24,8 +23,8 @@ class ByResolution(nn.Module):
         return outcome
 
 
-class PerResolutionClassifier(SinglePredictionClassifier):
-    """The network of :class:`models.ConvClassifier` once for each resolution (NeurIPS 2023, per-resolution CNN).
+class PerResolutionNetwork(SinglePredictionNetwork):
+    """A :class:`ConvNetwork` of its own for each resolution (NeurIPS 2023, per-resolution CNN). For images alone.
 
     Images of resolution ``r`` are classified by the network of ``r``, which they alone train. A resolution that is
     held out of training keeps the network that it was initialised with, and predicts by chance.
@@ -34,43 +33,26 @@ class PerResolutionClassifier(SinglePredictionClassifier):
     for the gradients of all parameters, they have gradients of zero until the optimiser steps.
 
     Args:
-        in_channels: channels of the images.
-        classes: number of classes.
-        widths: output channels of each block.
-        kernel_size: taps per axis, odd.
-        pools: max-pooling window of each block, 1 for none; by default 2 after the second block.
-        head_cells: cells per axis that the head max-pools features to.
-        head_hidden: hidden units of the head.
-        head_dropout: dropout of the hidden units.
-        **common: the other arguments of :class:`SinglePredictionClassifier`; every integer from ``base_resolution`` to
-            ``max_resolution`` has a network.
+        trunk: the blocks of each.
+        head: what is made of their features.
+        **common: the arguments of :class:`ScaleNetwork`; every integer from ``base_resolution`` to ``max_resolution``
+            has a network.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
+        TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        widths: list[int] | None = None,
-        kernel_size: int = 5,
-        pools: list[int] | None = None,
-        head_cells: int = 2,
-        head_hidden: int = 64,
-        head_dropout: float = 0.5,
+        trunk: ConvTrunk = ConvTrunk(widths=(16, 32, 32)),
+        head: PooledHeadSettings = PooledHeadSettings(hidden=64),
         **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, **common)
-        widths = [16, 32, 32] if widths is None else widths
+        super().__init__(**common)
+        self._require_images()
         resolutions = range(self.base_resolution, self.max_resolution + 1)
-        self.features = ByResolution(
-            resolutions, lambda: conv_blocks(in_channels, widths, kernel_size, pools)
-        )
-        self.head = ByResolution(
-            resolutions,
-            lambda: pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout),
-        )
+        self.features = ByResolution(resolutions, lambda: conv_blocks(self.in_channels, trunk))
+        self.head = ByResolution(resolutions, lambda: pooled_perceptron(trunk.widths[-1], self.classes, head))
 
     def classify(self, images: Tensor) -> Tensor:
         resolution = images.shape[-1]
@@ -80,7 +62,7 @@ class PerResolutionClassifier(SinglePredictionClassifier):
             logits = logits + torch.cat([parameter.flatten()[:0] for parameter in self.parameters()]).sum()
         return logits
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+    def before_optimizer_step(self) -> None:
         """Leave to the optimiser what one process would: weight decay and momentum act on gradients of zero too."""
         if not _several_processes():
             return

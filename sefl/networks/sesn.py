@@ -1,6 +1,7 @@
 """Scale-equivariant steerable network (Sosnovik, Szmaja & Smeulders, ICLR 2020), a peer that is so approximately."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import floor
 from typing import Any
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.single_prediction import SinglePredictionClassifier, block_shapes, pooled_perceptron
 from sefl.arguments import require_integer, require_number
 from sefl.networks.fixed_resolution import Resize, Resizing
+from sefl.networks.network import block_shapes
+from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork, pooled_perceptron
 from sefl.tensors.constants import constant
 
 REACH = 2.5  # standard deviations of the Gaussian envelope that a filter's taps cover
@@ -94,54 +96,58 @@ class LargestOverScales(nn.Module):
         return features.amax(2)
 
 
-class SESNClassifier(SinglePredictionClassifier):
-    """Scale convolutions of steerable filters, and the maximum over scales (Sosnovik et al., ICLR 2020, SESN-vector).
+@dataclass(frozen=True)
+class SESNTrunk:
+    """The blocks of a :class:`SESN`.
 
-    A block is a scale convolution, batch norm, ReLU and spatial max-pooling; behind the last the maximum over scales,
-    and the head of :class:`models.ConvClassifier`. Enlarging an image by a ratio of two scales shifts the features
-    along the scale axis. That is approximate: filters are sampled, scales are few and end, and, what
-    ``callbacks.EquivarianceMonitor`` measures, downsampling to the next resolution is no step of the scales.
     Args:
-        in_channels: channels of the images.
-        classes: number of classes.
         widths: output channels of each block.
         scales: standard deviations of the filters' envelopes in pixels.
         order: the largest degree of the filters' polynomials.
         pools: max-pooling window of each block, 1 for none; by default 2 in all but the last.
+    """
+
+    widths: Sequence[int] = (32, 63, 95)
+    scales: Sequence[float] = (1.0, 2**0.5, 2.0, 2 * 2**0.5)
+    order: int = 4
+    pools: Sequence[int] | None = None
+
+
+class SESN(SinglePredictionNetwork):
+    """Scale convolutions of steerable filters, and the maximum over scales (Sosnovik et al., ICLR 2020, SESN-vector).
+
+    A block is a scale convolution, batch norm, ReLU and spatial max-pooling; behind the last the maximum over scales,
+    and the head of :class:`ConvNetwork`. Enlarging an image by a ratio of two scales shifts the features along the
+    scale axis. That is approximate: filters are sampled, scales are few and end, and, what
+    ``callbacks.EquivarianceMonitor`` measures, downsampling to the next resolution is no step of the scales. For images
+    alone.
+
+    Args:
+        trunk: the blocks.
         resize: how images are brought to ``max_resolution``: not at all, by upsampling or by padding, see
             :class:`Resizing`.
-        head_cells: cells per axis that the head max-pools features to.
-        head_hidden: hidden units of the head.
-        head_dropout: dropout of the hidden units.
-        **common: the other arguments of :class:`SinglePredictionClassifier`.
+        head: what is made of their features.
+        **common: the arguments of :class:`ScaleNetwork`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
+        TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        widths: list[int] | None = None,
-        scales: list[float] | None = None,
-        order: int = 4,
-        pools: list[int] | None = None,
+        trunk: SESNTrunk = SESNTrunk(),
         resize: Resize = "none",
-        head_cells: int = 2,
-        head_hidden: int = 256,
-        head_dropout: float = 0.5,
+        head: PooledHeadSettings = PooledHeadSettings(),
         **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, **common)
-        widths = [32, 63, 95] if widths is None else widths
-        scales = [1.0, 2**0.5, 2.0, 2 * 2**0.5] if scales is None else scales
-        pools = [2] * (len(widths) - 1) + [1] if pools is None else pools
-        if not scales:
+        super().__init__(**common)
+        self._require_images()
+        pools = [2] * (len(trunk.widths) - 1) + [1] if trunk.pools is None else trunk.pools
+        if not trunk.scales:
             raise ValueError("scales must name at least one scale, got []")
-        scales = [require_number("scales", scale, above=0) for scale in scales]
-        order = require_integer("order", order, least=0)
-        shapes = block_shapes(in_channels, widths, pools)
+        scales = [require_number("scales", scale, above=0) for scale in trunk.scales]
+        order = require_integer("order", trunk.order, least=0)
+        shapes = block_shapes(self.in_channels, trunk.widths, pools)
         self.resize = Resizing(resize, self.max_resolution)
         self.blocks = nn.Sequential(
             *(
@@ -155,7 +161,7 @@ class SESNClassifier(SinglePredictionClassifier):
             )
         )
         self.scale_pooling = LargestOverScales()
-        self.head = pooled_perceptron(widths[-1], head_cells, head_hidden, classes, head_dropout)
+        self.head = pooled_perceptron(trunk.widths[-1], self.classes, head)
 
     def classify(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.scale_pooling(self.blocks(self.resize(images).unsqueeze(2))))

@@ -3,21 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torchvision import models
 
-from models.scale_classifier import ScaleClassifier
 from sefl.files.torch_files import read_torch_file
+from sefl.networks.single_prediction import SinglePredictionNetwork
 
 COLORS = 3
 
 
-class TorchvisionClassifier(ScaleClassifier):
+class TorchvisionNetwork(SinglePredictionNetwork):
     """A network of torchvision, its code unchanged: ``(batch, in_channels, r, r)`` to ``(batch, 1, classes)``.
 
-    The network is :attr:`network`, so that its layers are called ``network.layer1`` and so on. Grey images are given
+    The network is :attr:`body`, so that its layers are called ``body.layer1`` and so on. Grey images are given
     to it three times, as its three colours.
 
     Most of these networks are made for images of 224 pixels. A ResNet halves the resolution five times: of ``r``
@@ -35,8 +33,6 @@ class TorchvisionClassifier(ScaleClassifier):
         network_args: further arguments of the network, such as ``{aux_logits: false}``.
         base_resolution: coarsest resolution of an input.
         max_resolution: finest resolution of an input.
-        optimizer: from parameters to an optimiser.
-        lr_scheduler: from an optimiser to its schedule.
 
     Raises:
         FileNotFoundError: if there is no file ``state_dict``.
@@ -55,34 +51,31 @@ class TorchvisionClassifier(ScaleClassifier):
         network_args: dict[str, Any] | None = None,
         base_resolution: int = 33,
         max_resolution: int = 224,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__(in_channels, classes, base_resolution, max_resolution, 0.0, optimizer, lr_scheduler)
+        super().__init__(in_channels, classes, base_resolution, max_resolution)
         if in_channels not in (1, COLORS):
             raise ValueError(f"in_channels must be 1 or {COLORS}, got {in_channels}")
         if weights is not None and state_dict is not None:
             raise ValueError(f"state_dict {state_dict} and weights {weights} exclude each other, give one")
-        self.network = torchvision_network(architecture, classes, weights, network_args or {})
+        self.body = torchvision_network(architecture, classes, weights, network_args or {})
         if state_dict is not None:
-            load_state_dict(self.network, Path(state_dict))
+            load_state_dict(self.body, Path(state_dict))
         self.pretrained = weights is not None or state_dict is not None
-        """Whether there is something to evaluate without a checkpoint of Lightning (``python -m sefl.evaluate``)."""
+        """Whether there is something to evaluate without a checkpoint (``python -m sefl.evaluate``)."""
 
     def arguments_to_store(self, arguments: dict[str, Any]) -> dict[str, Any]:
         arguments |= {"weights": None, "state_dict": None}
-        if hasattr(self.network, "transform_input"):  # which weights switch on
+        if hasattr(self.body, "transform_input"):  # which weights switch on
             given = arguments.get("network_args") or {}
-            arguments["network_args"] = {**given, "transform_input": self.network.transform_input}
+            arguments["network_args"] = {**given, "transform_input": self.body.transform_input}
         return arguments
 
-    def forward(self, images: Tensor) -> Tensor:
-        self._check_images(images)
-        logits: Tensor = self.network(images.expand(-1, COLORS, -1, -1))
-        return logits.unsqueeze(1)
+    def classify(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.body(images.expand(-1, COLORS, -1, -1))
+        return logits
 
     def measured_layers(self) -> list[str]:
-        return [f"network.{name}" for name, _ in self.network.named_children()]
+        return [f"body.{name}" for name, _ in self.body.named_children()]
 
 
 def torchvision_network(

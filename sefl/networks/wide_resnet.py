@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.single_prediction import SinglePredictionClassifier
 from sefl.arguments import MOST_LAYERS, require_integer, require_number, require_positive
 from sefl.networks.fixed_resolution import Resize, Resizing
+from sefl.networks.single_prediction import SinglePredictionNetwork
 
 STEM_CHANNELS = 16
 
@@ -44,37 +44,34 @@ class PreActivationBlock(nn.Module):
         return outcome
 
 
-class WideResNetClassifier(SinglePredictionClassifier):
+class WideResNet(SinglePredictionNetwork):
     """WRN-``depth``-``width`` (Zagoruyko & Komodakis, BMVC 2016) with global pooling, so that any resolution is taken.
 
     A stem of 16 channels, three groups of pre-activation blocks with 16, 32 and 64 times ``width`` channels, the
     second and third of which start with a stride of 2, and a linear classifier on the mean over the grid.
 
     Args:
-        in_channels: channels of the images.
-        classes: number of classes.
         depth: layers, ``6 n + 4`` for ``n`` blocks in each group.
         width: factor of the channels.
         dropout: dropout between the convolutions of a block.
         resize: how images are brought to ``max_resolution``: not at all, by upsampling or by padding, see
             :class:`Resizing`.
-        **common: the other arguments of :class:`SinglePredictionClassifier`.
+        **common: the arguments of :class:`ScaleNetwork`.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for images that do not fit.
+        TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
         depth: int = 16,
         width: int = 8,
         dropout: float = 0.3,
         resize: Resize = "none",
         **common: Any,
     ) -> None:
-        super().__init__(in_channels, classes, **common)
+        super().__init__(**common)
+        self._require_images()
         if require_integer("depth", depth, 1, MOST_LAYERS) < 10 or (depth - 4) % 6:
             raise ValueError(
                 f"depth must be 6 n + 4 for n blocks per group, 10, 16, 22 and so on, got {depth}"
@@ -82,7 +79,7 @@ class WideResNetClassifier(SinglePredictionClassifier):
         width = require_positive("width", width)
         dropout = require_number("dropout", dropout, least=0, below=1)
         self.resize = Resizing(resize, self.max_resolution)
-        self.stem = HeConv2d(in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
+        self.stem = HeConv2d(self.in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
         groups = []
         entering = STEM_CHANNELS
         for index in range(3):
@@ -99,7 +96,7 @@ class WideResNetClassifier(SinglePredictionClassifier):
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(entering, classes),
+            nn.Linear(entering, self.classes),
         )
 
     def classify(self, images: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any, Self, TypeVar
 import torch
 from pytorch_lightning import LightningModule
 
+from sefl.files.made_of import INSTANCE, ITSELF, KIND, LOST, PARTIAL, MadeOf, import_path
 from sefl.files.torch_files import UnreadableFile, read_checkpoint
 from sefl.files.trust import Reading
 
@@ -23,9 +23,6 @@ TRAINED_ON = "trained_on"
 ONLY_TO_TRAIN = ("optimizer", "lr_scheduler")
 """Arguments without which a model predicts what it did."""
 
-PLAIN = (type(None), bool, int, float, str, torch.dtype)
-ITSELF, PARTIAL, INSTANCE, LOST = "itself", "partial", "instance", "lost"
-_KIND = "kind"
 POINTWISE = {
     f"torch.nn.functional.{name}" for name in ("leaky_relu", "elu", "celu", "gelu", "softplus", "hardtanh")
 }
@@ -50,43 +47,20 @@ class TrainedOn:
     class_names: list[str] | None
 
 
-class StoredModel(LightningModule):
-    """Base of models whose checkpoints hold the arguments that the model was made with, as plain values.
+class StoredModel(MadeOf, LightningModule):
+    """Base of models whose checkpoints hold the arguments that the model was made with.
 
-    Classes and functions among them are stored by their import path; ``functools.partial`` of them, and instances of
-    dataclasses, with their arguments. Nothing else can be stored (a lambda, a network): opening says so, and takes it
-    as an argument.
+    What cannot be stored (see :class:`sefl.files.made_of.MadeOf`: a lambda, a network of another kind than those of
+    :mod:`sefl.networks`) opening says, and takes as an argument.
 
     :attr:`trained_on` is what the datamodule says about itself once there is a checkpoint, or ``None``.
     """
 
     trained_on: TrainedOn | None = None
-    _arguments: dict[str, Any]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        model = super().__new__(cls)
-        try:
-            bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
-        except TypeError:  # of which the constructor says more; or the object is a copy, with nothing given
-            return model
-        bound.apply_defaults()
-        object.__setattr__(model, "_arguments", _encoded(_flattened(bound)))
-        return model
-
-    def arguments_to_store(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What to make the model of when its checkpoint is opened, which brings the weights.
-
-        Args:
-            arguments: what it was made with, by name, as it is stored.
-        """
-        return arguments
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint[KEY] = {
-            "class_path": import_path(type(self)),
-            "init_args": self.arguments_to_store(dict(self._arguments)),
-        }
+        checkpoint[KEY] = self.made_of()
         data = getattr(self._trainer, "datamodule", None)
         if data is not None:
             self.trained_on = described(data)
@@ -169,66 +143,6 @@ def described(data: Any) -> TrainedOn:
     return TrainedOn(mean, std, None if names is None else [str(name) for name in names])
 
 
-def import_path(found: Any) -> str | None:
-    """The shortest path by which a class or function is imported, ``None`` if it isn't.
-
-    >>> from torch.nn import functional
-    >>> import_path(torch.optim.AdamW), import_path(functional.relu), import_path(lambda x: x)
-    ('torch.optim.AdamW', 'torch.nn.functional.relu', None)
-    """
-    parts = (getattr(found, "__module__", None) or "").split(".")
-    modules = [".".join(parts[: end + 1]) for end in range(len(parts))]
-    names = [str(getattr(found, name)) for name in ("__qualname__", "__name__") if hasattr(found, name)]
-    for module in [*modules, "torch", "torch.nn.functional"]:
-        for name in names:
-            owner: Any = sys.modules.get(module)
-            for part in name.split("."):
-                owner = getattr(owner, part, None)
-            if owner is found:
-                return f"{module}.{name}"
-    return None
-
-
-def _flattened(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """The arguments by name, without ``self`` and with those of ``**others``."""
-    arguments: dict[str, Any] = {}
-    for parameter in list(bound.signature.parameters.values())[1:]:
-        if parameter.name in bound.arguments:
-            value = bound.arguments[parameter.name]
-            arguments |= value if parameter.kind is parameter.VAR_KEYWORD else {parameter.name: value}
-    return arguments
-
-
-def _encoded(value: Any) -> Any:
-    """A value as plain values, lists, tuples and dictionaries; what cannot be stored as a note of what it was."""
-    if isinstance(value, PLAIN) and type(value) in PLAIN:
-        return value
-    if type(value) in (list, tuple):
-        return type(value)(map(_encoded, value))
-    if type(value) is dict and all(isinstance(key, str | int) for key in value) and _KIND not in value:
-        return {key: _encoded(each) for key, each in value.items()}
-    if isinstance(value, partial):
-        # jsonargparse puts functions of its own in front of the class
-        function, *given = (each for each in (value.func, *value.args) if not _is_of_jsonargparse(each))
-        if not given and (path := import_path(function)) is not None:
-            return {_KIND: PARTIAL, "class_path": path, "init_args": _encoded(dict(value.keywords))}
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if (path := import_path(type(value))) is not None:
-            fields = (field.name for field in dataclasses.fields(value) if field.init)
-            return {
-                _KIND: INSTANCE,
-                "class_path": path,
-                "init_args": {name: _encoded(getattr(value, name)) for name in fields},
-            }
-    elif (isinstance(value, type) or inspect.isroutine(value)) and (path := import_path(value)) is not None:
-        return {_KIND: ITSELF, "class_path": path}
-    return {_KIND: LOST, "what": repr(value).partition("\n")[0]}
-
-
-def _is_of_jsonargparse(value: Any) -> bool:
-    return (getattr(value, "__module__", None) or "").partition(".")[0] == "jsonargparse"
-
-
 class _Lost:
     """Stands where something was that a checkpoint could not hold; may only be called, to raise."""
 
@@ -246,7 +160,7 @@ class _Lost:
 
 
 def _decoded(value: Any, reading: Reading) -> Any:
-    """What :func:`_encoded` was given.
+    """What :func:`~sefl.files.made_of.encoded` was given.
 
     Raises:
         UntrustedCode: if it names what must not run.
@@ -255,22 +169,23 @@ def _decoded(value: Any, reading: Reading) -> Any:
         return type(value)(_decoded(each, reading) for each in value)
     if not isinstance(value, dict):
         return value
-    if _KIND not in value:
+    if KIND not in value:
         return {key: _decoded(each, reading) for key, each in value.items()}
-    if value[_KIND] == LOST:
+    if value[KIND] == LOST:
         return _Lost(str(value["what"]))
     with reading.imports():
         found = resolve_name(value["class_path"])
-    if value[_KIND] == ITSELF:
+    if value[KIND] == ITSELF:
         reading.check([found])
         return found
     options = _decoded(value["init_args"], reading)
-    is_class = isinstance(found, type)
-    if value[_KIND] == INSTANCE and is_class and dataclasses.is_dataclass(found):
+    if value[KIND] == INSTANCE and isinstance(found, type) and dataclasses.is_dataclass(found):
         reading.check([found])
-    elif not (value[_KIND] == PARTIAL and import_path(found) in POINTWISE):
+    elif value[KIND] == INSTANCE and _has_lost(options):
+        return _Lost(f"{found.__name__}, of {options}")
+    elif not (value[KIND] == PARTIAL and import_path(found) in POINTWISE):
         reading.check({"class_path": value["class_path"]})
-    return partial(found, **options) if value[_KIND] == PARTIAL else found(**options)
+    return partial(found, **options) if value[KIND] == PARTIAL else found(**options)
 
 
 def _class_of(path: str | None, file: Path, expected: type[Model], trust: bool) -> type[Model]:

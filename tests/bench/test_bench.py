@@ -188,12 +188,12 @@ def test_a_layer_with_backward_costs_three_products() -> None:
 
 
 def test_a_training_step_trains_and_leaves_the_random_state() -> None:
-    from models import ConvClassifier
+    from flat_settings import classifier
 
     made = []
 
     def make() -> nn.Module:
-        made.append(ConvClassifier(widths=[2], max_resolution=8))
+        made.append(classifier("ConvNetwork", widths=[2], max_resolution=8))
         return made[-1]
 
     state = torch.random.get_rng_state()
@@ -234,7 +234,7 @@ def test_layers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "steps", "--resolutions", "[9,8]", "--widths", "[3]")
     assert [row["work"] for row in rows] == ["training step, 9 x 9", "training step, 8 x 8"]
-    assert "ConvClassifier" in output
+    assert "ConvNetwork" in output
     for row in rows:
         assert set(row["seconds"]) == set(row["flop"]) == {"ours", "plain"}
 

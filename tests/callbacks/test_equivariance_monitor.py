@@ -213,7 +213,7 @@ class Strange(nn.Module):
         self.twice = nn.ReLU()
         self.unused = nn.ReLU()
         self.misnamed = nn.Identity()
-        self.misnamed.output_signal = "waves"
+        self.misnamed.output_type = "waves"
         self.fine = nn.Conv2d(2, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class TestWhatCannotBeMeasured:
             "network.sequence: its output has 3 axes",
             "network.twice: it runs several times",
             "network.unused: it does not run",
-            "network.misnamed: its output_signal is 'waves'",
+            "network.misnamed: its output_type is 'waves'",
         ):
             assert said in message
         assert {row.layer for row in monitor.results} == {"network.fine"}

@@ -75,11 +75,21 @@ def test_mistakes_before_torch(tiny: Path, module: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--config", "tiny.yaml", "--name", "a/b", "--seed", "1", "--model.widths", "[4]", "--trust"],
+        [
+            "--config",
+            "tiny.yaml",
+            "--name",
+            "a/b",
+            "--seed",
+            "1",
+            "--model.network.trunk.widths",
+            "[4]",
+            "--trust",
+        ],
         ["-c", "tiny.yaml", "--trainer.callbacks+=callbacks.OrbitEvaluation", "--data.val_size", "-1"],
         ["--ckpt_path", "last", "--name", "a"],
-        ["--model", "models.FourierClassifier", "--config", "{data: datamodules.Glyphs}"],
-        ["--model.help", "FourierClassifier"],
+        ["--model", "models.ScaleClassifier", "--config", "{data: datamodules.Glyphs}"],
+        ["--model.help", "ScaleClassifier"],
         ["--help"],
     ],
 )

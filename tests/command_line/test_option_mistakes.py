@@ -15,14 +15,15 @@ from sefl.sweep.__main__ import main as sweep
 
 Command = Callable[[list[str]], None]
 
+NETWORK = "{class_path: FourierNetwork, init_args: {trunk: {widths: [4]}}}"
 ADAM = "{class_path: torch.optim.AdamW, init_args: {lr: 1, beta: [0, 1]}}"
 WRITTEN = f"""
 data:
   class_path: datamodules.Glyphs
 model:
-  class_path: models.FourierClassifier
+  class_path: models.ScaleClassifier
   init_args:
-    widths: [4]
+    network: {NETWORK}
     optimizer: {ADAM}
 trainer:
   callbacks:
@@ -48,17 +49,31 @@ def message(command: Command, arguments: list[str], capfd: pytest.CaptureFixture
     ("option", "value", "expected"),
     [
         (
-            "--model.width",
+            "--model.consistency",
             "8",
-            "models.FourierClassifier has no argument width; did you mean --model.widths?",
+            "models.ScaleClassifier has no argument consistency; did you mean --model.consistency_weight?",
         ),
-        ("--model.widths", "8", "must be a list of integers or null, got 8"),
-        ("--model.head_dropout", "much", "must be a number, got much"),
         (
-            "--model",
-            "models.FourierClassifer",
-            "there is no such class; did you mean models.FourierClassifier?",
+            "--model.network.max_resolutions",
+            "8",
+            "sefl.networks.FourierNetwork has no argument max_resolutions; did you mean --model.network.max_",
         ),
+        (
+            "--model.network.kernel_size",
+            "8",
+            "FourierNetwork has no argument kernel_size; did you mean --model.network.trunk.kernel_size?",
+        ),
+        (
+            "--model.network.trunk.width",
+            "8",
+            "FourierNetwork has no argument width; did you mean --model.network.trunk.widths?",
+        ),
+        ("--model.network.trunk.widths", "8", "must be a list, got 8"),
+        ("--model.network.trunk", "8", "must be keys with values, got 8"),
+        ("--model.network.head.dropout", "much", "must be a number, got much"),
+        ("--model", "models.ScaleClassifer", "there is no such class; did you mean models.ScaleClassifier?"),
+        ("--model.network", "FourierNetwor", "there is no such class; did you mean FourierNetwork?"),
+        ("--model.network", "torch.nn.Linear", "does not correspond to a subclass of ScaleNetwork"),
         ("--data", "datamodule.Glyphs", "there is no such class; did you mean datamodules.Glyphs?"),
         ("--model", "torch.nn.Linear", "does not correspond to a subclass of LightningModule"),
         (
@@ -101,16 +116,20 @@ def test_on_the_command_line(
     ("right", "wrong", "expected"),
     [
         (
-            "    widths:",
-            "    width:",
-            "line 7, column 5: model.init_args.width: models.FourierClassifier has no ",
+            "{widths:",
+            "{width:",
+            "line 7, column 63: model.init_args.network.init_args.trunk.width: sefl.networks.FourierNetwork has no ",
         ),
         (
             "[4]",
             "four",
-            "line 7, column 5: model.init_args.widths: must be a list of integers or null, got four",
+            "line 7, column 63: model.init_args.network.init_args.trunk.widths: must be a list, got four",
         ),
-        ("[4]", "[4, a]", "line 7, column 17: model.init_args.widths.1: must be an integer, got a"),
+        (
+            "[4]",
+            "[4, a]",
+            "line 7, column 75: model.init_args.network.init_args.trunk.widths.1: must be an integer, got a",
+        ),
         (
             ".Glyphs",
             ".Glyph",
@@ -168,11 +187,15 @@ def test_in_a_file(
     ("command", "arguments", "expected"),
     [
         (fit, [], "--model: needed, but not given; name a configuration with --config FILE"),
-        (fit, ["--model.widths", "[4]"], "--model.widths: needs a class: give --model CLASS or a --config"),
         (
             fit,
-            ["--model.help", "models.FourierClassifer"],
-            "--model: models.FourierClassifer: there is no such class; did",
+            ["--model.network", "SESN"],
+            "--model.network: needs a class: give --model CLASS or a --config",
+        ),
+        (
+            fit,
+            ["--model.help", "models.ScaleClassifer"],
+            "--model: models.ScaleClassifer: there is no such class; did",
         ),
         (fit, ["--data.help", "Glyph"], "--data: Glyph: there is no such class; did you mean Glyphs?"),
         (fit, ["stray"], "stray: is no option and no value of one"),
@@ -196,8 +219,11 @@ def test_in_every_command(
 
 
 def test_an_option_before_its_class(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    told = message(fit, ["--model.widths", "[8]", "--config", str(tiny)], capfd)
-    assert told == "--model.widths: stands before what names its class; write it behind --config FILE"
+    told = message(fit, ["--model.network.trunk.widths", "[8]", "--config", str(tiny)], capfd)
+    assert (
+        told
+        == "--model.network.trunk.widths: stands before what names its class; write it behind --config FILE"
+    )
 
 
 def test_a_message_of_another_form_is_one_line_too() -> None:
@@ -207,7 +233,14 @@ def test_a_message_of_another_form_is_one_line_too() -> None:
 @pytest.mark.parametrize(
     ("option", "listed", "left_out", "name", "argument"),
     [
-        ("model", "models.FourierClassifier", "OneCycle", "FourierClassifier", "--model.widths"),
+        ("model", "models.ScaleClassifier", "OneCycle", "ScaleClassifier", "--model.consistency_weight"),
+        (
+            "model.network",
+            "sefl.networks.FourierNetwork",
+            "Resizing",
+            "FourierNetwork",
+            "--network.trunk.widths",
+        ),
         ("data", "datamodules.Glyphs", "RandomFlip", "Glyphs", "--data.batch_size"),
         ("trainer.callbacks", "callbacks.OrbitEvaluation", "Flip", "EquivarianceMonitor", "figures"),
     ],
@@ -219,7 +252,7 @@ def test_help_of_our_classes_needs_no_configuration(
         for arguments, expected in [
             ([f"--{option}.help"], f"  {listed} "),
             ([f"--{option}.help", name], argument),
-            ([f"--{option}.help", listed], f"--{option}."),
+            ([f"--{option}.help", listed], f"--{option.rpartition('model.')[2]}."),
         ]:
             with pytest.raises(SystemExit) as exit_status:
                 command(arguments)
@@ -235,9 +268,9 @@ def test_classes_are_known_by_their_names_alone(tiny: Path, capfd: pytest.Captur
         [
             "--config",
             str(tiny),
-            "--model",
-            "ConvClassifier",
-            "--model.widths",
+            "--model.network",
+            "ConvNetwork",
+            "--model.network.trunk.widths",
             "[4]",
             "--trainer.fast_dev_run",
             "1",

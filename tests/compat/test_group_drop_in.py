@@ -142,7 +142,7 @@ def test_model_of_their_readme() -> None:
         num_classes=10,
         antialiasing_kwargs={"iterations": 100, "smoothness_loss_weight": 0.5},
     ).double()
-    assert [len(stage.output_field.fibre) for stage in model.stages] == [12, 12, 12]
+    assert [len(stage.output_type.fibre) for stage in model.stages] == [12, 12, 12]
     images = torch.randn(2, 3, 40, 40, dtype=torch.float64)
     logits = model(images)
     assert logits.shape == (2, 10)
@@ -163,7 +163,7 @@ def test_model_chains_groups() -> None:
         layer_kwargs={"dilation": 1},
         fully_convolutional=True,
     )
-    assert [stage.output_field.fibre.name for stage in model.stages] == ["D6", "C6", "C2"]
+    assert [stage.output_type.fibre.name for stage in model.stages] == ["D6", "C6", "C2"]
     assert model(torch.randn(2, 1, 20, 20)).shape == (2, 2)
 
 

@@ -128,7 +128,7 @@ def test_longer_files_are_cut_and_shorter_ones_padded_in_the_middle() -> None:
 @pytest.mark.parametrize("length", [1, 2, 11, 12, 13, 31])
 def test_long_signals_are_resampled_as_short_ones(samples: int, length: int) -> None:
     signal = torch.randn(samples, dtype=torch.float64)
-    resampled = downsample(signal, length) if length <= samples else upsample(signal, length)
+    resampled = downsample(signal, (length,)) if length <= samples else upsample(signal, (length,))
     torch.testing.assert_close(resample_long(signal, length), resampled, rtol=0, atol=1e-13)
 
 

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from callbacks import EquivarianceMonitor
 from sefl.fourier import CoefficientModule, to_coefficients, to_grid
+from sefl.groups.field import FieldFeatures
+from sefl.tensors.output_types import Bands
 
 COARSEST, FINEST = 6, 13
 
@@ -47,7 +49,7 @@ class ToGrid(nn.Module):
 class MeanPerBand(nn.Module):
     """The energy of every band's image: ``(batch, bands, channels)``, coarse to fine."""
 
-    output_signal = "bands"
+    output_type = Bands()
 
     def forward(self, coefficients: Tensor) -> Tensor:
         counts = range(COARSEST - 1, coefficients.shape[0] + 1, 2)
@@ -64,6 +66,7 @@ class Classifier(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         output = self.network(images)
+        output = output.values if isinstance(output, FieldFeatures) else output
         return output.flatten(2).mean(2) if output.dim() == 4 else output.flatten(1)[:, :2]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -9,16 +9,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from sefl.groups import Canonicalize, FiniteGroup, Subgroup, finite_group
+from sefl.groups.field import FieldFeatures, RegularField
 from sefl.groups.spatial import act_on_field, act_on_grid
 
 CONVOLUTIONS = {2: F.conv2d, 3: F.conv3d}
 
 
-class PlainField:
+class PlainField(RegularField):
     """A regular field of ``G``, or of ``H`` where samples were canonicalised; as the formula says, one by one."""
 
     def __init__(self, group: FiniteGroup, subgroup: Subgroup | None = None) -> None:
-        self.group, self.subgroup = group, subgroup
+        super().__init__(group)
+        self.subgroup = subgroup
 
     def element(self, matrix: Any) -> int | None:
         return self.group.element_of_matrix(matrix)
@@ -39,11 +41,9 @@ class PlainField:
 class Lifting(nn.Module):
     """Convolve with a kernel moved by every element of ``G``: a regular field, channel ``field * |G| + element``."""
 
-    output_signal = "regular"
-
     def __init__(self, group: FiniteGroup, in_channels: int, fields: int) -> None:
         super().__init__()
-        self.group, self.output_field = group, PlainField(group)
+        self.group, self.output_type = group, PlainField(group)
         axes = group.matrices.shape[-1]
         generator = torch.Generator().manual_seed(2)
         self.weight = nn.Parameter(torch.randn(fields, in_channels, *[3] * axes, generator=generator))
@@ -56,11 +56,9 @@ class Lifting(nn.Module):
 class Regular(nn.Module):
     """Declare what a module puts out to be a regular field."""
 
-    output_signal = "regular"
-
     def __init__(self, module: nn.Module, field: Any) -> None:
         super().__init__()
-        self.module, self.output_field = module, field
+        self.module, self.output_type = module, field
 
     def forward(self, x: Tensor) -> Tensor:
         return self.module(x)
@@ -69,19 +67,16 @@ class Regular(nn.Module):
 class CanonicalRestriction(nn.Module):
     """Move to the coset of the strongest response, restrict to ``H``."""
 
-    output_signal = "regular"
-
     def __init__(self, subgroup: Subgroup) -> None:
         super().__init__()
         self.canonicalize = Canonicalize(subgroup)
         self.subgroup = subgroup
-        self.output_field = PlainField(subgroup.parent, subgroup)
-        self.output_cosets: Tensor | None = None
+        self.output_type = PlainField(subgroup.parent, subgroup)
 
-    def forward(self, features: Tensor) -> Tensor:
-        canonical, self.output_cosets = self.canonicalize(features)
+    def forward(self, features: Tensor) -> FieldFeatures:
+        canonical, cosets = self.canonicalize(features)
         fibres = canonical.unflatten(1, (-1, len(self.subgroup.parent)))
-        return fibres[:, :, torch.as_tensor(self.subgroup.elements)].flatten(1, 2)
+        return FieldFeatures(fibres[:, :, torch.as_tensor(self.subgroup.elements)].flatten(1, 2), cosets)
 
 
 class Interleaved(nn.Module):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from flat_settings import made
 from networks_for_monitoring import Classifier, Sharded, batches, measure, trainer
 from regular_networks import (
     CanonicalRestriction,
@@ -32,6 +33,7 @@ from sefl.groups import (
     finite_group,
     subgroup,
 )
+from sefl.groups.field import FieldFeatures
 from sefl.networks import GroupSampledNetwork
 
 ROUNDING = 1e-27  # squared relative rounding of float64, times the terms of a sum
@@ -129,7 +131,7 @@ class TestControls:
                 return super().element(matrix.T)
 
         lifting = Lifting(finite_group("C4"), 2, 3)
-        lifting.output_field = Mirrored(lifting.group)
+        lifting.output_type = Mirrored(lifting.group)
         rows = measure(Classifier(nn.Sequential(lifting)), tmp_path, transformations=[Rotation90()]).results
         assert {row.parameter: row.mean > 0.05 for row in rows} == {90: True, 180: False, 270: True}
 
@@ -153,8 +155,8 @@ class TestCanonicalised:
         restriction = CanonicalRestriction(subgroup(group, kept))
         model = Classifier(nn.Sequential(Lifting(group, 2, 3), restriction))
         every = [GroupAction(name), Rotation90()]
-        for field in (restriction.output_field, RegularField(group, [bandlimit(group, kept)])):
-            restriction.output_field = field
+        for field in (restriction.output_type, RegularField(group, [bandlimit(group, kept)])):
+            restriction.output_type = field
             monitor = measure(model, tmp_path, squares(), transformations=every)
             assert not monitor.unmeasured
             assert max(row.max for row in monitor.results) < ROUNDING
@@ -163,13 +165,12 @@ class TestCanonicalised:
             """Says that it moved no sample."""
 
             def forward(self, features):
-                output = super().forward(features)
-                self.output_cosets = torch.full_like(self.output_cosets, group.identity)
-                return output
+                values, cosets = super().forward(features)
+                return FieldFeatures(values, torch.full_like(cosets, group.identity))
 
         inside = subgroup(group, kept)
         forgetful = Forgetful(inside)
-        forgetful.output_field = RegularField(group, [bandlimit(group, kept)])
+        forgetful.output_type = RegularField(group, [bandlimit(group, kept)])
         model = Classifier(nn.Sequential(Lifting(group, 2, 3), forgetful))
         rows = measure(model, tmp_path, squares(), layers=["network.1"], transformations=every[:1]).results
         outside = {label for label in group.labels if label not in inside.group.labels}
@@ -226,8 +227,8 @@ class TestGroupSampledNetwork:
 
     def measured(self, folder, **settings):
         torch.manual_seed(6)
-        defaults = {"kernel_sizes": [3] * 3, "subgroups": [None] * 3, "spatial_rates": [2, 1, 1]}
-        network = GroupSampledNetwork("D4", 2, 2, [2] * 3, group_rates=[1, 2, 1], **defaults, **settings)
+        stages = {"widths": [2] * 3, "kernel_sizes": 3, "group_rates": [1, 2, 1]}
+        network = made(GroupSampledNetwork, group="D4", in_channels=2, classes=2, **stages, **settings)
         layers = [f"network.{name}" for name in network.measured_layers()]
         loader = batches([4], [9])
         return measure(
@@ -267,7 +268,7 @@ class TestWhatCannotBeMeasured:
 
     def test_a_field_that_is_not_declared_or_does_not_fit(self, tmp_path):
         nameless = nn.Conv2d(2, 8, 1)
-        nameless.output_signal = "regular"
+        nameless.output_type = "regular"
         odd = Regular(nn.Conv2d(8, 7, 1), PlainField(finite_group("C4")))
         with pytest.warns(UserWarning, match="EquivarianceMonitor does not measure") as caught:
             monitor = measure(
@@ -277,7 +278,7 @@ class TestWhatCannotBeMeasured:
                 transformations=[Rotation90()],
             )
         message = str(caught[-1].message)
-        assert "network.0: its output_signal is 'regular', but it has no output_field" in message
+        assert "network.0: its output_type is 'regular', not one of" in message
         assert "network.1: features must be a regular field of C4" in message
         assert monitor.results == []
 
@@ -299,7 +300,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
         monitor = EquivarianceMonitor(transformations=[GroupAction("C8")])
         lifting = Lifting(finite_group("C8"), 2, 2)
         restriction = CanonicalRestriction(subgroup(lifting.group, "C4"))
-        restriction.output_field = RegularField(lifting.group, [bandlimit(lifting.group, "C4")])
+        restriction.output_type = RegularField(lifting.group, [bandlimit(lifting.group, "C4")])
         smooth = nn.AvgPool2d(3, 1, 1)
         model = Sharded(nn.Sequential(smooth, lifting, restriction), tmp_path, monitor).double()
         run = trainer(

@@ -11,6 +11,7 @@ from sefl.equivariance import CircularShift, Flip, GroupAction, IdealDownsamplin
 from sefl.equivariance.layer_outputs import read_output
 from sefl.equivariance.transformations import NotMeasurable
 from sefl.fourier import CoefficientModule, downsample, to_coefficients, to_grid
+from sefl.tensors.output_types import Bands
 
 ROUNDING = 1e-27  # squared relative rounding of float64, 5e-32, times the terms of a sum
 FINEST, COARSEST = 17, 8
@@ -88,7 +89,7 @@ class ToGrid(nn.Module):
 class EnergyPerBand(nn.Module):
     """``(batch, bands, channels)``, coarse to fine."""
 
-    output_signal = "bands"
+    output_type = Bands()
 
     def forward(self, coefficients: Tensor) -> Tensor:
         return coefficients.square().cumsum(0)[COARSEST - 2 :: 2].movedim(1, 0)

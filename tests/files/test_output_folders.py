@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models import FourierClassifier
+from models import ScaleClassifier
 from sefl.demo.__main__ import main as demo
 from sefl.evaluate import main as evaluate
 from sefl.files.output_folders import check_folder, check_name, make_folder
@@ -23,7 +23,7 @@ REFUSED_NAMES = [
 REFUSED_FOLDERS = ["", "a\0b", "a\nb", LONG, "file", "file/below", "/dev/null/below"]
 
 
-class Pretrained(FourierClassifier):
+class Pretrained(ScaleClassifier):
     """A model whose own arguments load weights."""
 
     pretrained = True

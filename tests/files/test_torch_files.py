@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import classifier
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from models import ConvClassifier, TorchvisionClassifier
 from sefl.evaluate import main as evaluate
 from sefl.files.torch_files import UnreadableFile, read_checkpoint, read_torch_file
 from sefl.fit import main as fit
+from sefl.networks import TorchvisionNetwork
 from sefl.runs.checkpoints import AtomicCheckpointIO
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def test_one_line_says_what_is_wrong_and_nothing_is_executed(damaged: tuple[Path
     else:
         reads += [lambda: read_torch_file(file)]
         if file.exists():
-            reads += [lambda: TorchvisionClassifier(state_dict=str(file))]
+            reads += [lambda: TorchvisionNetwork(state_dict=str(file))]
     for read in reads:
         with pytest.raises(UnreadableFile) as error:
             read()
@@ -183,7 +184,7 @@ def test_commands_say_it_in_one_message(tiny: Path, capfd: pytest.CaptureFixture
 
 
 def test_a_trainer_reads_through_it(tmp_path: Path) -> None:
-    model = ConvClassifier(widths=[2], head_hidden=4, base_resolution=8, max_resolution=8)
+    model = classifier("ConvNetwork", widths=[2], head_hidden=4, base_resolution=8, max_resolution=8)
     data = DataLoader(TensorDataset(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)))
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
@@ -193,6 +194,6 @@ def test_a_trainer_reads_through_it(tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
     trainer.save_checkpoint(file)
     trainer.fit(model, data, ckpt_path=file)
-    file.write_bytes(flipped_in(model.head[2].weight, file.read_bytes()))
+    file.write_bytes(flipped_in(model.network.head[2].weight, file.read_bytes()))
     with pytest.raises(UnreadableFile, match="checksum"):
         trainer.fit(model, data, ckpt_path=file)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny_experiment import TINY
 
-from models import FourierClassifier
+from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
 from sefl.files.trust import Reading, UntrustedCode, _is_known
 from sefl.fit import main as fit
@@ -20,7 +20,7 @@ from sefl.runs.stored_networks import NotLoadable, load_network, load_test_image
 MARK = "open('executed', 'w').close()\n"
 """What a module of somebody else's does when it is imported."""
 TOUCH = {"class_path": "os.system", "init_args": {"command": "touch executed"}}
-NETWORK = "from models import *\nclass Net(FourierClassifier): pass\nclass Data: pass\n"
+NETWORK = "from models import *\nclass Net(ScaleClassifier): pass\nclass Data: pass\n"
 RUN = Path("runs/theirs/0")
 
 
@@ -126,7 +126,7 @@ def test_a_folder_that_is_called_as_one_of_ours(monkeypatch: pytest.MonkeyPatch)
     for name in [name for name in sys.modules if name.partition(".")[0] == "models"]:
         monkeypatch.delitem(sys.modules, name)
     with (
-        pytest.raises(UntrustedCode, match=r"models.FourierClassifier, of .*/models/__init__.py"),
+        pytest.raises(UntrustedCode, match=r"models.ScaleClassifier, of .*/models/__init__.py"),
         Reading(file).imports(),
     ):
         __import__("models")
@@ -137,7 +137,7 @@ def test_what_is_trusted_or_named_by_the_user_runs(tmp_path: Path) -> None:
     file = store("model", "class_path", value="theirs.Net")
     for reading in (Reading(file, trust=True), Reading(file, arguments=["--model", "theirs.Other"])):
         with reading.imports():
-            assert __import__("theirs").Net.__bases__ == (FourierClassifier,)
+            assert __import__("theirs").Net.__bases__ == (ScaleClassifier,)
             del sys.modules["theirs"]
         assert executed()
         Path("executed").unlink()

@@ -1,4 +1,4 @@
-"""GroupSampledClassifier with its data, callbacks and commands; the network itself is in tests/groups."""
+"""A GroupSampledNetwork with its data, callbacks and commands; the network itself is in tests/networks."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from flat_settings import classifier
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import EquivarianceMonitor
-from models import GroupSampledClassifier
 from sefl.equivariance import GroupAction
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
@@ -37,12 +37,15 @@ TINY = {
         },
     },
     "model": {
-        "class_path": "models.GroupSampledClassifier",
+        "class_path": "models.Classifier",
         "init_args": {
-            "group": "D4",
-            "widths": [3, 4, 4],
-            "kernel_sizes": 3,
-            "group_rates": [2, 1, 1],
+            "network": {
+                "class_path": "sefl.networks.GroupSampledNetwork",
+                "init_args": {
+                    "group": "D4",
+                    "stages": {"widths": [3, 4, 4], "kernel_sizes": 3, "group_rates": [2, 1, 1]},
+                },
+            },
             "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
             "lr_scheduler": {"class_path": "models.OneCycle"},
         },
@@ -136,7 +139,16 @@ def test_two_processes_train(tiny_group: Path, start: Callable[..., subprocess.P
 
 
 def test_canonicalised_network_in_the_monitor(tiny_group: Path) -> None:
-    fit(["--config", str(tiny_group), "--model.canonicalize", "true", "--trainer.max_epochs", "1"])
+    fit(
+        [
+            "--config",
+            str(tiny_group),
+            "--model.network.sampling.canonicalize",
+            "true",
+            "--trainer.max_epochs",
+            "1",
+        ]
+    )
     evaluate(["--ckpt_path", "last", "--name", "group"])
     rows = evaluation()["equivariance"]
     assert {row["layer"] for row in rows} >= {
@@ -175,8 +187,9 @@ def volumes(samples: int) -> tuple[Tensor, Tensor]:
 
 def test_volumes_are_learned_and_measured(tmp_path: Path) -> None:
     pl.seed_everything(0)
-    model = GroupSampledClassifier(
-        "O",
+    model = classifier(
+        "GroupSampledNetwork",
+        group="O",
         classes=2,
         widths=[2, 4],
         kernel_sizes=3,
@@ -200,8 +213,8 @@ def test_volumes_are_learned_and_measured(tmp_path: Path) -> None:
     trainer.fit(model, DataLoader(data, 8, shuffle=True), DataLoader(data, 32))
     assert float(trainer.callback_metrics["val/accuracy"]) == 1
     kept = {
-        model.network.stages[0].output_field.group.labels[g]
-        for g in model.network.stages[0].output_field.elements
+        model.network.stages[0].output_type.group.labels[g]
+        for g in model.network.stages[0].output_type.elements
     }
     of_head = {row.parameter: row.max for row in monitor.results if row.layer == "network.head"}
     assert len(of_head) == 23

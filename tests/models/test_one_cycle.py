@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import classifier
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import nn
@@ -15,15 +16,16 @@ from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import ExponentialLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
-from models import FourierClassifier, OneCycle
+from models import OneCycle, ScaleClassifier
 from models.schedules import scheduled
 
 PEAK = 0.02
 BATCHES = 5
 
 
-def model(scheduler: Any = OneCycle) -> FourierClassifier:
-    return FourierClassifier(
+def model(scheduler: Any = OneCycle) -> ScaleClassifier:
+    return classifier(
+        "FourierNetwork",
         widths=[2],
         kernel_size=3,
         base_resolution=6,

@@ -8,9 +8,9 @@ import torch
 import yaml
 from torchvision.models import resnet18
 
-from models import TorchvisionClassifier
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
+from sefl.networks import TorchvisionNetwork
 from sefl.runs.metrics_file import read_rows
 
 CONFIG = Path(__file__).parents[2] / "configs/own_model/resnet18.yaml"
@@ -27,7 +27,7 @@ TINY = {
             "eval_batch_size": 6,
         },
     },
-    "model": {"init_args": {"base_resolution": 33, "max_resolution": 35}},
+    "model": {"init_args": {"network": {"init_args": {"base_resolution": 33, "max_resolution": 35}}}},
     "trainer": {
         "max_epochs": 1,
         "accelerator": "cpu",
@@ -36,7 +36,7 @@ TINY = {
     },
     "wandb": {"mode": "disabled"},
 }
-MEASURED = ["network.maxpool", *(f"network.layer{i}" for i in range(1, 5)), "network.fc"]
+MEASURED = ["network.body.maxpool", *(f"network.body.layer{i}" for i in range(1, 5)), "network.body.fc"]
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_it_trains_and_is_measured(configs: list[str]) -> None:
 def test_own_weights_are_measured_without_training(
     configs: list[str], mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate([*configs, "--model.state_dict", "mine.pth"])
+    evaluate([*configs, "--model.network.state_dict", "mine.pth"])
     output = Path("runs/own/pretrained/evaluation/0")
     result = json.loads((output / "evaluation.json").read_text())
     assert result["checkpoint"] is None
     assert list(dict.fromkeys(row["layer"] for row in result["equivariance"])) == MEASURED
     assert 0 <= result["metrics"]["agreement_test/shift/pairs"] <= 1
     shown = capsys.readouterr().out
-    for expected in ("the model's own weights", "Agreement of predictions", "network.layer4"):
+    for expected in ("the model's own weights", "Agreement of predictions", "network.body.layer4"):
         assert expected in shown
 
 
@@ -94,37 +94,43 @@ def test_it_is_the_network_of_torchvision(mine: Path) -> None:
     network.load_state_dict(torch.load(mine))
     images = torch.randn(2, 1, 40, 40)
     for channels in (1, 3):
-        model = TorchvisionClassifier(in_channels=channels, state_dict=str(mine)).eval()
+        model = TorchvisionNetwork(in_channels=channels, state_dict=str(mine)).eval()
         given = images.expand(-1, channels, -1, -1)
         torch.testing.assert_close(model(given)[:, 0], network(images.repeat(1, 3, 1, 1)))
         assert model.pretrained
-    assert not TorchvisionClassifier().pretrained
-    assert not torch.equal(TorchvisionClassifier(in_channels=1).eval()(images)[:, 0], model(given)[:, 0])
+    assert not TorchvisionNetwork().pretrained
+    assert not torch.equal(TorchvisionNetwork(in_channels=1).eval()(images)[:, 0], model(given)[:, 0])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "--ckpt_path: is needed"),
-        (["--model.state_dict", "absent.pth"], "state_dict absent.pth: there is no such file"),
-        (["--model.state_dict", "text.pth"], "state_dict text.pth: is no file of torch.save"),
+        (["--model.network.state_dict", "absent.pth"], "state_dict absent.pth: there is no such file"),
+        (["--model.network.state_dict", "text.pth"], "state_dict text.pth: is no file of torch.save"),
         (
-            ["--model.state_dict", "nested.pth"],
+            ["--model.network.state_dict", "nested.pth"],
             "holds no weights by name but model, epoch. Write it by torch.save",
         ),
         (
-            ["--model.state_dict", "mine.pth", "--model.classes", "7"],
+            ["--model.network.state_dict", "mine.pth", "--model.network.classes", "7"],
             "fc.weight is (10, 512) in the file and (7, 512)",
         ),
-        (["--model.state_dict", "mine.pth", "--model.architecture", "resnet34"], "is absent in the file and"),
-        (["--model.architecture", "resnet19"], "architecture must be one of alexnet"),
         (
-            ["--model.architecture", "resnet18", "--model.weights", "BEST"],
+            ["--model.network.state_dict", "mine.pth", "--model.network.architecture", "resnet34"],
+            "is absent in the file and",
+        ),
+        (["--model.network.architecture", "resnet19"], "architecture must be one of alexnet"),
+        (
+            ["--model.network.architecture", "resnet18", "--model.network.weights", "BEST"],
             "must be one of IMAGENET1K_V1, DEFAULT",
         ),
-        (["--model.architecture", "googlenet"], "must be {aux_logits: false}"),
-        (["--model.in_channels", "2"], "in_channels must be 1 or 3, got 2"),
-        (["--model.state_dict", "mine.pth", "--model.weights", "DEFAULT"], "exclude each other"),
+        (["--model.network.architecture", "googlenet"], "must be {aux_logits: false}"),
+        (["--model.network.in_channels", "2"], "in_channels must be 1 or 3, got 2"),
+        (
+            ["--model.network.state_dict", "mine.pth", "--model.network.weights", "DEFAULT"],
+            "exclude each other",
+        ),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -5,26 +5,27 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import classifier
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 import datamodules
-import models
 from datamodules import Glyphs, ScaleDataModule, Waveforms
+from sefl import networks
+from sefl.networks import Network
 
 SCALES = {"base_resolution": 10, "max_resolution": 12, "head_hidden": 5}
 BANDS = {**SCALES, "layer_base_resolution": 10}
-BASES = {"BandClassifier", "ScaleClassifier", "SinglePredictionClassifier"}
 SMALL: dict[str, dict[str, Any]] = {
-    "ConvClassifier": {**SCALES, "widths": [3, 4]},
-    "FourierCNNClassifier": {**SCALES, "widths": [3, 4]},
-    "FourierClassifier": {**BANDS, "widths": [4], "kernel_size": 3},
-    "GroupSampledClassifier": {"group": "C2", "widths": [2]},
-    "MixerClassifier": {**BANDS, "width": 4, "depth": 1, "groups": 2},
-    "PerResolutionClassifier": {**SCALES, "widths": [3, 4]},
-    "SESNClassifier": {**SCALES, "widths": [3, 4], "scales": [1.0, 1.5], "order": 2},
-    "TorchvisionClassifier": {"in_channels": 1, "base_resolution": 10, "max_resolution": 12},
-    "WideResNetClassifier": {"base_resolution": 10, "max_resolution": 12, "depth": 10, "width": 1},
+    "ConvNetwork": {**SCALES, "widths": [3, 4]},
+    "FourierCNN": {**SCALES, "widths": [3, 4]},
+    "FourierNetwork": {**BANDS, "widths": [4], "kernel_size": 3},
+    "GroupSampledNetwork": {"group": "C2", "widths": [2]},
+    "MixerNetwork": {**BANDS, "width": 4, "depth": 1, "groups": 2},
+    "PerResolutionNetwork": {**SCALES, "widths": [3, 4]},
+    "SESN": {**SCALES, "widths": [3, 4], "scales": [1.0, 1.5], "order": 2},
+    "TorchvisionNetwork": {"in_channels": 1, "base_resolution": 10, "max_resolution": 12},
+    "WideResNet": {"base_resolution": 10, "max_resolution": 12, "depth": 10, "width": 1},
 }
 
 
@@ -47,9 +48,9 @@ def predict(folder: Path, model: LightningModule, data: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_model_predicts_the_test_samples_of_a_datamodule(tmp_path: Path, name: str) -> None:
+def test_every_network_predicts_the_test_samples_of_a_datamodule(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
-    model = getattr(models, name)(**SMALL[name]).eval()
+    model = classifier(name, **SMALL[name]).eval()
     sizes = {"train_samples": 20, "val_samples": 20, "test_samples": 20}
     data = Glyphs(image_size=12, resolutions=[10, 12], eval_batch_size=8, **sizes)
     predictions = predict(tmp_path, model, data)
@@ -63,7 +64,8 @@ def test_every_model_predicts_the_test_samples_of_a_datamodule(tmp_path: Path, n
 
 def test_signals_are_predicted_too_and_nothing_is_left_out(tmp_path: Path) -> None:
     data = Waveforms(length=64, train_samples=20, val_samples=20, test_samples=20, resolutions=[60, 64])
-    model = models.FourierClassifier(
+    model = classifier(
+        "FourierNetwork",
         **{**BANDS, "layer_base_resolution": 60, "base_resolution": 60, "max_resolution": 64},
         widths=[4],
         kernel_size=3,
@@ -71,6 +73,7 @@ def test_signals_are_predicted_too_and_nothing_is_left_out(tmp_path: Path) -> No
         classes=data.num_classes,
     )
     assert sum(len(logits) for logits in predict(tmp_path, model, data)) == 20
-    assert exported(models, LightningModule) - BASES == set(SMALL)
+    bases = {"Network", "ScaleNetwork", "BandNetwork", "SinglePredictionNetwork"}
+    assert exported(networks, Network) - bases == set(SMALL)
     for name in exported(datamodules, ScaleDataModule):
         assert getattr(datamodules, name).predict_dataloader is ScaleDataModule.predict_dataloader

@@ -3,10 +3,11 @@
 from functools import partial
 
 import torch
+from flat_settings import classifier
 from pytorch_lightning import Trainer, seed_everything
 
 from datamodules import Waveforms
-from models import FourierClassifier, OneCycle
+from models import OneCycle
 
 CHANCE = 0.1
 LENGTHS = [48, 57, 64]
@@ -17,7 +18,8 @@ def test_sounds_are_told_apart_after_seconds() -> None:
     data = Waveforms(
         length=64, resolutions=LENGTHS, train_samples=800, val_samples=300, test_samples=300, batch_size=32
     )
-    model = FourierClassifier(
+    model = classifier(
+        "FourierNetwork",
         dimensions=1,
         widths=[12, 24],
         kernel_size=[9, 5],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import training_by_processes
-from training_by_processes import REFERENCE, network
+from training_by_processes import REFERENCE, model_of_noise
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,11 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 def test_processes_agree_and_searching_for_unused_parameters_changes_nothing(ranks) -> None:
     plain, searched = (ranks[0][strategy]["parameters"] for strategy in ("ddp", REFERENCE))
-    initial = dict(network().named_parameters())
+    initial = dict(model_of_noise().named_parameters())
     for name, value in plain.items():
         assert torch.equal(value, ranks[1]["ddp"]["parameters"][name])
         torch.testing.assert_close(value, searched[name], rtol=1e-6, atol=1e-7)
-        held_out = name.split(".")[2] == "5"
+        held_out = name.split(".")[3] == "5"
         assert torch.equal(value, initial[name]) == held_out, name
 
 
@@ -47,7 +47,7 @@ def test_the_optimiser_steps_for_the_networks_of_a_batch_alone(ranks) -> None:
     assert batches[4] > 0
     assert batches[6] > 0
     for name, steps in ranks[0]["ddp"]["steps"].items():
-        assert steps == batches[int(name.split(".")[2])], name
+        assert steps == batches[int(name.split(".")[3])], name
 
 
 def test_without_gradients_of_zero_processes_wait_for_each_other(ranks) -> None:

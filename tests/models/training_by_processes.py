@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from datamodules import ScaleDataModule
-from models import PerResolutionClassifier, per_resolution_classifier
+from models import ScaleClassifier
+from sefl.networks import ConvTrunk, PerResolutionNetwork, PooledHeadSettings, per_resolution
 
 FINEST = 6
 REFERENCE = "ddp_find_unused_parameters_true"
@@ -56,23 +57,24 @@ class Steps(Callback):
         self.of_resolution[batch[0].shape[-1]] += 1
 
 
-def network() -> PerResolutionClassifier:
+def model_of_noise() -> ScaleClassifier:
     torch.manual_seed(0)
-    return PerResolutionClassifier(
+    network = PerResolutionNetwork(
+        ConvTrunk(widths=[2, 3], kernel_size=3),
+        PooledHeadSettings(hidden=3, dropout=0.0),
         classes=2,
-        widths=[2, 3],
-        kernel_size=3,
-        head_hidden=3,
-        head_dropout=0.0,
         base_resolution=4,
         max_resolution=FINEST,
+    )
+    return ScaleClassifier(
+        network,
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.5),
     )
 
 
 def run(strategy: str, devices: int) -> dict[str, Any]:
     """Train, test with a single loader, and tell what came of it."""
-    model, data, steps = network(), Noise(), Steps()
+    model, data, steps = model_of_noise(), Noise(), Steps()
     trainer = Trainer(
         accelerator="cpu",
         strategy=strategy,
@@ -102,7 +104,7 @@ def run(strategy: str, devices: int) -> dict[str, Any]:
     }
 
 
-def error_of_two_resolutions(model: PerResolutionClassifier) -> str:
+def error_of_two_resolutions(model: ScaleClassifier) -> str:
     """What PyTorch's own wrapper, which needs no trainer, says of a batch of one resolution after one of another."""
     parallel = DistributedDataParallel(model)
     try:
@@ -116,7 +118,7 @@ def error_of_two_resolutions(model: PerResolutionClassifier) -> str:
 if __name__ == "__main__":
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])
     found: dict[str, Any] = {"ddp": run("ddp", devices)}
-    per_resolution_classifier._several_processes = lambda: False  # as if nothing were done about it
+    per_resolution._several_processes = lambda: False  # as if nothing were done about it
     found[REFERENCE] = run(REFERENCE, devices)
-    found["control"] = error_of_two_resolutions(network())
+    found["control"] = error_of_two_resolutions(model_of_noise())
     torch.save(found, folder / f"found-{found['ddp']['rank']}.pt")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
@@ -14,30 +15,24 @@ from scale_equivariance import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import (
-    ConvClassifier,
-    FourierCNNClassifier,
-    PerResolutionClassifier,
-    ScaleClassifier,
-    SESNClassifier,
-    WideResNetClassifier,
-)
+from models import ScaleClassifier
 from sefl.fourier import downsample, upsample
+from sefl.networks import SESN, ConvNetwork, FourierCNN, PerResolutionNetwork, ScaleNetwork, WideResNet
 from sefl.networks.padding import pad
 
 BASE, FINEST = 6, 13
 
-BASELINES: dict[str, tuple[type[ScaleClassifier], dict[str, Any]]] = {
-    "CNN": (ConvClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
+BASELINES: dict[str, tuple[type[ScaleNetwork], dict[str, Any]]] = {
+    "CNN": (ConvNetwork, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
     "SESN": (
-        SESNClassifier,
+        SESN,
         {"widths": [3, 4], "scales": [1.0, 1.5], "order": 2, "head_hidden": 5, "head_dropout": 0.0},
     ),
-    "per resolution": (PerResolutionClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
-    "wide ResNet": (WideResNetClassifier, {"depth": 10, "width": 1, "dropout": 0.0}),
-    "Fourier CNN": (FourierCNNClassifier, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
+    "per resolution": (PerResolutionNetwork, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
+    "wide ResNet": (WideResNet, {"depth": 10, "width": 1, "dropout": 0.0}),
+    "Fourier CNN": (FourierCNN, {"widths": [3, 4], "head_hidden": 5, "head_dropout": 0.0}),
     "global Fourier CNN": (
-        FourierCNNClassifier,
+        FourierCNN,
         {"widths": [3, 4, 4], "kernel_size": None, "pools": [2, 1, 2], "head_dropout": 0.0},
     ),
 }
@@ -48,7 +43,7 @@ def network(name: str, **settings: Any) -> Any:
     torch.manual_seed(0)
     cls, small = BASELINES[name]
     small = {"in_channels": 2, "classes": 5, "base_resolution": BASE, "max_resolution": FINEST, **small}
-    return cls(**{**small, **settings}).double().eval()
+    return made(cls, **{**small, **settings}).double().eval()
 
 
 def images(resolution: int, batch: int = 3) -> Tensor:
@@ -93,7 +88,7 @@ def test_a_baseline_is_not_scale_equivariant(name: str) -> None:
 def test_steps_of_gradient_descent_reduce_a_baselines_loss(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = network(name).train()
+    model = ScaleClassifier(network(name)).double().train()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
     batch = images(FINEST, 8), torch.arange(8) % 5
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
@@ -122,7 +117,7 @@ def test_each_resolution_has_a_network_that_it_alone_trains() -> None:
 def test_wide_resnets_have_the_published_number_of_parameters(depth: int, width: int, count: int) -> None:
     """36.5 and 11.0 million in Zagoruyko & Komodakis, table 4; to the last one in the authors' PyTorch ports."""
     with torch.device("meta"):
-        model = WideResNetClassifier(3, 10, depth, width, max_resolution=32)
+        model = WideResNet(depth, width, in_channels=3, max_resolution=32)
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
@@ -165,7 +160,7 @@ def test_global_kernels_span_the_grid_of_their_block() -> None:
     [
         ("per resolution", {"widths": []}, r"widths must name the channels of at least one block, got \[\]"),
         ("per resolution", {"kernel_size": 2}, "kernel_size must be odd and positive, got 2"),
-        ("per resolution", {"head_hidden": 0}, "head_hidden must be a positive integer, got 0"),
+        ("per resolution", {"head_hidden": 0}, "head.hidden must be a positive integer, got 0"),
         ("wide ResNet", {"depth": 12}, r"depth must be 6 n \+ 4 .* got 12"),
         ("wide ResNet", {"depth": 4}, r"depth must be 6 n \+ 4 .* got 4"),
         ("wide ResNet", {"width": 0}, "width must be a positive integer, got 0"),
@@ -174,7 +169,7 @@ def test_global_kernels_span_the_grid_of_their_block() -> None:
         ("Fourier CNN", {"pools": [2]}, r"pools must have one entry per block, 2 as widths, got \[2\]"),
         ("Fourier CNN", {"pools": [0, 1]}, r"pools must be positive integers, got \[0, 1\]"),
         ("Fourier CNN", {"kernel_size": 4}, "kernel_size must be odd .* got 4"),
-        ("Fourier CNN", {"head_cells": 0}, "head_cells must be a positive integer, got 0"),
+        ("Fourier CNN", {"head_cells": 0}, "head.cells must be a positive integer, got 0"),
     ],
 )
 def test_a_baselines_arguments_out_of_range(name: str, arguments: dict[str, Any], message: str) -> None:

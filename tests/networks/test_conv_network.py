@@ -1,26 +1,27 @@
-"""ConvClassifier: takes every resolution, and is measurably not scale-equivariant."""
+"""ConvNetwork: takes every resolution, and is measurably not scale-equivariant."""
 
 from typing import Any
 
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import assert_same, relative_squared_error, scale_equivariance_errors
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import ConvClassifier
+from models import ScaleClassifier
 from sefl.fourier import downsample, upsample
-from sefl.networks import Resizing
+from sefl.networks import ConvNetwork, Resizing
 from sefl.networks.padding import pad
 
 BASE, FINEST = 6, 16
 
 
-def network(**settings: Any) -> ConvClassifier:
+def network(**settings: Any) -> ConvNetwork:
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "widths": [4, 6, 6], "kernel_size": 3, "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST}
-    return ConvClassifier(**{**small, **settings}).double().eval()
+    return made(ConvNetwork, **{**small, **settings}).double().eval()
 
 
 def images(resolution: int) -> Tensor:
@@ -72,7 +73,7 @@ def test_padding_is_padding_first() -> None:
 @pytest.mark.parametrize("resize", ["none", "ideal", "bicubic", "zero", "reflect", "replicate", "circular"])
 def test_predictions_count_at_the_resolution_that_an_image_has(resize: str) -> None:
     """Resizing is part of the network: per-resolution accuracy sees what came before it."""
-    model = network(resize=resize)
+    model = ScaleClassifier(network(resize=resize)).double()
     model.test_step((images(7), torch.arange(3)), 0)
     model.test_step((images(12), torch.arange(3)), 1)
     accuracy = model.test_accuracy.compute()

@@ -1,4 +1,4 @@
-"""FourierClassifier: one pass predicts at every resolution, blocks are equivariant, the loss is as stated."""
+"""FourierNetwork: one pass predicts at every resolution, blocks are equivariant, the loss is as stated."""
 
 import copy
 import math
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
@@ -20,8 +21,9 @@ from scale_equivariance import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import FourierClassifier
+from models import ScaleClassifier
 from sefl.fourier import band, downsample, to_coefficients
+from sefl.networks import FourierNetwork
 
 BASE, FINEST = 6, 16
 
@@ -41,12 +43,12 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 def network(
     name: str = "as published", dtype: torch.dtype = torch.float64, **settings: Any
-) -> FourierClassifier:
+) -> FourierNetwork:
     """A small network with random parameters throughout, in evaluation mode."""
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "widths": [4, 6], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST}
-    return randomised(FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
+    return randomised(made(FourierNetwork, **{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def images(resolution: int, dtype: torch.dtype = torch.float64, batch: int = 3) -> Tensor:
@@ -54,7 +56,7 @@ def images(resolution: int, dtype: torch.dtype = torch.float64, batch: int = 3) 
     return torch.randn(batch, 2, resolution, resolution, generator=generator, dtype=dtype)
 
 
-def resolutions_of(model: FourierClassifier) -> range:
+def resolutions_of(model: FourierNetwork) -> range:
     return range(model.base_resolution, model.max_resolution + 1)
 
 
@@ -144,7 +146,7 @@ def test_coefficients_of_every_block_are_nested(name: str) -> None:
             assert_same(coarse, whole[:count, :count])
 
 
-def block_outputs(model: FourierClassifier, x: Tensor) -> list[Tensor]:
+def block_outputs(model: FourierNetwork, x: Tensor) -> list[Tensor]:
     outcomes = []
     coefficients = to_coefficients(x)
     for block in model.blocks:
@@ -175,7 +177,7 @@ def test_measured_layers_exist() -> None:
 def test_the_loss_is_cross_entropy_over_bands_plus_the_hinge(
     weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = network(consistency_weight=weight)
+    model = ScaleClassifier(network(), weight).double()
     logged: dict[str, Tensor] = {}
     monkeypatch.setattr(model, "log", lambda name, value, **_: logged.update({name: value}))
     x, labels = images(FINEST, batch=7), torch.tensor([0, 4, 2, 2, 1, 3, 0])
@@ -198,9 +200,9 @@ def test_the_loss_is_cross_entropy_over_bands_plus_the_hinge(
 
 @every_network
 def test_steps_of_gradient_descent_reduce_the_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network(name, torch.float32, head_dropout=0.0).train()
+    model = ScaleClassifier(network(name, torch.float32, head_dropout=0.0)).train()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
-    batch = images(model.max_resolution, torch.float32, 8), torch.arange(8) % 5
+    batch = images(model.network.max_resolution, torch.float32, 8), torch.arange(8) % 5
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
     losses = []
     for _ in range(4):
@@ -250,9 +252,9 @@ def test_the_weights_of_bands_grow_at_least_as_asked() -> None:
 
 def test_bfloat16_autocast_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NETWORKS:
-        model = network(name, torch.float32)
+        model = ScaleClassifier(network(name, torch.float32)).eval()
         monkeypatch.setattr(model, "log", lambda *_, **__: None)
-        x = images(model.max_resolution, torch.float32)
+        x = images(model.network.max_resolution, torch.float32)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.training_step((x, torch.arange(3)), 0)
         loss.backward()
@@ -277,10 +279,6 @@ def test_copies_and_state() -> None:
         ({"in_channels": 0}, "in_channels must be a positive integer, got 0"),
         ({"classes": 0}, "classes must be a positive integer, got 0"),
         ({"base_resolution": 17}, r"base_resolution must lie in 1..max_resolution \(16\), got 17"),
-        (
-            {"consistency_weight": -1.0},
-            r"consistency_weight must be a finite number of at least 0, got -1\.0",
-        ),
         ({"pools": [2]}, r"pools must have one entry per block, 2 as widths, got \[2\]"),
         (
             {"kernel_size": [3, 3, 3]},
@@ -294,9 +292,9 @@ def test_copies_and_state() -> None:
         ({"activation": "rectify"}, "activation must be one of .relu., .* got 'rectify'"),
         ({"head_pool": "median"}, "pool must be 'max' or 'mean', got 'median'"),
         ({"head_cells": 0}, "cells must be a positive integer, got 0"),
-        ({"head_growth": -0.1}, "head_growth must be a finite number of at least 0, got -0.1"),
-        ({"head_widths": [4, 0]}, r"head_widths must be positive integers, got \[4, 0\]"),
-        ({"head_widths": [4, 4], "head_cells": 3}, "head_cells must be at least 4 for 2 head_widths, got 3"),
+        ({"head_growth": -0.1}, "head.growth must be a finite number of at least 0, got -0.1"),
+        ({"head_widths": [4, 0]}, r"head.widths must be positive integers, got \[4, 0\]"),
+        ({"head_widths": [4, 4], "head_cells": 3}, "head.cells must be at least 4 for 2 head.widths, got 3"),
         ({"oversampling": 0.5}, r"oversampling must be a finite number of at least 1, got 0\.5"),
         ({"norm": "layer"}, "norm must be .* got 'layer'"),
     ],
@@ -328,3 +326,10 @@ def test_resolutions_that_the_images_do_not_hold() -> None:
             ValueError, match=rf"between base_resolution 6 and the images' 10, got \[{wrong}\]"
         ):
             model.predict_all_resolutions(images(10), [7, wrong])
+
+
+def test_a_weight_of_the_hinge_out_of_range() -> None:
+    with pytest.raises(
+        ValueError, match=r"consistency_weight must be a finite number of at least 0, got -1\.0"
+    ):
+        ScaleClassifier(network(), -1.0)

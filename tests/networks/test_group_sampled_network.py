@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from flat_settings import made
 from torch.optim.swa_utils import AveragedModel
 
 from sefl.groups import act_on_grid, finite_group
@@ -18,8 +19,8 @@ STAGES = {"widths": [3, 4, 4], "kernel_sizes": [5, 3, 3], "spatial_rates": [2, 2
 def network(group="C8", rates=(1, 1, 1), subgroups=(None, None, None), **options):
     torch.manual_seed(0)
     settings = {"in_channels": 1, "classes": 5, **STAGES, **options}
-    made = GroupSampledNetwork(group, group_rates=list(rates), subgroups=list(subgroups), **settings).double()
-    return made.eval()
+    lists = {"group_rates": list(rates), "subgroups": list(subgroups)}
+    return made(GroupSampledNetwork, group=group, **lists, **settings).double().eval()
 
 
 def turned(images, group, element):
@@ -80,7 +81,7 @@ def test_every_layer_is_equivariant(canonicalize):
     model = network("D4", (2, 2, 1), canonicalize=canonicalize)
     images = torch.randn(2, 1, 29, 29, dtype=torch.float64)
     # After two subsamplings only the last subgroup is kept, or with canonicalisation everything.
-    kept = model.stages[-1].output_field.elements.tolist()
+    kept = model.stages[-1].output_type.elements.tolist()
     elements = range(8) if canonicalize else kept
     for element in elements:
         upright, moved = outputs(model, images), outputs(model, turned(images, "D4", element))
@@ -108,7 +109,7 @@ def outputs(model, images):
     recorded = []
 
     def record(module, _, output):
-        recorded.append((output, module.output_field, module.output_cosets))
+        recorded.append((output.values, module.output_type, output.cosets))
 
     layers = [model.get_submodule(name) for name in model.measured_layers()[:-1]]
     hooks = [layer.register_forward_hook(record) for layer in layers]
@@ -124,7 +125,7 @@ def test_volumes(subgroup):
     model = network("O", (1, 1), (subgroup, None), **options)
     volumes = torch.randn(2, 1, 8, 8, 8, dtype=torch.float64)
     logits = model(volumes)
-    kept = model.stages[0].output_field.elements.tolist()
+    kept = model.stages[0].output_type.elements.tolist()
     errors = {element: relative_error(logits, model(turned(volumes, "O", element))) for element in range(24)}
     assert max(errors[element] for element in kept) < 1e-24
     assert max(errors[element] for element in set(range(24)) - set(kept)) > 1e-6

@@ -1,10 +1,11 @@
-"""MixerClassifier: one pass predicts at every resolution, blocks are exact, magnitudes keep shifts, and it learns."""
+"""MixerNetwork: one pass predicts at every resolution, blocks are exact, magnitudes keep shifts, and it learns."""
 
 import copy
 from typing import Any
 
 import pytest
 import torch
+from flat_settings import classifier, made
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
@@ -17,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules import Glyphs
-from models import MixerClassifier
+from models import ScaleClassifier
 from sefl.fourier import band, downsample, to_coefficients
+from sefl.networks import MixerNetwork
 
 BASE, FINEST = 6, 14
 
@@ -27,36 +29,36 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "by default": {},
     "banded, no norm": {"bandwidth": 1, "norm": "none", "activation": "gelu", "groups": 1},
     "magnitudes": {"mixing": "magnitude", "depth": 1, "oversampling": 1.5, "head_growth": None},
-    "triangular head": {"head": "triangular", "groups": 4, "head_pool": "mean", "head_cells": 1},
+    "triangular head": {"mixes_bands": True, "groups": 4, "head_pool": "mean", "head_cells": 1},
     "signals": {"dimensions": 1, "max_resolution": 31, "layer_base_resolution": 4},
-    "magnitudes of signals": {"dimensions": 1, "mixing": "magnitude", "head": "triangular"},
+    "magnitudes of signals": {"dimensions": 1, "mixing": "magnitude", "mixes_bands": True},
     "batch norm": {"norm": "batch"},
     "convolutions in the head": {"head_cells": 4, "head_widths": [3, 4]},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def network(name: str = "by default", dtype: torch.dtype = torch.float64, **settings: Any) -> MixerClassifier:
+def network(name: str = "by default", dtype: torch.dtype = torch.float64, **settings: Any) -> MixerNetwork:
     """A small network with random parameters throughout, in evaluation mode."""
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "width": 4, "depth": 2, "groups": 2, "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST}
-    return randomised(MixerClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
+    return randomised(made(MixerNetwork, **{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def inputs_of(
-    model: MixerClassifier, resolution: int | None = None, dtype: torch.dtype = torch.float64
+    model: MixerNetwork, resolution: int | None = None, dtype: torch.dtype = torch.float64
 ) -> Tensor:
     resolution = resolution or model.max_resolution
     generator = torch.Generator().manual_seed(resolution)
     return torch.randn(3, 2, *([resolution] * model.dimensions), generator=generator, dtype=dtype)
 
 
-def coarser(model: MixerClassifier, x: Tensor, resolution: int) -> Tensor:
+def coarser(model: MixerNetwork, x: Tensor, resolution: int) -> Tensor:
     return downsample(x, resolution)
 
 
-def resolutions_of(model: MixerClassifier) -> range:
+def resolutions_of(model: MixerNetwork) -> range:
     return range(model.base_resolution, model.max_resolution + 1)
 
 
@@ -100,7 +102,7 @@ def test_coefficients_of_every_block_are_nested(name: str) -> None:
     for depth in range(1, len(model.blocks) + 1):
 
         def upto(images: Tensor, depth: int = depth) -> Tensor:
-            coefficients = model.embedding(model.layers.to_coefficients(images))
+            coefficients = model.embedding(to_coefficients(images))
             return model.blocks[:depth](coefficients)
 
         whole = upto(x)
@@ -179,9 +181,9 @@ def test_copies_and_state(name: str) -> None:
 
 @every_network
 def test_bfloat16_autocast_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network(name, torch.float32)
+    model = ScaleClassifier(network(name, torch.float32)).eval()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
-    batch = inputs_of(model, dtype=torch.float32), torch.arange(3)
+    batch = inputs_of(model.network, dtype=torch.float32), torch.arange(3)
     with torch.autocast("cpu", torch.bfloat16):
         loss = model.training_step(batch, 0)
     loss.backward()
@@ -195,8 +197,8 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
     data = Glyphs(16, train_samples=300, val_samples=200, test_samples=1, batch_size=30)
     data.prepare_data()
     data.setup("fit")
-    model = MixerClassifier(
-        width=8, mixing=mixing, max_resolution=16, head_hidden=64, head_dropout=0.0
+    model = classifier(
+        MixerNetwork, width=8, mixing=mixing, max_resolution=16, head_hidden=64, head_dropout=0.0
     ).train()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -219,8 +221,10 @@ def test_learns_glyphs_in_seconds(mixing: Any, monkeypatch: pytest.MonkeyPatch) 
         ({"mixing": "phase"}, "mixing must be one of 'linear', 'magnitude', got 'phase'"),
         ({"activation": "rectify"}, "activation must be one of 'relu', .* got 'rectify'"),
         ({"norm": "layer"}, "norm must be one of 'instance', 'batch', 'none', got 'layer'"),
-        ({"head": "triangular", "head_widths": [4]}, r"head_widths are for a shared head, got \[4\]"),
-        ({"head": "flat"}, "head must be one of 'shared', 'triangular', got 'flat'"),
+        (
+            {"mixes_bands": True, "head_widths": [4]},
+            r"head.widths are for a head that does not mix bands, got \[4\]",
+        ),
         ({"layer_base_resolution": 7}, "layer_base_resolution must be an integer from 1 to 6, got 7"),
         ({"dimensions": 3}, "dimensions must be 1 for signals or 2 for images, got 3"),
         ({"bandwidth": -1}, "bandwidth must be an integer of at least 0, got -1"),

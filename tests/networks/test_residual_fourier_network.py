@@ -1,9 +1,10 @@
-"""FourierClassifier with a projection and blocks of several convolutions: the paper's STL-10 network, small."""
+"""FourierNetwork with a projection and blocks of several convolutions: the paper's STL-10 network, small."""
 
 from typing import Any
 
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
@@ -13,19 +14,19 @@ from scale_equivariance import (
 )
 from torch import Tensor, nn
 
-from models import FourierClassifier
 from sefl.fourier import downsample, to_coefficients
+from sefl.networks import FourierNetwork
 from sefl.networks.fourier_blocks import FourierBlock, ResidualFourierBlock
 
 BASE, FINEST = 13, 25
 
 
-def network(**settings: Any) -> FourierClassifier:
+def network(**settings: Any) -> FourierNetwork:
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "projection": 3, "widths": [4, 4, 6], "convolutions": 2}
     small |= {"kernel_size": [5, 3, 3], "pools": [2, 2, 1], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": FINEST, "layer_base_resolution": 10}
-    return randomised(FourierClassifier(**{**small, **settings}).double().eval())
+    return randomised(made(FourierNetwork, **{**small, **settings}).double().eval())
 
 
 def images(resolution: int) -> Tensor:

@@ -1,28 +1,29 @@
-"""SESNClassifier: filters are the same function at every scale, and enlarging an image shifts the scale axis."""
+"""SESN: filters are the same function at every scale, and enlarging an image shifts the scale axis."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import assert_same, relative_squared_error
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import SESNClassifier
-from models.sesn_classifier import ScaleConv2d, hermite_basis
 from sefl.fourier import downsample
+from sefl.networks import SESN
+from sefl.networks.sesn import ScaleConv2d, hermite_basis
 
 BASE, FINEST = 6, 13
 OCTAVES = [1.0, 2**0.5, 2.0, 2 * 2**0.5]
 OCTAVE = 2  # entries of these from a scale to its double
 
 
-def network(**settings: Any) -> SESNClassifier:
+def network(**settings: Any) -> SESN:
     torch.manual_seed(0)
     small = {"in_channels": 2, "classes": 5, "widths": [3, 4, 4], "scales": [1.0, 1.5], "order": 2}
     small |= {"base_resolution": BASE, "max_resolution": FINEST, "head_hidden": 8, "head_dropout": 0.0}
-    return SESNClassifier(**{**small, **settings}).double().eval()
+    return made(SESN, **{**small, **settings}).double().eval()
 
 
 def images(resolution: int, batch: int = 3) -> Tensor:

@@ -1,10 +1,11 @@
-"""FourierClassifier on signals: one pass predicts at every length, blocks are equivariant, errors speak of signals."""
+"""FourierNetwork on signals: one pass predicts at every length, blocks are equivariant, errors speak of signals."""
 
 import math
 from typing import Any
 
 import pytest
 import torch
+from flat_settings import made
 from scale_equivariance import (
     assert_same,
     assert_scale_equivariant,
@@ -16,8 +17,9 @@ from scale_equivariance import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import FourierClassifier
+from models import ScaleClassifier
 from sefl.fourier import band, downsample
+from sefl.networks import FourierNetwork
 
 BASE, LONGEST = 6, 24
 
@@ -35,12 +37,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def network(name: str = "default", dtype: torch.dtype = torch.float64, **settings: Any) -> FourierClassifier:
+def network(name: str = "default", dtype: torch.dtype = torch.float64, **settings: Any) -> FourierNetwork:
     """A small network with random parameters throughout, in evaluation mode."""
     torch.manual_seed(0)
     small = {"dimensions": 1, "in_channels": 2, "classes": 5, "widths": [4, 6], "head_hidden": 8}
     small |= {"base_resolution": BASE, "max_resolution": LONGEST}
-    return randomised(FourierClassifier(**{**small, **NETWORKS[name], **settings}).to(dtype).eval())
+    return randomised(made(FourierNetwork, **{**small, **NETWORKS[name], **settings}).to(dtype).eval())
 
 
 def signals(length: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -48,7 +50,7 @@ def signals(length: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(3, 2, length, generator=generator, dtype=dtype)
 
 
-def lengths_of(model: FourierClassifier) -> range:
+def lengths_of(model: FourierNetwork) -> range:
     return range(model.base_resolution, model.max_resolution + 1)
 
 
@@ -121,9 +123,9 @@ def test_with_relu_on_the_samples_it_would_not_be_equivariant() -> None:
 
 @every_network
 def test_every_parameter_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = network(name, torch.float32, head_dropout=0.0).train()
+    model = ScaleClassifier(network(name, torch.float32, head_dropout=0.0)).train()
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
-    batch = signals(model.max_resolution, torch.float32), torch.arange(3)
+    batch = signals(model.network.max_resolution, torch.float32), torch.arange(3)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     losses = []
     for _ in range(4):

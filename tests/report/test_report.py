@@ -35,7 +35,7 @@ UPRIGHT = {
     "class_path": "datamodules.RotatedMNIST",
     "init_args": {"protocol": "upright", "train_size": None, "seed": 0},
 }
-NETWORK = {"class_path": "models.FourierClassifier", "init_args": {"widths": [4]}}
+NETWORK = {"class_path": "models.ScaleClassifier", "init_args": {"widths": [4]}}
 
 
 def make_run(

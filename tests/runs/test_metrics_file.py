@@ -52,7 +52,7 @@ def test_an_epoch_is_one_row(tiny: Path) -> None:
         for name in (
             "train/loss",
             "lr-AdamW",
-            "equivariance/head/downsample/mean",
+            "equivariance/network.head/downsample/mean",
             "equivariance/downsample/mean",
         ):
             assert row[name], name

@@ -7,24 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from flat_settings import classifier, made
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-import models
-from models import (
-    ConvClassifier,
-    FourierClassifier,
-    GroupSampledClassifier,
-    OneCycle,
-    ScaleClassifier,
-    TorchvisionClassifier,
-)
+from models import Classifier, OneCycle, ScaleClassifier
+from sefl import networks
 from sefl.files.torch_files import UnreadableFile
 from sefl.files.trust import UntrustedCode
 from sefl.fit import main as fit
 from sefl.groups import OptimizedDesign
+from sefl.networks import ConvNetwork, ConvTrunk, FourierNetwork, Network, TorchvisionNetwork
 from sefl.runs.stored_models import KEY, StoredModel, TrainedOn, open_checkpoint
 
 RANGE: dict[str, Any] = {"base_resolution": 9, "max_resolution": 12, "classes": 3}
@@ -47,7 +42,7 @@ OF_BANDS: dict[str, Any] = {
 }
 HEAD = {"head_cells": 3, "head_hidden": 7, "head_dropout": 0.25}
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "FourierClassifier": {
+    "FourierNetwork": {
         **OF_BANDS,
         **RANGE,
         "widths": [4, 5],
@@ -58,7 +53,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "residual": False,
         "band_step": 2,
     },
-    "MixerClassifier": {
+    "MixerNetwork": {
         **OF_BANDS,
         **RANGE,
         "width": 6,
@@ -67,7 +62,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "bandwidth": 2,
         "groups": 3,
     },
-    "ConvClassifier": {
+    "ConvNetwork": {
         **RANGE,
         **HEAD,
         "widths": [4, 5],
@@ -75,7 +70,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "pools": [2, 1],
         "resize": "reflect",
     },
-    "FourierCNNClassifier": {
+    "FourierCNN": {
         **RANGE,
         **HEAD,
         "widths": [4, 5],
@@ -83,8 +78,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "pools": [2, 1],
         "residual": False,
     },
-    "PerResolutionClassifier": {**RANGE, **HEAD, "widths": [4, 5], "kernel_size": 3, "pools": [2, 1]},
-    "SESNClassifier": {
+    "PerResolutionNetwork": {**RANGE, **HEAD, "widths": [4, 5], "kernel_size": 3, "pools": [2, 1]},
+    "SESN": {
         **RANGE,
         **HEAD,
         "widths": [3, 4],
@@ -93,8 +88,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "pools": [1, 2],
         "resize": "bicubic",
     },
-    "WideResNetClassifier": {**RANGE, "depth": 10, "width": 1, "dropout": 0.1, "resize": "zero"},
-    "TorchvisionClassifier": {
+    "WideResNet": {**RANGE, "depth": 10, "width": 1, "dropout": 0.1, "resize": "zero"},
+    "TorchvisionNetwork": {
         "architecture": "squeezenet1_1",
         "network_args": {"dropout": 0.1},
         "classes": 3,
@@ -102,7 +97,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "base_resolution": 33,
         "max_resolution": 36,
     },
-    "GroupSampledClassifier": {
+    "GroupSampledNetwork": {
         "group": "C4",
         "classes": 3,
         "widths": [2, 3],
@@ -116,10 +111,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
     },
 }
-BASES = ("BandClassifier", "ScaleClassifier", "SinglePredictionClassifier")
+BASES = {"Network", "BandNetwork", "ScaleNetwork", "SinglePredictionNetwork"}
 
 
-class Activated(ConvClassifier):
+class Activated(ConvNetwork):
     """A network whose activation is a function."""
 
     def __init__(self, activation: Callable[[Tensor], Tensor] = F.relu, **others: Any) -> None:
@@ -130,12 +125,13 @@ class Activated(ConvClassifier):
         return self.activation(super().classify(images))
 
 
-class Wrapped(ConvClassifier):
-    """A network that is given another."""
+class Plain(nn.Linear):
+    """A network of another kind than ours."""
 
-    def __init__(self, network: nn.Module, **others: Any) -> None:
-        super().__init__(**others)
-        self.network = network
+    base_resolution = max_resolution = 2
+
+    def before_optimizer_step(self) -> None:
+        pass
 
 
 def save(model: LightningModule, path: Path) -> Path:
@@ -157,35 +153,35 @@ def assert_opens_alike(model: LightningModule, opened: LightningModule, images: 
     torch.testing.assert_close(logits(opened, images), logits(model, images), rtol=0, atol=0)
 
 
-def test_every_model_is_here() -> None:
-    classes = {name for name in models.__all__ if issubclass(getattr(models, name), LightningModule)}
-    assert all(issubclass(getattr(models, name), StoredModel) for name in classes)
-    assert classes - {*BASES} == {*ARGUMENTS}
+def test_every_network_is_here() -> None:
+    classes = {name for name in networks.__all__ if issubclass(getattr(networks, name), Network)}
+    assert classes - BASES == {*ARGUMENTS}
+    assert issubclass(ScaleClassifier, StoredModel)
+    assert issubclass(Classifier, StoredModel)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_checkpoint_opens_as_the_network_it_was_written_of(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model_class = getattr(models, name)
-    model = model_class(**ARGUMENTS[name], **TRAINED)
-    size = model.max_resolution if isinstance(model, ScaleClassifier) else 12
+    model = classifier(name, **ARGUMENTS[name], **TRAINED)
+    size = getattr(model.network, "max_resolution", 12)
     images = torch.randn(2, 1, size, size)
     model(images)  # statistics of batch norms
     file = save(model, tmp_path / "last.ckpt")
     torch.load(file, weights_only=True)
-    for opened in (open_checkpoint(file), model_class.load_from_checkpoint(file)):
+    for opened in (open_checkpoint(file), type(model).load_from_checkpoint(file)):
         assert_opens_alike(model, opened, images)
         assert opened.optimizer.keywords == TRAINED["optimizer"].keywords
         assert opened.lr_scheduler.keywords == {"warmup": 0.3}
         again = save(opened, tmp_path / "again.ckpt")
         assert torch.load(again)[KEY] == torch.load(file)[KEY]
-    other = ConvClassifier if name != "ConvClassifier" else FourierClassifier
+    other = Classifier if isinstance(model, ScaleClassifier) else ScaleClassifier
     with pytest.raises(ValueError, match="must be a checkpoint of"):
         other.load_from_checkpoint(file)
 
 
 def test_signals(tmp_path: Path) -> None:
-    model = ConvClassifier(1, 4, [3], dimensions=1, resize="ideal")
+    model = classifier(ConvNetwork, classes=4, widths=[3], dimensions=1, resize="ideal")
     assert_opens_alike(model, open_checkpoint(save(model, tmp_path / "a.ckpt")), torch.randn(2, 1, 20))
 
 
@@ -194,29 +190,34 @@ FUNCTIONS = [torch.tanh, F.gelu, F.relu, torch.sin, partial(F.leaky_relu, negati
 
 @pytest.mark.parametrize("activation", FUNCTIONS)
 def test_functions(activation: Any, tmp_path: Path) -> None:
-    model = Activated(activation, widths=[3])
-    opened = Activated.load_from_checkpoint(save(model, tmp_path / "a.ckpt"))
+    model = ScaleClassifier(Activated(activation, trunk=ConvTrunk([3])))
+    opened = ScaleClassifier.load_from_checkpoint(save(model, tmp_path / "a.ckpt"))
     assert_opens_alike(model, opened, torch.randn(2, 1, 12, 12))
 
 
 def test_what_cannot_be_stored_is_said_and_can_be_given(tmp_path: Path) -> None:
     images = torch.randn(2, 1, 12, 12)
-    model = Activated(lambda x: x.sin(), widths=[3])
+    model = ScaleClassifier(Activated(lambda x: x.sin(), trunk=ConvTrunk([3])))
     file = save(model, tmp_path / "a.ckpt")
     with pytest.raises(
-        UnreadableFile, match=r"a.ckpt: .* made with activation=<function .* give it, by .*activation"
+        UnreadableFile,
+        match=r"a.ckpt: .* made with network=Activated, of .*<function .* give it, by .*network",
     ):
-        Activated.load_from_checkpoint(file)
-    assert_opens_alike(model, Activated.load_from_checkpoint(file, activation=torch.sin), images)
+        ScaleClassifier.load_from_checkpoint(file)
+    given = Activated(torch.sin, trunk=ConvTrunk([3]))
+    assert_opens_alike(model, ScaleClassifier.load_from_checkpoint(file, network=given), images)
 
-    wrapped = Wrapped(nn.Linear(2, 3), widths=[3])
-    file = save(wrapped, tmp_path / "b.ckpt")
-    with pytest.raises(UnreadableFile, match=r"network=Linear\(in_features"):
-        Wrapped.load_from_checkpoint(file)
-    assert_opens_alike(wrapped, Wrapped.load_from_checkpoint(file, network=nn.Linear(2, 3)), images)
+    plain: Any = Plain(2, 3)
+    file = save(ScaleClassifier(plain), tmp_path / "b.ckpt")
+    with pytest.raises(UnreadableFile, match=r"network=Plain\(in_features"):
+        open_checkpoint(file)
+    opened = ScaleClassifier.load_from_checkpoint(file, network=Plain(2, 3))
+    assert_opens_alike(ScaleClassifier(plain), opened, torch.randn(5, 2))
 
     # training alone needs the optimiser
-    trained = ConvClassifier(widths=[3], optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0))
+    trained = classifier(
+        ConvNetwork, widths=[3], optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0)
+    )
     opened = open_checkpoint(save(trained, tmp_path / "c.ckpt"))
     assert_opens_alike(trained, opened, images)
     with pytest.raises(ValueError, match=r"could not hold its <function .* give one to train on"):
@@ -224,10 +225,10 @@ def test_what_cannot_be_stored_is_said_and_can_be_given(tmp_path: Path) -> None:
 
 
 def test_a_class_within_a_function_opens_by_itself_alone(tmp_path: Path) -> None:
-    class Local(ConvClassifier):
+    class Local(ScaleClassifier):
         pass
 
-    model = Local(widths=[3])
+    model = Local(made(ConvNetwork, widths=[3]))
     file = save(model, tmp_path / "a.ckpt")
     assert_opens_alike(model, Local.load_from_checkpoint(file), torch.randn(2, 1, 12, 12))
     with pytest.raises(UnreadableFile, match="class cannot be imported"):
@@ -235,31 +236,32 @@ def test_a_class_within_a_function_opens_by_itself_alone(tmp_path: Path) -> None
 
 
 def test_weights_that_it_started_from_are_not_needed(tmp_path: Path) -> None:
-    first = TorchvisionClassifier("squeezenet1_1", classes=3)
-    torch.save(first.network.state_dict(), tmp_path / "mine.pth")
-    model = TorchvisionClassifier("squeezenet1_1", classes=3, state_dict=str(tmp_path / "mine.pth"))
+    first = TorchvisionNetwork("squeezenet1_1", classes=3)
+    torch.save(first.body.state_dict(), tmp_path / "mine.pth")
+    network = TorchvisionNetwork("squeezenet1_1", classes=3, state_dict=str(tmp_path / "mine.pth"))
+    model = ScaleClassifier(network)
     file = save(model, tmp_path / "a.ckpt")
     (tmp_path / "mine.pth").unlink()
     assert_opens_alike(model, open_checkpoint(file), torch.randn(2, 3, 40, 40))
 
 
 def test_a_checkpoint_without_arguments_is_not_opened_as_another(tmp_path: Path) -> None:
-    model = GroupSampledClassifier("C4", widths=[2], pooling="mean")
+    model = classifier("GroupSampledNetwork", group="C4", widths=[2], pooling="mean")
     content = torch.load(save(model, tmp_path / "a.ckpt"))
     del content[KEY]
     torch.save(content, tmp_path / "a.ckpt")
-    given = {"widths": [2], "group": "C4"}
+    given = {"optimizer": torch.optim.SGD}
     for opens in (
         open_checkpoint,
-        GroupSampledClassifier.load_from_checkpoint,
+        Classifier.load_from_checkpoint,
         ScaleClassifier.load_from_checkpoint,
     ):
         with pytest.raises(
             UnreadableFile, match=r"does not hold what the model was made of, as .*Give its arguments"
         ):
             opens(tmp_path / "a.ckpt", **given)
-    known = dict(model._arguments)
-    opened = GroupSampledClassifier.load_from_checkpoint(tmp_path / "a.ckpt", **known)
+    known = made("GroupSampledNetwork", group="C4", widths=[2], pooling="mean")
+    opened = Classifier.load_from_checkpoint(tmp_path / "a.ckpt", network=known)
     assert_opens_alike(model, opened, torch.randn(2, 1, 12, 12))
 
 
@@ -271,9 +273,9 @@ def test_a_checkpoint_without_arguments_is_not_opened_as_another(tmp_path: Path)
         ({"class_path": "absent.Model", "init_args": {}}, ValueError),
         (
             {
-                "class_path": "models.ConvClassifier",
+                "class_path": "models.ScaleClassifier",
                 "init_args": {
-                    "widths": {
+                    "network": {
                         "kind": "instance",
                         "class_path": "os.mkdir",
                         "init_args": {"path": "executed"},
@@ -284,7 +286,7 @@ def test_a_checkpoint_without_arguments_is_not_opened_as_another(tmp_path: Path)
         ),
         (
             {
-                "class_path": "models.ConvClassifier",
+                "class_path": "models.ScaleClassifier",
                 "init_args": {"optimizer": {"kind": "itself", "class_path": "os.mkdir"}},
             },
             UntrustedCode,
@@ -297,7 +299,7 @@ def test_nothing_of_others_is_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("stranger.py").write_text("import os\nos.mkdir('executed')\n")
-    content = torch.load(save(ConvClassifier(widths=[3]), tmp_path / "a.ckpt"))
+    content = torch.load(save(classifier(ConvNetwork, widths=[3]), tmp_path / "a.ckpt"))
     torch.save({**content, KEY: made_of}, "a.ckpt")
     with pytest.raises(error):
         open_checkpoint("a.ckpt")
@@ -306,13 +308,21 @@ def test_nothing_of_others_is_run(
 
 def test_of_a_run(tiny: Path) -> None:
     """As ``sefl.fit`` writes it: with arguments of every kind, and what it was trained on."""
-    options = ["--trainer.max_epochs", "1", "--model.activation", "gelu", "--model.oversampling", "1.5"]
+    options = [
+        "--trainer.max_epochs",
+        "1",
+        "--model.network.trunk.activation",
+        "gelu",
+        "--model.network.trunk.oversampling",
+        "1.5",
+    ]
     fit(["--config", str(tiny), *options, "--data.mean", "0.25"])
     opened = open_checkpoint("runs/tiny/0/checkpoints/last.ckpt")
-    assert isinstance(opened, FourierClassifier)
+    assert isinstance(opened, ScaleClassifier)
+    assert isinstance(opened.network, FourierNetwork)
     assert opened.trained_on == TrainedOn([0.25], [0.26], [str(digit) for digit in range(10)])
     assert opened.optimizer.keywords["lr"] == 0.01
-    assert opened._arguments["activation"] == "gelu"
+    assert opened.network.blocks[0].nonlinearity.activation is F.gelu
 
     # and in a trainer of one's own, without a datamodule
     data = DataLoader(TensorDataset(torch.randn(4, 1, 12, 12), torch.arange(4)), batch_size=2)

@@ -72,12 +72,12 @@ def write_sweep(content: dict[str, object], path: Path) -> Path:
 def test_a_plan_is_every_combination_seeds_last(tiny: Path) -> None:
     other = tiny.with_name("other.yaml")
     other.write_text(tiny.read_text())
-    sizes = {"data.train_size": [50, 30], "model.kernel_size": [5]}
+    sizes = {"data.train_size": [50, 30], "model.network.trunk.kernel_size": [5]}
     grid = {"config": [str(tiny), str(other)], **sizes, "seed": [3, 4]}
     planned = trials(grid, ["--trainer.max_epochs", "7"])
     assert len(set(planned)) == len(planned) == 8
     assert [one.seed for one in planned] == [3] * 4 + [4] * 4
-    size, width = "--data.train_size=50", "--model.kernel_size=5"
+    size, width = "--data.train_size=50", "--model.network.trunk.kernel_size=5"
     assert planned[0] == Trial(str(tiny), "train_size=50", 3, (size, width, "--trainer.max_epochs", "7"))
     assert planned[0].arguments[:2] == ["--config", str(tiny)]
     assert planned[0].arguments[-2:] == ["--seed", "3"]
@@ -181,7 +181,7 @@ def test_the_same_experiment_and_seed_is_found(tiny: Path, parser: FitParser) ->
     assert found(*ONE_EPOCH, seed=[3]) == "0"
     assert found(*ONE_EPOCH, "--wandb.project", "other", seed=[4]) == "1"
     assert found(*ONE_EPOCH, seed=[5]) is None
-    assert found(*ONE_EPOCH, "--model.head_hidden", "9", seed=[3]) is None
+    assert found(*ONE_EPOCH, "--model.network.head.hidden", "9", seed=[3]) is None
     assert found("--trainer.max_epochs", "2", seed=[3]) is None
     # options that there were not yet when the run was made have their defaults
     stored = Path("runs/tiny/0/config.yaml")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-import models
 from sefl.fourier import downsample, to_coefficients
+from sefl.networks import FourierNetwork, FourierTrunk
 
 _sizes = count(10)  # a size of its own for each, whose constants nobody has asked for
 
@@ -32,8 +32,8 @@ def assert_ordinary(x: Tensor) -> None:
 
 def export() -> None:
     torch.manual_seed(0)
-    settings = {"widths": [3], "kernel_size": 3, "head_hidden": 5, "base_resolution": 6, "max_resolution": 9}
-    network = models.FourierClassifier(**settings).eval()
+    trunk = FourierTrunk(widths=[3], kernel_size=3)
+    network = FourierNetwork(trunk, base_resolution=6, max_resolution=9).eval()
     x = torch.rand(2, 1, 9, 9)
     with torch.no_grad():
         exported = torch.export.export(network, (x,)).module()

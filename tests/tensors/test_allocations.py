@@ -15,10 +15,10 @@ HUGE = "1000000000"
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("--model.widths", f"[{HUGE}]", "GiB of memory, the machine has"),
-        ("--model.in_channels", HUGE, "GiB of memory, the machine has"),
-        ("--model.head_cells", HUGE, "GiB of memory, the machine has"),
-        ("--model.convolutions", HUGE, "convolutions must be an integer from 1 to 10000"),
+        ("--model.network.trunk.widths", f"[{HUGE}]", "GiB of memory, the machine has"),
+        ("--model.network.in_channels", HUGE, "GiB of memory, the machine has"),
+        ("--model.network.head.cells", HUGE, "GiB of memory, the machine has"),
+        ("--model.network.trunk.convolutions", HUGE, "convolutions must be an integer from 1 to 10000"),
         ("--data.image_size", "1000000", "image_size must be"),
     ],
 )

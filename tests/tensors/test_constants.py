@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.sesn_classifier import ScaleConv2d
 from sefl import compat
 from sefl.groups import Canonicalize, GroupConv, SubgroupDownsample, bandlimit, dihedral, subgroup
+from sefl.networks.sesn import ScaleConv2d
 from sefl.tensors.constants import constant, forget_constants
 
 ROOT = Path(__file__).parents[2]

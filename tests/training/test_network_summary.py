@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from flat_settings import classifier
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
-from models import FourierClassifier
 from sefl.training.network_summary import NetworkSummary
 
 
@@ -34,12 +34,12 @@ def summary_of(model: LightningModule, capsys: pytest.CaptureFixture[str], depth
 def test_layers_without_metrics_and_without_operations_that_were_not_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output = summary_of(FourierClassifier(widths=[4]), capsys)
-    for layer in ("blocks", "pooling", "head"):
+    output = summary_of(classifier("FourierNetwork", widths=[4]), capsys, 2)
+    for layer in ("network.blocks", "network.pooling", "network.head"):
         assert f" {layer} " in output
     for absent in ("Metric", "Accuracy", "Consistency", "FLOPs", "Mode", "eval"):
         assert absent not in output
-    parameters = sum(p.numel() for p in FourierClassifier(widths=[4]).parameters())
+    parameters = sum(p.numel() for p in classifier("FourierNetwork", widths=[4]).parameters())
     assert f"{parameters / 1000:.1f} K parameters" in output
 
 

@@ -169,7 +169,7 @@ def test_the_first_process_does_not_come(
     [
         # found by the parser, by a constructor, by the choice of a folder, and by the data in their setup
         (["--trainer.precision", "17"], "trainer.precision"),
-        (["--model.kernel_size", "4"], "kernel_size must be odd"),
+        (["--model.network.trunk.kernel_size", "4"], "kernel_size must be odd"),
         (["--trainer.devices", "1"], "--trainer.devices: 2 processes were started, and the trainer is for 1"),
         (["--run_dir", "used"], "--run_dir used: holds a run already"),
         (["--data.split_file", "absent.npz"], "absent.npz"),
@@ -200,7 +200,9 @@ def test_a_process_that_comes_late_hears_of_a_mistake(tiny: Path, side_by_side: 
     assert run.end() == [2, 2], run.said
 
 
-@pytest.mark.parametrize("added", [["--model.kernel_size", "4"], ["--data.split_file", "absent.npz"]])
+@pytest.mark.parametrize(
+    "added", [["--model.network.trunk.kernel_size", "4"], ["--data.split_file", "absent.npz"]]
+)
 def test_a_mistake_of_one_names_its_rank(tiny: Path, side_by_side: Run, added: list[str]) -> None:
     run = side_by_side("torchrun", main, options(tiny), [*options(tiny), *added])
     assert run.end() == [2, 2], run.said

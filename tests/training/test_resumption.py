@@ -64,7 +64,7 @@ def test_a_resumed_run_is_the_run(
     tiny: Path, options: list[str], saving: dict[str, object], checkpoint: str
 ) -> None:
     settings = yaml.safe_load(tiny.read_text())
-    settings["model"]["init_args"]["head_dropout"] = 0.5
+    settings["model"]["init_args"]["network"]["init_args"]["head"]["dropout"] = 0.5
     tiny.write_text(yaml.safe_dump(settings))
     arguments = ["--config", str(tiny), *options, "--trainer.callbacks", checkpoints_in_between(**saving)]
     goes_on_alike(arguments, checkpoint)

@@ -1,0 +1,175 @@
+"""What every network can do: remember what it was made of, and save and load itself."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sefl.arguments import require_floating, require_positive, require_positives
+from sefl.files.made_of import MadeOf, plain
+from sefl.fourier import downsample
+
+with warnings.catch_warnings():  # tqdm's, in notebooks without widgets
+    warnings.simplefilter("ignore")
+    from huggingface_hub import PyTorchModelHubMixin
+
+Dimensions = Literal[1, 2]
+"""Of the space that a network sees: signals and images."""
+
+
+class Network(MadeOf, nn.Module, PyTorchModelHubMixin, ABC, library_name="sefl", license="mit"):
+    """Base of networks that save themselves as ``config.json``, their arguments, and ``model.safetensors``.
+
+    ``network.save_pretrained(folder)`` and ``Class.from_pretrained(folder)`` are those of :mod:`huggingface_hub`.
+    """
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        config = plain(self.made_of()["init_args"])
+        return super().save_pretrained(save_directory, **{"config": config, **options})
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images ``(batch, in_channels, h, w)``."""
+
+    def before_optimizer_step(self) -> None:
+        """Change gradients before an optimiser uses them; nothing, here."""
+
+    def measured_layers(self) -> list[str]:
+        """Names of the modules whose equivariance :func:`sefl.equivariance.measure` measures by default: all parts."""
+        return [name for name, _ in self.named_children()]
+
+
+class ScaleNetwork(Network):
+    """Base of networks that classify images, or signals, of several resolutions.
+
+    ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, bands from coarse to
+    fine, the last one being the prediction at the resolution of the input. With ``dimensions=1`` the images are
+    signals ``(batch, in_channels, length)``, and resolutions, pixels are lengths, samples.
+
+    Args:
+        in_channels: channels of the images.
+        classes: number of classes.
+        base_resolution: coarsest resolution of an input.
+        max_resolution: finest resolution of an input.
+        dimensions: 2 for images, 1 for signals.
+
+    Raises:
+        TypeError: in ``forward``, if the images are not a floating-point tensor.
+        ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
+            than ``in_channels`` channels or a resolution outside the range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 10,
+        base_resolution: int = 8,
+        max_resolution: int = 28,
+        dimensions: Dimensions = 2,
+    ) -> None:
+        super().__init__()
+        self.in_channels = require_positive("in_channels", in_channels)
+        self.classes = require_positive("classes", classes)
+        if not 1 <= base_resolution <= max_resolution:
+            raise ValueError(
+                f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
+            )
+        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.max_resolution = require_positive("max_resolution", max_resolution)
+        if dimensions not in get_args(Dimensions):
+            raise ValueError(f"dimensions must be 1 for signals or 2 for images, got {dimensions}")
+        self.dimensions = dimensions
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(batch, bands, classes)`` of images ``(batch, in_channels, r, r)``."""
+
+    def predict_all_resolutions(
+        self,
+        images: Tensor,
+        resolutions: Sequence[int] | None = None,
+        progress: Callable[[Sequence[int]], Iterator[int]] = iter,
+    ) -> Tensor:
+        """Logits at each of ``resolutions`` for the images ideally downsampled to it.
+
+        Args:
+            images: ``(batch, in_channels, r, r)``.
+            resolutions: by default every integer from ``base_resolution`` to ``r``.
+            progress: goes through the resolutions where each takes a pass, and may show how far it is.
+
+        Returns:
+            ``(batch, len(resolutions), classes)``.
+
+        Raises:
+            ValueError: if a resolution is below the base or above that of the images.
+        """
+        one_by_one = progress(self._resolutions(images, resolutions))
+        return torch.stack([self(downsample(images, r))[:, -1] for r in one_by_one], dim=1)
+
+    def _require_images(self) -> None:
+        if self.dimensions != 2:
+            raise ValueError(
+                f"dimensions must be 2: {type(self).__name__} is for images, got {self.dimensions}"
+            )
+
+    def _resolutions(self, images: Tensor, resolutions: Sequence[int] | None) -> Sequence[int]:
+        finest = images.shape[-1]
+        if resolutions is None:
+            return range(self.base_resolution, finest + 1)
+        outside = [r for r in resolutions if not self.base_resolution <= r <= finest]
+        if outside:
+            kind = "signals" if self.dimensions == 1 else "images"
+            raise ValueError(
+                f"resolutions must lie between base_resolution {self.base_resolution} and the {kind}' {finest}, "
+                f"got {outside}"
+            )
+        return resolutions
+
+    def _check_images(self, images: Tensor) -> None:
+        require_floating("signals" if self.dimensions == 1 else "images", images)
+        shape = tuple(images.shape)
+        if self.dimensions == 1:
+            kind, quantity, expected = "signals", "length", "(batch, channels, length)"
+        else:
+            kind, quantity, expected = "images", "resolution", "square, (batch, channels, r, r)"
+        if images.dim() != 2 + self.dimensions or len(set(shape[2:])) != 1:
+            raise ValueError(f"{kind} must be {expected}, got shape {shape}")
+        if shape[1] != self.in_channels:
+            raise ValueError(f"{kind} must have in_channels={self.in_channels}, got {shape[1]}")
+        if not self.base_resolution <= shape[2] <= self.max_resolution:
+            raise ValueError(
+                f"{kind} of {quantity} {shape[2]} are outside the model's range, base_resolution "
+                f"{self.base_resolution} to max_resolution {self.max_resolution}"
+            )
+
+
+def block_shapes(
+    in_channels: int, widths: Sequence[int], pools: Sequence[int], **others: Sequence[Any]
+) -> list[tuple[int, int, int]]:
+    """Input channels, output channels and pooling window of each of a chain of blocks.
+
+    >>> block_shapes(3, [16, 32], [1, 2])
+    [(3, 16, 1), (16, 32, 2)]
+
+    Args:
+        in_channels: channels of the images.
+        widths: output channels of each block.
+        pools: pooling window of each block, 1 for none.
+        **others: what else there is of each block, by name.
+
+    Raises:
+        ValueError: if there is no block, or not one positive window or one of the others for each.
+    """
+    if not widths:
+        raise ValueError("widths must name the channels of at least one block, got []")
+    for name, values in {"pools": pools, **others}.items():
+        if len(values) != len(widths):
+            raise ValueError(
+                f"{name} must have one entry per block, {len(widths)} as widths, got {list(values)}"
+            )
+    widths, pools = require_positives("widths", widths), require_positives("pools", pools)
+    return list(zip([in_channels, *widths[:-1]], widths, pools, strict=True))

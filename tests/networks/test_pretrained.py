@@ -1,0 +1,64 @@
+"""Every network saves itself as its arguments and its weights, and comes back from them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flat_settings import made
+
+from sefl.files.made_of import plain
+from sefl.networks import FourierNetwork, FourierTrunk, TorchvisionNetwork
+
+RANGE = {"in_channels": 2, "classes": 3, "base_resolution": 9, "max_resolution": 12}
+SMALL: dict[str, dict[str, Any]] = {
+    "FourierNetwork": {
+        **RANGE,
+        "widths": (4, 5),
+        "kernel_size": [3, 5],
+        "norm": "batch",
+        "head_growth": None,
+    },
+    "MixerNetwork": {**RANGE, "width": 4, "depth": 1, "groups": 2, "mixes_bands": True},
+    "ConvNetwork": {**RANGE, "widths": [3, 4], "resize": "reflect"},
+    "FourierCNN": {**RANGE, "widths": [3], "kernel_size": None},
+    "PerResolutionNetwork": {**RANGE, "widths": [3]},
+    "SESN": {**RANGE, "widths": [3, 4], "scales": [1.0, 1.5], "order": 2},
+    "WideResNet": {**RANGE, "depth": 10, "width": 1},
+    "GroupSampledNetwork": {"group": "D4", "in_channels": 2, "widths": [2, 3], "subgroups": ["C4", None]},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_network_comes_back_from_its_folder(name: str, tmp_path: Path) -> None:
+    network = made(name, **SMALL[name]).eval()
+    images = torch.randn(2, 2, 12, 12)
+    network.save_pretrained(tmp_path)
+    again = type(network).from_pretrained(tmp_path).eval()
+    assert torch.equal(again(images), network(images))
+    assert plain(again.made_of()) == plain(network.made_of())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+def test_the_configuration_is_the_arguments(tmp_path: Path) -> None:
+    FourierNetwork(FourierTrunk(widths=[4]), max_resolution=12).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["trunk"]["widths"] == [4]
+    assert config["head"]["dropout"] == 0.75
+    assert config["max_resolution"] == 12
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        FourierNetwork.from_pretrained(tmp_path, forgotten=1)
+
+
+def test_weights_that_it_started_from_are_not_needed(tmp_path: Path) -> None:
+    torch.save(TorchvisionNetwork("squeezenet1_1", classes=3).body.state_dict(), tmp_path / "mine.pth")
+    network = TorchvisionNetwork("squeezenet1_1", classes=3, state_dict=str(tmp_path / "mine.pth")).eval()
+    network.save_pretrained(tmp_path / "saved")
+    (tmp_path / "mine.pth").unlink()
+    images = torch.randn(2, 3, 40, 40)
+    assert torch.equal(TorchvisionNetwork.from_pretrained(tmp_path / "saved").eval()(images), network(images))
