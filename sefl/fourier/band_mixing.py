@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_floating, require_number, require_positive
+from sefl.fourier.sampling import in_autocast
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 from sefl.tensors.output_types import Bands
 
@@ -68,9 +69,7 @@ class BandLinear(nn.Module):
             raise ValueError(
                 f"features must be (batch, bands, {self.in_features}) with 1..{self.bands} bands, got shape {shape}"
             )
-        device = features.device.type
-        if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
-            features = features.to(torch.get_autocast_dtype(device))
+        features = in_autocast(features)
         triangle = self.triangle.leading(shape[1])
         entries = self.weight[None, : triangle.size].to(features.dtype)
         columns = features.flatten(1).T.contiguous()[None]

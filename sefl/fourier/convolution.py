@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from sefl.arguments import is_odd, require_positive
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
-from sefl.fourier.sampling import CoefficientModule, band_in_layer
+from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast
 from sefl.tensors.constants import constant
 
 
@@ -76,20 +76,17 @@ class _SpectralConvNd(CoefficientModule):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
-        return self._convolve(coefficients, self.taps())
-
-    def _convolve(self, coefficients: Tensor, taps: Tensor) -> Tensor:
-        """Coefficients ``(K1, K2, batch, channels)`` with taps ``(rows, columns, in_channels, out_channels)``."""
-        bias = self.bias
-        device = coefficients.device.type
-        if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
-            coefficients = coefficients.to(torch.get_autocast_dtype(device))
-        taps = taps.to(coefficients.dtype)
+        coefficients = in_autocast(coefficients)
+        taps = self.taps().to(coefficients.dtype)
+        if self.axes == 1:
+            coefficients, taps = coefficients[None], taps[None]
         if self.kernel_size == 1:
             mixed = torch.matmul(coefficients, taps[0, 0])
         else:
             mixed = cast(Tensor, _FrequencyProduct.apply(coefficients, taps, self.max_resolution))
-        return mixed if bias is None else add_constant(mixed, bias.to(mixed.dtype))
+        if self.bias is not None:
+            mixed = add_constant(mixed, self.bias.to(mixed.dtype))
+        return mixed.squeeze(0) if self.axes == 1 else mixed
 
     def extra_repr(self) -> str:
         return (
@@ -97,6 +94,15 @@ class _SpectralConvNd(CoefficientModule):
             f"max_resolution={self.max_resolution}, bias={self.bias is not None}, "
             f"residual={self.residual is not None}"
         )
+
+
+class SpectralConv1d(_SpectralConvNd):
+    """Convolution of signals: resolutions are lengths. Arguments and errors are those of :class:`SpectralConv2d`.
+
+    Shapes: ``(K, batch, in_channels)`` to ``(K, batch, out_channels)``.
+    """
+
+    axes = 1
 
 
 class SpectralConv2d(_SpectralConvNd):
@@ -118,27 +124,11 @@ class SpectralConv2d(_SpectralConvNd):
     Shapes: ``(K, K, batch, in_channels)`` to ``(K, K, batch, out_channels)``.
 
     Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square, are
-            finer than ``max_resolution`` or have other than ``in_channels`` channels.
+        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are of another shape,
+            are finer than ``max_resolution`` or have other than ``in_channels`` channels.
     """
 
     axes = 2
-
-
-class SpectralConv1d(_SpectralConvNd):
-    """:class:`SpectralConv2d` of signals, with the same arguments: resolutions are lengths.
-
-    Shapes: ``(K, batch, in_channels)`` to ``(K, batch, out_channels)``.
-
-    Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that have other than three
-            axes, are finer than ``max_resolution`` or have other than ``in_channels`` channels.
-    """
-
-    axes = 1
-
-    def _convolve(self, coefficients: Tensor, taps: Tensor) -> Tensor:
-        return super()._convolve(coefficients.unsqueeze(0), taps.unsqueeze(0)).squeeze(0)
 
 
 class _AddConstant(torch.autograd.Function):

@@ -10,17 +10,17 @@ from torch.nn import functional as F
 from sefl.arguments import require_positive
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import to_grid
-from sefl.fourier.shells import Shells, Shells1d, Shells2d
+from sefl.fourier.sampling import resolution_range, to_grid
+from sefl.fourier.shells import Shells
 from sefl.tensors.output_types import Bands
 
 
 class _BandPoolingNd(nn.Module):
-    """What :class:`BandPooling2d` does, along as many axes as its shells have."""
+    """What :class:`BandPooling2d` does, along ``axes`` axes."""
 
     output_type = Bands()
 
-    shells: ClassVar[Shells]
+    axes: ClassVar[int]
 
     def __init__(
         self,
@@ -31,12 +31,7 @@ class _BandPoolingNd(nn.Module):
         pool: Literal["max", "mean"] = "max",
     ) -> None:
         super().__init__()
-        self.max_resolution = require_positive("max_resolution", max_resolution)
-        if not 1 <= base_resolution <= max_resolution:
-            raise ValueError(
-                f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
-            )
-        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.base_resolution, self.max_resolution = resolution_range(base_resolution, max_resolution)
         self.cells = require_positive("cells", cells)
         if grid is None:
             grid = -(-self.max_resolution // self.cells) * self.cells
@@ -51,19 +46,21 @@ class _BandPoolingNd(nn.Module):
         self.pool = pool
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        finest = self.shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
+        shells = Shells(self.axes)
+        finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
         base = band(self.base_resolution)
         if self.pool == "max":
             learning = torch.is_grad_enabled() and coefficients.requires_grad
-            pooled = _PooledBands.apply(coefficients, self.shells, base, self.grid, self.cells, learning)
+            pooled = _PooledBands.apply(coefficients, shells, base, self.grid, self.cells, learning)
             return cast(Tensor, pooled)
         counts = map(coefficient_count, range(base, finest + 1))
-        means = [self._means(coefficients[self.shells.whole(count)]).flatten(1) for count in counts]
+        means = [self._means(coefficients[shells.whole(count)]).flatten(1) for count in counts]
         return torch.stack(means, dim=1)
 
     def _means(self, coefficients: Tensor) -> Tensor:
         """Of every cell: ``(batch, channels, cells, ...)``."""
-        raise NotImplementedError
+        mean = F.avg_pool1d if self.axes == 1 else F.avg_pool2d
+        return mean(to_grid(coefficients, self.grid), self.grid // self.cells)
 
     def extra_repr(self) -> str:
         return (
@@ -94,26 +91,18 @@ class BandPooling2d(_BandPoolingNd):
             lie below the base or above the maximum.
     """
 
-    shells = Shells2d()
-
-    def _means(self, coefficients: Tensor) -> Tensor:
-        return F.avg_pool2d(to_grid(coefficients, self.grid), self.grid // self.cells)
+    axes = 2
 
 
 class BandPooling1d(_BandPoolingNd):
-    """:class:`BandPooling2d` of signals, with the same arguments: resolutions are lengths, ``grid`` counts points.
+    """:class:`BandPooling2d` of signals, with its arguments and errors: resolutions are lengths.
+
+    ``grid`` counts points.
 
     Shapes: ``(K, batch, channels)`` to ``(batch, bands, channels * cells)``, bands from coarse to fine.
-
-    Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that have other than three
-            axes, lie below the base or above the maximum.
     """
 
-    shells = Shells1d()
-
-    def _means(self, coefficients: Tensor) -> Tensor:
-        return F.avg_pool1d(to_grid(coefficients, self.grid), self.grid // self.cells)
+    axes = 1
 
 
 class _PooledBands(torch.autograd.Function):

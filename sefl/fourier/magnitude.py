@@ -15,11 +15,30 @@ import torch
 from torch import Tensor
 
 from sefl.arguments import require_number
-from sefl.fourier.basis import band
-from sefl.fourier.mixer import FrequencyMixer, coefficient_triangle, frequency_triangle
+from sefl.fourier.mixer import TriangularMixer, coefficient_triangle, frequency_triangle
+from sefl.fourier.triangular import BlockTriangle
 
 
-class MagnitudeMixer1d(FrequencyMixer):
+class _MagnitudeMixerNd(TriangularMixer):
+    """The triangles and arguments of :class:`MagnitudeMixer1d`, along ``axes`` axes."""
+
+    def __init__(
+        self,
+        channels: int,
+        max_resolution: int,
+        bandwidth: int | None = None,
+        groups: int = 1,
+        eps: float = 1e-3,
+    ) -> None:
+        super().__init__(channels, max_resolution, bandwidth, groups)
+        self.eps = require_number("eps", eps, above=0)
+
+    def axis_triangles(self, finest: int, bandwidth: int | None) -> tuple[BlockTriangle, ...]:
+        triangles = (frequency_triangle(finest, bandwidth), coefficient_triangle(finest, bandwidth))
+        return triangles[: self.axes]
+
+
+class MagnitudeMixer1d(_MagnitudeMixerNd):
     """Gains of the frequencies of signals from the magnitudes of all lower ones; phases are kept.
 
     Exactly equivariant to scale, at every length up to ``max_resolution``, and to circular shifts by any distance.
@@ -41,18 +60,6 @@ class MagnitudeMixer1d(FrequencyMixer):
 
     axes = 1
 
-    def __init__(
-        self,
-        channels: int,
-        max_resolution: int,
-        bandwidth: int | None = None,
-        groups: int = 1,
-        eps: float = 1e-3,
-    ) -> None:
-        triangle = frequency_triangle(band(max_resolution), bandwidth)
-        super().__init__(channels, max_resolution, bandwidth, groups, (triangle,))
-        self.eps = require_number("eps", eps, above=0)
-
     def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
         constant, cosine, sine = coefficients[:1], coefficients[1::2], coefficients[2::2]
         magnitude = _magnitude(cosine, sine, self.eps)
@@ -62,7 +69,7 @@ class MagnitudeMixer1d(FrequencyMixer):
         return torch.cat([gain[:1], waves])
 
 
-class MagnitudeMixer2d(FrequencyMixer):
+class MagnitudeMixer2d(_MagnitudeMixerNd):
     """Gains of the plane waves of images from the magnitudes of lower ones; phases are kept.
 
     :class:`MagnitudeMixer1d` on two axes, where arguments and errors are described. The waves are those of
@@ -74,19 +81,6 @@ class MagnitudeMixer2d(FrequencyMixer):
     """
 
     axes = 2
-
-    def __init__(
-        self,
-        channels: int,
-        max_resolution: int,
-        bandwidth: int | None = None,
-        groups: int = 1,
-        eps: float = 1e-3,
-    ) -> None:
-        finest = band(max_resolution)
-        triangles = (frequency_triangle(finest, bandwidth), coefficient_triangle(finest, bandwidth))
-        super().__init__(channels, max_resolution, bandwidth, groups, triangles)
-        self.eps = require_number("eps", eps, above=0)
 
     def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
         cosine, sine = to_plane_waves(coefficients)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sefl.arguments import require_positive
 from sefl.fourier.basis import band
-from sefl.fourier.sampling import CoefficientModule, band_in_layer
+from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 
 
@@ -44,36 +44,31 @@ class TriangleWeights(nn.ParameterList):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """As :meth:`FrequencyMixer.reset_parameters`."""
+        """As :meth:`TriangularMixer.reset_parameters`."""
         for weight, triangle in zip(self, self.triangles, strict=True):
             reset_triangle(weight, triangle, decay=1.0)
 
 
-class FrequencyMixer(CoefficientModule):
+class TriangularMixer(CoefficientModule):
     """What the mixers over frequencies share: one triangle per axis and group of channels, checks, initial values.
 
-    A subclass says in ``forward_band`` what the triangles act on.
+    A subclass says in ``forward_band`` what the triangles act on, and which these are in ``axis_triangles``.
     """
 
     axes: ClassVar[int]
 
     def __init__(
-        self,
-        channels: int,
-        max_resolution: int,
-        bandwidth: int | None,
-        groups: int,
-        triangles: tuple[BlockTriangle, ...],
+        self, channels: int, max_resolution: int, bandwidth: int | None = None, groups: int = 1
     ) -> None:
         super().__init__()
+        self.triangles = self.axis_triangles(band(max_resolution), bandwidth)
         self.channels = require_positive("channels", channels)
         self.groups = require_positive("groups", groups)
         if self.channels % self.groups:
             raise ValueError(f"groups must divide channels ({channels}), got {groups}")
         self.max_resolution = require_positive("max_resolution", max_resolution)
         self.bandwidth = bandwidth
-        self.triangles = triangles
-        self.weights = TriangleWeights(self.groups, triangles)
+        self.weights = TriangleWeights(self.groups, self.triangles)
 
     def reset_parameters(self) -> None:
         """Random, so that signals whose amplitude falls as 1 / frequency, as images' do, keep that spectrum."""
@@ -81,10 +76,11 @@ class FrequencyMixer(CoefficientModule):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = band_in_layer(coefficients, self.axes, self.max_resolution, self.channels, "channels")
-        device = coefficients.device.type
-        if torch.is_autocast_enabled(device) and coefficients.dtype != torch.float64:
-            coefficients = coefficients.to(torch.get_autocast_dtype(device))
-        return self.forward_band(coefficients, finest)
+        return self.forward_band(in_autocast(coefficients), finest)
+
+    @abstractmethod
+    def axis_triangles(self, finest: int, bandwidth: int | None) -> tuple[BlockTriangle, ...]:
+        """The triangle along each axis, for frequencies up to ``finest``."""
 
     @abstractmethod
     def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
@@ -109,7 +105,17 @@ class FrequencyMixer(CoefficientModule):
         )
 
 
-class FrequencyMixer1d(FrequencyMixer):
+class _FrequencyMixerNd(TriangularMixer):
+    """What :class:`FrequencyMixer1d` does, along ``axes`` axes."""
+
+    def axis_triangles(self, finest: int, bandwidth: int | None) -> tuple[BlockTriangle, ...]:
+        return (coefficient_triangle(finest, bandwidth),) * self.axes
+
+    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
+        return self.mix(coefficients, finest)
+
+
+class FrequencyMixer1d(_FrequencyMixerNd):
     """A learned linear map over the frequencies of signals along one axis: ``C -> T C``, block lower triangular ``T``.
 
     Exactly scale-equivariant at every length up to ``max_resolution``. It does not commute with shifts, as
@@ -134,17 +140,8 @@ class FrequencyMixer1d(FrequencyMixer):
 
     axes = 1
 
-    def __init__(
-        self, channels: int, max_resolution: int, bandwidth: int | None = None, groups: int = 1
-    ) -> None:
-        triangle = coefficient_triangle(band(max_resolution), bandwidth)
-        super().__init__(channels, max_resolution, bandwidth, groups, (triangle,))
 
-    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
-        return self.mix(coefficients, finest)
-
-
-class FrequencyMixer2d(FrequencyMixer):
+class FrequencyMixer2d(_FrequencyMixerNd):
     """A learned linear map over the frequencies of images, along each axis in turn: ``C -> T1 C T2^T``.
 
     :class:`FrequencyMixer1d` on two axes, where arguments and errors are described; ``weights[0]`` acts along the
@@ -154,15 +151,6 @@ class FrequencyMixer2d(FrequencyMixer):
     """
 
     axes = 2
-
-    def __init__(
-        self, channels: int, max_resolution: int, bandwidth: int | None = None, groups: int = 1
-    ) -> None:
-        triangle = coefficient_triangle(band(max_resolution), bandwidth)
-        super().__init__(channels, max_resolution, bandwidth, groups, (triangle, triangle))
-
-    def forward_band(self, coefficients: Tensor, finest: int) -> Tensor:
-        return self.mix(coefficients, finest)
 
 
 def mix_axes(values: Tensor, entries: Sequence[Tensor], triangles: Sequence[BlockTriangle]) -> Tensor:

@@ -18,15 +18,15 @@ from torch.nn import functional as F
 from sefl.arguments import require_number, require_positive
 from sefl.fourier.activation import Activation, parameters_of, require_activation
 from sefl.fourier.basis import band
-from sefl.fourier.sampling import CoefficientModule, require_channels
-from sefl.fourier.shells import Shells, Shells1d, Shells2d
+from sefl.fourier.sampling import CoefficientModule, require_channels, resolution_range
+from sefl.fourier.shells import Shells
 from sefl.fourier.shellwise import Plan, ShellwiseActivation
 
 
 class _ScaleEquivariantMaxPoolNd(CoefficientModule):
-    """What :class:`ScaleEquivariantMaxPool2d` does, along as many axes as its shells have."""
+    """What :class:`ScaleEquivariantMaxPool2d` does, along ``axes`` axes."""
 
-    shells: ClassVar[Shells]
+    axes: ClassVar[int]
 
     def __init__(
         self,
@@ -41,16 +41,11 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
     ) -> None:
         super().__init__()
         self.window = require_positive("window", window)
-        self.max_resolution = require_positive("max_resolution", max_resolution)
-        if not 1 <= base_resolution <= max_resolution:
-            raise ValueError(
-                f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
-            )
-        self.base_resolution = require_positive("base_resolution", base_resolution)
+        self.base_resolution, self.max_resolution = resolution_range(base_resolution, max_resolution)
         self.oversampling = require_number("oversampling", oversampling, least=1)
         if channels is not None:
             channels = require_positive("channels", channels)
-        require_activation(activation, channels, self.shells.axes)
+        require_activation(activation, channels, self.axes)
         self.activation = activation
         self.eps = require_number("eps", eps, least=0)
         self.band_step = require_positive("band_step", band_step)
@@ -74,7 +69,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         # From the largest resolution of this band: 2 band + 2 pixels share it with 2 band + 1.
         output_band = max(band(-(-(2 * finest + 1) // self.window)), self.base_band)
         plan = Plan(
-            shells=self.shells,
+            shells=Shells(self.axes),
             bands=self._bands(output_band),
             output_band=output_band,
             window=self.window,
@@ -93,9 +88,8 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         return range(self.base_band, output_band + self.band_step, self.band_step)
 
     def _check(self, coefficients: Tensor) -> int:
-        finest = self.shells.band_in_range(
-            coefficients, self.base_resolution, self.max_resolution, of="layer"
-        )
+        shells = Shells(self.axes)
+        finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="layer")
         if self.weight is not None:
             require_channels(coefficients, self.weight.shape[1])
         return finest
@@ -146,22 +140,18 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
             channels.
     """
 
-    shells = Shells2d()
+    axes = 2
 
 
 class ScaleEquivariantMaxPool1d(_ScaleEquivariantMaxPoolNd):
-    """:class:`ScaleEquivariantMaxPool2d` of signals, with the same arguments: resolutions are lengths.
+    """:class:`ScaleEquivariantMaxPool2d` of signals, with its arguments and errors: resolutions are lengths.
 
     Exactly scale-equivariant at every integer length from ``base_resolution`` to ``max_resolution``.
 
     Shapes: ``(K, batch, channels)`` to ``(K', batch, channels)``; ``K = 2 band + 1``.
-
-    Raises:
-        ValueError: if an argument is out of its range, and in ``forward`` for coefficients that have other than three
-            axes, lie below the base or above the maximum, or have other than ``channels`` channels.
     """
 
-    shells = Shells1d()
+    axes = 1
 
 
 class _WindowOfOne(_ScaleEquivariantMaxPoolNd):

@@ -99,6 +99,28 @@ def require_channels(coefficients: Tensor, channels: int, argument: str = "chann
         )
 
 
+def resolution_range(base_resolution: int, max_resolution: int) -> tuple[int, int]:
+    """Both as positive integers.
+
+    Raises:
+        ValueError: if they are not, or the base lies above the maximum.
+    """
+    finest = require_positive("max_resolution", max_resolution)
+    if not 1 <= base_resolution <= max_resolution:
+        raise ValueError(
+            f"base_resolution must lie in 1..max_resolution ({max_resolution}), got {base_resolution}"
+        )
+    return require_positive("base_resolution", base_resolution), finest
+
+
+def in_autocast(x: Tensor) -> Tensor:
+    """``x`` in the type in which autocast takes products, where that is on; never less than a float64 input."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
+    return x
+
+
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
 

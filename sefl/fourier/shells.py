@@ -6,8 +6,7 @@ on a grid of ``n`` points per axis, for a block of ``N`` columns. ``synthesis`` 
 ``analysis`` any ``(K, n)`` one, ``A``: the transpose of a function is its partner with the transposed matrix.
 """
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,13 +18,14 @@ from sefl.fourier.sampling import coefficient_band, unlike_pixels
 Index = tuple[slice, ...]
 
 
-class Shells(ABC):
+@dataclass(frozen=True)
+class Shells:
     """Bands and shells of coefficients with ``axes`` leading axes of ``K`` each.
 
     Shapes: coefficients ``(K, N)`` or ``(K, K, N)``, values ``(n, N)`` or ``(n, n, N)``.
     """
 
-    axes: ClassVar[int]
+    axes: int
 
     def band_in_range(self, coefficients: Tensor, base_resolution: int, max_resolution: int, of: str) -> int:
         """The band of coefficients ``(K, ..., batch, channels)`` that a layer over these resolutions accepts.
@@ -73,91 +73,55 @@ class Shells(ABC):
         """A pooling window of ``size`` along every axis, on such an image."""
         return (size, size if self.axes == 2 else 1)
 
-    @abstractmethod
     def synthesise(
         self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
     ) -> Tensor:
         """``S C S^T`` (``S C``) of a whole band, the leading ``K`` per axis of ``coefficients``, into ``values``."""
-
-    @abstractmethod
-    def synthesise_shell(
-        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
-    ) -> Tensor:
-        """``values = beta * values + S C S^T`` (``S C``), with the last shell alone of ``coefficients``."""
-
-    @abstractmethod
-    def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
-        """``A values A^T`` (``A values``) of a whole band, valid until the next call with this workspace."""
-
-    @abstractmethod
-    def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
-        """The last shell alone of ``A values A^T`` (``A values``), into its place in ``out``."""
-
-
-class Shells1d(Shells):
-    """Along one axis."""
-
-    axes = 1
-
-    def synthesise(
-        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
-    ) -> Tensor:
-        return torch.mm(synthesis, coefficients[: synthesis.shape[1]], out=values)
-
-    def synthesise_shell(
-        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
-    ) -> Tensor:
-        count = synthesis.shape[1]
-        return values.addmm_(synthesis[:, -2:], coefficients[count - 2 : count], beta=beta)
-
-    def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
-        return torch.mm(analysis, values, out=workspace.take("analysed", len(analysis), values.shape[-1]))
-
-    def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
-        count = len(analysis)
-        out[count - 2 : count] = torch.mm(analysis[-2:], values)
-
-
-class Shells2d(Shells):
-    """Along two axes: the same matrix on rows and on columns."""
-
-    axes = 2
-
-    def synthesise(
-        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, workspace: Workspace
-    ) -> Tensor:
         points, count = synthesis.shape
-        half = workspace.take("half", count, points, values.shape[-1])
-        torch.bmm(synthesis.expand(count, points, count), coefficients[:count, :count], out=half)
-        torch.mm(synthesis, half.view(count, -1), out=values.view(points, -1))
+        rows = coefficients[self.whole(count)]
+        if self.axes == 2:
+            half = workspace.take("half", count, points, values.shape[-1])
+            rows = torch.bmm(synthesis.expand(count, points, count), rows, out=half).view(count, -1)
+        torch.mm(synthesis, rows, out=values.view(points, -1))
         return values
 
     def synthesise_shell(
         self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
     ) -> Tensor:
+        """``values = beta * values + S C S^T`` (``S C``), with the last shell alone of ``coefficients``."""
         points, count = synthesis.shape
         columns = values.shape[-1]
         last = synthesis[:, -2:]
-        rows = torch.matmul(synthesis, coefficients[count - 2 : count, :count])
+        rows = coefficients[count - 2 : count]
+        if self.axes == 1:
+            return values.addmm_(last, rows, beta=beta)
+        rows = torch.matmul(synthesis, rows[:, :count])
         values.view(points, -1).addmm_(last, rows.view(2, -1), beta=beta)
         sides = coefficients[: count - 2, count - 2 : count].reshape(count - 2, 2 * columns)
         sides = torch.mm(synthesis[:, :-2], sides).view(points, 2, columns)
         return values.baddbmm_(last.expand(points, points, 2), sides)
 
     def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
+        """``A values A^T`` (``A values``) of a whole band, valid until the next call with this workspace."""
         count, points = analysis.shape
+        rows = workspace.take("half", count, values.numel() // points)
+        torch.mm(analysis, values.reshape(points, -1), out=rows)
+        if self.axes == 1:
+            return rows
         columns = values.shape[-1]
-        half = workspace.take("half", count, points * columns)
-        torch.mm(analysis, values.reshape(points, -1), out=half)
         analysed = workspace.take("analysed", count, count, columns)
-        torch.bmm(analysis.expand(count, count, points), half.view(count, points, columns), out=analysed)
+        torch.bmm(analysis.expand(count, count, points), rows.view(count, points, columns), out=analysed)
         return analysed
 
     def analyse_shell(self, analysis: Tensor, values: Tensor, out: Tensor) -> None:
+        """The last shell alone of ``A values A^T`` (``A values``), into its place in ``out``."""
         count, points = analysis.shape
         columns = values.shape[-1]
         last = analysis[-2:]
-        rows = torch.mm(last, values.reshape(points, -1)).view(2, points, columns)
-        out[count - 2 : count, :count] = torch.matmul(analysis, rows)
+        rows = torch.mm(last, values.reshape(points, -1))
+        if self.axes == 1:
+            out[count - 2 : count] = rows
+            return
+        out[count - 2 : count, :count] = torch.matmul(analysis, rows.view(2, points, columns))
         sides = torch.matmul(last, values).view(points, 2 * columns)
         out[: count - 2, count - 2 : count] = torch.mm(analysis[:-2], sides).view(count - 2, 2, columns)
