@@ -227,6 +227,8 @@ def _spectral_decay(local_modes: int) -> NDArray[np.float64]:
 class _ShellwiseOnSpectra(_OnSpectra):
     """What their two non-linearities share here: arguments, checks and the conversion."""
 
+    nonlinearity: ScaleEquivariantMaxPool2d
+
     def __init__(
         self,
         base_res: int,
@@ -256,7 +258,7 @@ class _ShellwiseOnSpectra(_OnSpectra):
         """Output bands from one resolution of theirs to the next, rounded down: never fewer are computed."""
         return max(1, self.increment // (2 * window))
 
-    def _through(self, layer: ScaleEquivariantMaxPool2d, x_ft: Tensor) -> Tensor:
+    def forward(self, x_ft: Tensor) -> Tensor:
         coefficients = from_spectrum(x_ft)
         resolution = x_ft.shape[-1]
         if not band(self.base_res) <= band(resolution) <= band(self.finest):
@@ -264,7 +266,7 @@ class _ShellwiseOnSpectra(_OnSpectra):
             raise ValueError(
                 f"x_ft must have base_res ({self.base_res}){most} pixels per side, got {resolution}"
             )
-        return to_spectrum(layer(coefficients), math.ceil(resolution / layer.window))
+        return to_spectrum(self.nonlinearity(coefficients), math.ceil(resolution / self.nonlinearity.window))
 
     def extra_repr(self) -> str:
         return (
@@ -316,9 +318,6 @@ class scaleEqNonlin(_ShellwiseOnSpectra):
             non_lin, base_res, self.finest, self.normalised_channels, band_step=self._band_step(1)
         )
 
-    def forward(self, x_ft: Tensor) -> Tensor:
-        return self._through(self.nonlinearity, x_ft)
-
 
 class scaleEqNonlinMaxp(_ShellwiseOnSpectra):
     """:class:`sefl.fourier.ScaleEquivariantMaxPool2d` for the authors' non-linearity with max-pooling.
@@ -359,6 +358,3 @@ class scaleEqNonlinMaxp(_ShellwiseOnSpectra):
             self.normalised_channels,
             band_step=self._band_step(self.pool_window),
         )
-
-    def forward(self, x_ft: Tensor) -> Tensor:
-        return self._through(self.nonlinearity, x_ft)

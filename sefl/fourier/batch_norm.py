@@ -1,6 +1,7 @@
 """Batch norm over the batches of all processes: of coefficients, where it commutes with downsampling, and of grids."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Self, cast
 
@@ -49,10 +50,16 @@ class _SharedBatchNorm(_BatchNorm):
             if rounded is not None and exact is not None and rounded.dtype != _precise(rounded.dtype):
                 setattr(self, name, exact.to(rounded.device, _precise(rounded.dtype)))
 
-    @property
-    def _measures(self) -> bool:
-        """Whether the statistics are the batch's, as in training, or where none are kept."""
-        return self.training or self.running_mean is None
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance: the batch's in training, or where none are kept, else those remembered."""
+        if self.training or self.running_mean is None:
+            return self._of_batch(*self._measured(x))
+        assert self.running_var is not None
+        return self.running_mean, self.running_var
+
+    @abstractmethod
+    def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
+        """How many values each channel of this process has, their mean and their variance."""
 
     def _of_batch(self, count: int, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance over the batches of all processes from those over the ``count`` pixels of this one.
@@ -89,11 +96,6 @@ class _SharedBatchNorm(_BatchNorm):
 
     def _scale(self, variance: Tensor) -> Tensor:
         return self.weight * torch.rsqrt(variance + self.eps)
-
-    def _remembered(self) -> tuple[Tensor, Tensor]:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        return self.running_mean, self.running_var
 
 
 def _mean(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -175,7 +177,7 @@ class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
         require_floating("coefficients", coefficients)
         require_channels(coefficients, self.num_features)
         with torch.autocast(coefficients.device.type, enabled=False):
-            mean, variance = self._measured(coefficients) if self._measures else self._remembered()
+            mean, variance = self._statistics(coefficients)
             scale = self._scale(variance)
             precise = coefficients.to(torch.promote_types(coefficients.dtype, scale.dtype))
             outcome = precise * scale
@@ -183,15 +185,15 @@ class SpectralBatchNorm(_SharedBatchNorm, CoefficientModule):
             outcome[constant] = torch.addcmul(self.bias.to(scale.dtype), precise[constant] - mean, scale)
         return outcome.to(coefficients.dtype)
 
-    def _measured(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        leading = (slice(self.leading),) * (coefficients.dim() - 2)
-        precise = coefficients[leading].to(_precise(self.weight.dtype))
+    def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
+        leading = (slice(self.leading),) * (x.dim() - 2)
+        precise = x[leading].to(_precise(self.weight.dtype))
         by_frequency = precise.flatten(end_dim=-3)
         constants, others = by_frequency[0], by_frequency[1:]
         mean = _mean(constants, (0,))
         energy = others.square().sum(0) + (constants - mean).square()
         count = precise.numel() // self.num_features
-        return self._of_batch(count, mean.squeeze(0), energy.sum(0) / max(1, len(constants)))
+        return count, mean.squeeze(0), energy.sum(0) / max(1, len(constants))
 
 
 class GridBatchNorm(_SharedBatchNorm):
@@ -215,20 +217,17 @@ class GridBatchNorm(_SharedBatchNorm):
         if maps.shape[1] != self.num_features:
             raise ValueError(f"maps must have channels={self.num_features}, got {maps.shape[1]}")
         with torch.autocast(maps.device.type, enabled=False):
-            if self._measures:
-                mean, variance = self._measured(maps if statistics_of is None else statistics_of)
-            else:
-                mean, variance = self._remembered()
+            mean, variance = self._statistics(maps if statistics_of is None else statistics_of)
             shape = (-1, *[1] * (maps.dim() - 2))
             scale = self._scale(variance).view(shape)
             # The mean goes first: what is left of a large one would else be rounding.
             centred = maps.to(scale.dtype) - mean.view(shape)
             return torch.addcmul(self.bias.to(scale.dtype).view(shape), centred, scale).to(maps.dtype)
 
-    def _measured(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        precise = maps.to(_precise(self.weight.dtype))
-        axes = (0, *range(2, maps.dim()))
+    def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
+        precise = x.to(_precise(self.weight.dtype))
+        axes = (0, *range(2, x.dim()))
         count = precise.numel() // self.num_features
         mean = _mean(precise, axes)
         variance = (precise - mean).square().sum(axes) / max(1, count)
-        return self._of_batch(count, mean.flatten(), variance)
+        return count, mean.flatten(), variance

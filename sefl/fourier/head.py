@@ -112,10 +112,9 @@ class _PooledBands(torch.autograd.Function):
     def forward(
         ctx: Any, coefficients: Tensor, shells: Shells, base: int, points: int, cells: int, learning: bool
     ) -> Tensor:
-        count = len(coefficients)
         batch, channels = coefficients.shape[-2:]
-        flat = coefficients.contiguous().view(*shells.extent(count), batch * channels)
-        bands = range(base, band_of_count(count) + 1)
+        flat = coefficients.contiguous().flatten(-2)
+        bands = range(base, band_of_count(len(flat)) + 1)
         cell_count = cells**shells.axes
         pooled = flat.new_empty(len(bands), cell_count, batch * channels)
         places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None

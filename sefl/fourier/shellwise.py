@@ -32,9 +32,6 @@ class Plan:
     activation: Activation
     eps: float
 
-    def grid(self, output_band: int, coefficients: Tensor, channels: int) -> "_Grid":
-        return _Grid(output_band, self, coefficients, channels)
-
     def shells_read(self, output_band: int) -> range:
         """The shells that are read off the grid of a band: those above the band before."""
         return range(output_band - self.bands.step + 1, min(output_band, self.output_band) + 1)
@@ -157,10 +154,9 @@ class ShellwiseActivation(torch.autograd.Function):
         plan: Plan,
         *trained: Tensor,
     ) -> Tensor:
-        count = len(coefficients)
         batch, channels = coefficients.shape[-2:]
         with torch.autocast(coefficients.device.type, enabled=False):
-            flat = coefficients.contiguous().view(*plan.shells.extent(count), batch * channels)
+            flat = coefficients.contiguous().flatten(-2)
             inverse_deviation = None
             if weight is not None:
                 inverse_deviation = _inverse_deviations(flat, plan).view(len(plan.bands), batch, channels)
@@ -168,7 +164,7 @@ class ShellwiseActivation(torch.autograd.Function):
             out = flat.new_empty(*extent, batch * channels)
             workspace = Workspace(flat)
             for index, output_band in enumerate(plan.bands):
-                grid = plan.grid(output_band, flat, channels)
+                grid = _Grid(output_band, plan, flat, channels)
                 norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
                 for block in grid.blocks(flat):
                     inside = _inside(flat[(*grid.whole, block)], norm, block, workspace)
@@ -191,8 +187,8 @@ class ShellwiseActivation(torch.autograd.Function):
             for parameter in trained
         ]
         with torch.autocast(coefficients.device.type, enabled=False):
-            flat = coefficients.contiguous().view(*plan.shells.extent(count), batch * channels)
-            upstream = gradient.contiguous().view(*gradient.shape[:-2], batch * channels)
+            flat = coefficients.contiguous().flatten(-2)
+            upstream = gradient.contiguous().flatten(-2)
             downstream = torch.empty_like(flat)
             scale_gradient = offset_gradient = None
             if weight is not None:
@@ -202,7 +198,7 @@ class ShellwiseActivation(torch.autograd.Function):
             constant = plan.shells.extent(0)
             # From fine to coarse, so that the first band writes what the others add to.
             for index, output_band in reversed(list(enumerate(plan.bands))):
-                grid = plan.grid(output_band, flat, channels)
+                grid = _Grid(output_band, plan, flat, channels)
                 first = output_band == plan.bands[-1]
                 if first and grid.inputs < count:
                     downstream.zero_()
