@@ -190,11 +190,9 @@ class ExperimentCLI(LightningCLI):
             return
         trained_on = yaml.safe_load(folder.configs[-1].read_text())["data"]["class_path"]
         data = self.config.get("data")
-        if not data or data.class_path != trained_on or data.init_args.get("split_file", "") is not None:
+        if not data or data.class_path != trained_on or folder.use_split(data.init_args):
             return
-        if folder.split.is_file():
-            data.init_args.split_file = str(folder.split)
-        elif self.checkpoint is not None:
+        if self.checkpoint is not None:
             raise FileNotFoundError(
                 f"--ckpt_path {self.config.ckpt_path}: {folder.split} is gone, which says what the checkpoint was "
                 "trained on. Put it back, or name another of the same data and seed with --data.split_file: a new run "

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -62,6 +63,22 @@ class RunFolder:
     def next_config(self) -> Path:
         stored = len(self.configs)
         return self.path / (f"config_{stored}.yaml" if stored else "config.yaml")
+
+    def use_split(self, options: Any) -> bool:
+        """Put the run's own split among the options of its data, in place, unless they name one or take none.
+
+        Returns:
+            Whether the data are on a split that is known: not if they take one and the run's is gone.
+        """
+        if options.get("split_file", "") is None and self.split.is_file():
+            options["split_file"] = str(self.split)
+        return options.get("split_file", "") is not None
+
+    def leave_split_out(self, options: Any) -> None:
+        """Undo :meth:`use_split`, which a resumed run stored with its options."""
+        named = options.get("split_file")
+        if named and Path(named).absolute() == self.split.absolute():
+            options["split_file"] = None
 
     def holds_a_run(self) -> bool:
         return bool(self.configs) or self.metrics.exists() or any(self.checkpoints.glob("*"))

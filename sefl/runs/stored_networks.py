@@ -74,9 +74,7 @@ def _with_stored_split(run: Run) -> dict[str, Any]:
     """The run's data on the split that it was trained on."""
     data = run.configs[-1].get("data") or {}
     options = dict(data.get("init_args") or {})
-    split = RunFolder(run.path).split
-    if options.get("split_file", "") is None and split.is_file():
-        options["split_file"] = str(split)
+    RunFolder(run.path).use_split(options)
     return {**data, "init_args": options}
 
 

@@ -159,10 +159,7 @@ def _read(
         except DamagedRun as damage:
             tell(f"left aside: {damage}")
             return None
-        data = (stored.get("data") or {}).get("init_args") or {}
-        if data.get("split_file") and Path(data["split_file"]).absolute() == folder.split.absolute():
-            # a resumed run keeps to its own split
-            data["split_file"] = None
+        folder.leave_split_out((stored.get("data") or {}).get("init_args") or {})
         if not parser.same(stored, planned.config, file):
             return None
     last = folder.checkpoint("last")
