@@ -130,6 +130,7 @@ def handled(processes: FirstProcess | OtherProcess) -> Iterator[None]:
         active = False
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Ctrl-C reaches every process; one that heard of it from another ends already.
+            signal.signal(number, handler if processes.signal is None else signal.SIG_IGN)
         ours.close()
         theirs.close()

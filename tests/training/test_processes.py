@@ -23,6 +23,7 @@ from datamodules import Glyphs
 from sefl.evaluate import main as evaluate
 from sefl.fit import main
 from sefl.training import processes as run_processes
+from sefl.training.signals import ENDING, handled
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -246,6 +247,22 @@ class EndOfOne:
 
     def failed(self, error: BaseException) -> None:
         self.said += "failed"
+
+
+def test_a_signal_that_comes_when_the_run_has_ended_by_another_is_none() -> None:
+    """Ctrl-C reaches every process, and one of them may have heard of it from another before."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    process: Any = EndOfOne()
+    try:
+        with handled(process):
+            pass
+        assert {number: signal.getsignal(number) for number in ENDING} == before
+        with handled(process):
+            process.signal = signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
