@@ -1,4 +1,4 @@
-"""Draw what the library is about: python -m sefl.demo [--out DIR] [--seed N]
+"""Draw what the library is about: python -m sefl.demo [--out DIR] [--seed N] [--readme true [--runs RUNS]]
 
 An animation of the features of one image while its resolution grows, of an ordinary network and of its
 scale-equivariant twin; a filter in space and in frequency; the error of the non-linearity at every resolution; and a
@@ -21,9 +21,11 @@ from sefl.demo.features_animation import KERNEL, LEAST_RESOLUTION, MOST_RESOLUTI
 from sefl.demo.filter_figure import filter_figure
 from sefl.demo.group_figure import group_figure
 from sefl.demo.nonlinearity_figure import nonlinearity_figure
+from sefl.demo.readme_pictures import equivariance_picture, pictures_of_runs
 from sefl.files.output_folders import check_folder
 from sefl.runs.folder import make_next_version
 
+README_PICTURES = Path(".github")
 PIPED_WIDTH = 120
 FIGURES = 3
 LARGEST_SEED = 2**63 - 1
@@ -39,6 +41,8 @@ class Demo:
         seed: of the random kernels and images.
         coarsest: pixels per side of the animation's first frame, at least 6.
         finest: pixels per side of its last frame, above coarsest, 11 to 72.
+        readme: write over the README's pictures instead, in .github: these, and the errors of two networks.
+        runs: a folder of trained runs; with readme also the pictures beside the tables of results.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -48,6 +52,8 @@ class Demo:
     seed: int = 0
     coarsest: int = 8
     finest: int = 64
+    readme: bool = False
+    runs: str | None = None
 
     def __post_init__(self) -> None:
         check_folder(self.out, "--out")
@@ -57,27 +63,41 @@ class Demo:
             raise ValueError(
                 f"--coarsest must be at least {LEAST_RESOLUTION} and below --finest, {self.finest}, got {self.coarsest}"
             )
+        if self.readme and not README_PICTURES.is_dir():
+            raise ValueError(
+                f"--readme: there is no folder {README_PICTURES} here; give it in the repository"
+            )
+        if self.runs is not None and not self.readme:
+            raise ValueError(f"--runs {self.runs}: is for --readme true")
         if not KERNEL <= self.finest <= MOST_RESOLUTION:
             raise ValueError(f"--finest must lie in {KERNEL}..{MOST_RESOLUTION}, got {self.finest}")
 
     def run(self, console: Console) -> None:
-        """Draw everything."""
-        folder = make_next_version(Path(self.out))
+        """Draw everything.
+
+        Raises:
+            ValueError: if a run whose pictures are wanted is missing.
+        """
+        folder = README_PICTURES if self.readme else make_next_version(Path(self.out))
+        drawn: dict[str, None] = {}
         columns = SpinnerColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=FIGURES + self.finest - self.coarsest + 1)
             for name in self._draw(folder):
                 progress.update(task, description=name, advance=1)
-        written = ", ".join(sorted(path.name for path in folder.iterdir()))
-        console.print(
-            f"Written to [bold]{escape(str(folder))}[/bold]: {written}", soft_wrap=True, highlight=False
-        )
+                drawn[name] = None
+        written = f"Written to [bold]{escape(str(folder))}[/bold]: {', '.join(sorted(drawn))}"
+        console.print(written, soft_wrap=True, highlight=False)
 
     def _draw(self, folder: Path) -> Iterator[str]:
         """Write one picture after the other; yields the name of the current one after each figure and each frame."""
         yield _write(filter_figure(), folder / "filter.png")
         yield _write(group_figure(), folder / "group.png")
         yield _write(nonlinearity_figure(self.seed), folder / "nonlinearity.png")
+        if self.readme:
+            yield equivariance_picture(folder / "equivariance.png", self.seed)
+        if self.runs is not None:
+            yield from pictures_of_runs(Path(self.runs), folder)
         for _ in animate(folder / "features.gif", self.seed, self.coarsest, self.finest):
             yield "features.gif"
 
@@ -93,10 +113,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_class_arguments(Demo)
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:
-        demo = Demo(**options.as_dict())
+        Demo(**options.as_dict()).run(Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     except ValueError as error:
         parser.error(str(error))
-    demo.run(Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
 
 
 if __name__ == "__main__":
