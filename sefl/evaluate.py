@@ -36,8 +36,8 @@ from sefl.runs.commands import command_line, record_command
 from sefl.runs.evaluation import Evaluation
 from sefl.runs.folder import RunFolder, make_next_version
 from sefl.runs.loggers import wandb_finished, wandb_loggers
-from sefl.runs.resources import count_parameters
 from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.resource_monitor import count_parameters
 from sefl.training.signals import process_of_a_run
 
 TRAINING_ONLY = (Checkpoint, LearningRateMonitor, ProgressBar)

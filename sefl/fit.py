@@ -44,11 +44,11 @@ from sefl.runs.commands import command_line, record_command
 from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder
 from sefl.runs.loggers import run_loggers, wandb_finished
 from sefl.runs.resources import FILE as RESOURCES
-from sefl.runs.resources import ResourceMonitor
 from sefl.training.epoch_rows import EpochRow
 from sefl.training.finite import FiniteTraining
 from sefl.training.network_summary import NetworkSummary
 from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.resource_monitor import ResourceMonitor
 from sefl.training.resumption import ExactResumption
 from sefl.training.signals import process_of_a_run
 from sefl.training.summary import RunSummary

@@ -72,7 +72,11 @@ def test_the_root_holds_commands_alone() -> None:
     assert {f"sefl.{room}" for room in rooms} <= FLOOR.keys()
 
 
-@pytest.mark.parametrize("room", ["fourier", "groups", "metrics", "networks", "equivariance", "testing"])
+LIBRARY = ("fourier", "groups", "metrics", "networks", "equivariance", "testing")
+READING_RUNS = ("runs.records", "runs.experiments", "runs.evaluation")
+
+
+@pytest.mark.parametrize("room", [*LIBRARY, *READING_RUNS])
 def test_library_rooms_need_no_lightning(room: str) -> None:
     code = f"import sys, sefl.{room}; print(sys.modules.keys() & {{'pytorch_lightning', 'lightning_fabric'}})"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sefl.arguments import require_seed
+from sefl.command_line.typed import Typed
 from sefl.files.output_folders import check_folder, check_name
 from sefl.files.yaml_files import load_configuration, positions
 
@@ -51,8 +52,8 @@ def exit_at_a_mistake(program: str, arguments: Sequence[str], further: Sequence[
 
 
 def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
-    given = list(_options(arguments))
-    names = [name for name, _ in given]
+    typed = Typed(arguments)
+    names = [name for name, _ in typed.options]
     for name in names:
         if name.split(".")[0] not in (*sections, *OF_COMMANDS):
             raise ValueError(
@@ -61,8 +62,7 @@ def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
     if any(name.endswith(("help", "print_config")) for name in names):
         return
     last: dict[str, Any] = {}
-    for value in (value for name, value in given if name == "config" and _names_a_file(value)):
-        path = Path(value)
+    for path in (Path(value) for value in typed.configs if _names_a_file(value)):
         try:
             content = load_configuration(path)
         except ValueError as error:
@@ -72,7 +72,7 @@ def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
                 place = next(one.place for one in positions(path) if one.key == key)
                 raise ValueError(f"{path}, {place}: {key}: there is no such option{_meant(key, sections)}")
         last |= content
-    last |= dict(given)
+    last |= dict(typed.options)
     if not {"model", "config", "ckpt_path"} & {name.split(".")[0] for name in names}:
         raise ValueError("--model: needed, but not given; name a configuration with --config FILE")
     if isinstance(last.get("name"), str):
@@ -82,16 +82,6 @@ def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
     for option in ("seed", "seed_everything"):
         if option in names and re.fullmatch(r"-?\d+", last[option]):
             require_seed(f"--{option}", int(last[option]))
-
-
-def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and values, as far as they are written ``--key value`` or ``--key=value``."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
-        if argument == "-c":
-            yield "config", following
-        elif argument.startswith("--") and argument != "--":
-            name, equals, value = argument[2:].partition("=")
-            yield name, value if equals else following
 
 
 def _names_a_file(value: str) -> bool:

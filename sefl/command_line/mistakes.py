@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser
 
 from sefl.command_line.first_look import USAGE_ERROR
 from sefl.command_line.own_classes import exported, public_classes
+from sefl.command_line.typed import WRAPPING, Typed
 from sefl.files.yaml_files import Position, YamlMistake, positions
 
 LONGEST_VALUE = 80
@@ -160,7 +161,7 @@ def _classes(config: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
         if isinstance(content.get("class_path"), str) and isinstance(init_args, jsonargparse.Namespace):
             yield keys, content["class_path"], vars(init_args)
         for key, value in content.items():
-            yield from _classes(value, keys if key in _WRAPPING else (*keys, key))
+            yield from _classes(value, keys if key in WRAPPING else (*keys, key))
 
 
 def _takes_null(hint: Any) -> bool:
@@ -234,7 +235,7 @@ def _outermost(mistake: Mistake, parser: ArgumentParser) -> Mistake:
 
 def _where(mistake: Mistake, arguments: Sequence[str]) -> str:
     """The option of the command line, or the place in the file, that a mistake is in."""
-    given = dict.fromkeys(_given(arguments))
+    given = set(Typed(arguments).keys)
     name = ".".join(mistake.path)
     if mistake.path in given:
         return f"--{name}: "
@@ -417,25 +418,9 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def _given(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The keys of the options of a command line, less what classes are wrapped in."""
-    for argument in arguments:
-        if argument.startswith("--"):
-            key = argument[2:].partition("=")[0].removesuffix("+")
-            yield tuple(part for part in key.split(".") if part not in _WRAPPING)
-
-
-_WRAPPING = ("init_args", "class_path", "dict_kwargs")
-
-
 def _files(arguments: Sequence[str]) -> list[Path]:
     """The configuration files of a command line."""
-    follow = zip(arguments, [*arguments[1:], ""], strict=False)
-    named = [
-        following if option in ("--config", "-c") else option.removeprefix("--config=")
-        for option, following in follow
-        if option in ("--config", "-c") or option.startswith("--config=")
-    ]
+    named = Typed(arguments).configs
     return [Path(name) for name in named if "\0" not in name and "\n" not in name and _is_file(name)]
 
 
@@ -464,7 +449,7 @@ def _position(file: Path, mistake: Mistake) -> Position | None:
 
 
 def _without_wrapping(path: Sequence[str | int]) -> tuple[str, ...]:
-    return tuple(part for part in path if isinstance(part, str) and part not in _WRAPPING)
+    return tuple(part for part in path if isinstance(part, str) and part not in WRAPPING)
 
 
 def _names(written: str | None, class_path: str) -> bool:

@@ -1,6 +1,5 @@
 """What python -m sefl.fit and python -m sefl.evaluate share: their options and how they report mistakes."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from sefl.arguments import require_seed
 from sefl.command_line.harmless_messages import leave_out_harmless_messages
 from sefl.command_line.mistakes import OneLineParser, refuse_nulls
 from sefl.command_line.own_classes import asked_for, import_own_packages, of_some_model
+from sefl.command_line.typed import Typed
 from sefl.files.output_folders import check_folder, check_name
 from sefl.files.trust import HELP, OPTION, Reading
 from sefl.files.writing import TrainingStopped, failed_writes_stop
@@ -26,11 +26,10 @@ from sefl.runs.folder import (
     RunFolder,
     find_checkpoint,
     folder_of,
-    is_rank_zero,
     name_of_merged,
     stopped_before_its_first_checkpoint,
 )
-from sefl.runs.loggers import WandbOptions
+from sefl.runs.loggers import WandbOptions, is_rank_zero
 from sefl.tensors.allocations import sizes_checked
 from sefl.training.processes import FirstProcess, OtherProcess, devices_of_launcher, require_all_processes
 from sefl.training.signals import EndAtSignal
@@ -356,24 +355,20 @@ def stored_config(arguments: list[str], begins_again: bool = False) -> Path | No
         FileNotFoundError: there is no such checkpoint.
         ValueError: no configuration lies beside it, or a given one is empty.
     """
-    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    known.add_argument("-c", "--config", action="append")
-    known.add_argument("--ckpt_path")
-    known.add_argument("--run_dir")
-    known.add_argument("--runs", default=DEFAULT_RUNS)
-    known.add_argument("--name")
-    given, _ = known.parse_known_args(arguments)
-    if given.name is not None:
-        check_name(given.name)
-    for config in given.config or []:
+    typed = Typed(arguments)
+    ckpt_path, name = typed.last("ckpt_path"), typed.last("name")
+    if name is not None:
+        check_name(name)
+    for config in typed.configs:
         if Path(config).is_file() and yaml.safe_load(Path(config).read_text()) is None:
             raise ValueError(f"--config {config}: is empty. It has to name a model and data.")
-    if given.config or not given.ckpt_path:
+    if typed.configs or not ckpt_path:
         return None
-    _, folder = find_resumed(given.ckpt_path, given.run_dir, given.runs, given.name, begins_again)
+    runs = typed.last("runs") or DEFAULT_RUNS
+    _, folder = find_resumed(ckpt_path, typed.last("run_dir"), runs, name, begins_again)
     if folder is None:
         raise ValueError(
-            f"--ckpt_path {given.ckpt_path}: has no config.yaml in the folder above it. "
+            f"--ckpt_path {ckpt_path}: has no config.yaml in the folder above it. "
             "Name the configuration with --config."
         )
     return folder.configs[-1]

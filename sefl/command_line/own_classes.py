@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from sefl.command_line.typed import Typed
 from sefl.networks import Network
 
 PACKAGES = {
@@ -35,19 +36,15 @@ def asked_for(arguments: Sequence[str]) -> str | None:
 
     >>> asked_for(["--model.help", "models.ScaleClassifier"])
     """
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
-        option = argument.removeprefix("--").removesuffix(".help")
-        if (
-            argument == f"--{option}.help"
-            and option in PACKAGES
-            and (not following or following.startswith("-"))
-        ):
+    for name, value in Typed(arguments).options:
+        option = name.removesuffix(".help")
+        if name == f"{option}.help" and option in PACKAGES and (not value or value.startswith("-")):
             classes = exported(option)
             width = max(map(len, classes), default=0)
             lines = [f"  {path:{width}}  {first_line}" for path, first_line in classes.items()]
             return "\n".join(
                 [
-                    f"{argument} CLASS shows the options of one:",
+                    f"--{name} CLASS shows the options of one:",
                     *lines,
                     "or any other, by its path: package.Class",
                     "",
@@ -62,9 +59,10 @@ def of_some_model(arguments: Sequence[str]) -> list[str]:
     >>> of_some_model(["--model.network.help", "FourierNetwork"])
     ['--model', 'models.Classifier', '--model.network.help', 'FourierNetwork']
     """
-    named = any(argument.partition("=")[0] in ("--model", "--config", "-c") for argument in arguments)
-    given = list(arguments)
-    return given if named or "--model.network.help" not in given else ["--model", "models.Classifier", *given]
+    names = {name for name, _ in Typed(arguments).options}
+    if "model.network.help" not in names or names & {"model", "config"}:
+        return list(arguments)
+    return ["--model", "models.Classifier", *arguments]
 
 
 def exported(option: str) -> dict[str, str]:

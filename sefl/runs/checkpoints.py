@@ -11,9 +11,8 @@ from pytorch_lightning.plugins.io import CheckpointIO, TorchCheckpointIO
 
 from sefl.files.torch_files import UnreadableFile, read_checkpoint
 from sefl.files.writing import write_atomically
-from sefl.runs.folder import RunFolder
+from sefl.runs.folder import MONITOR, RunFolder
 
-MONITOR = "val/accuracy"
 VERSION = "pytorch-lightning_version"
 """What every checkpoint of Lightning holds."""
 

@@ -20,11 +20,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from sefl.files.output_folders import folder_error, make_folder
 
 CHECKPOINT_NAMES = ("last", "best")
+MONITOR = "val/accuracy"
+"""What the best checkpoint is best by."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,3 @@ def open_run_folder(run_dir: str | None, runs: str, name: str, resumed: RunFolde
         )
     make_folder(folder.path)
     return folder
-
-
-def is_rank_zero() -> bool:
-    """Whether this process is the first of a distributed run, or the only one."""
-    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]

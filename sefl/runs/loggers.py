@@ -12,7 +12,7 @@ import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sefl.runs.folder import RunFolder, is_rank_zero
+from sefl.runs.folder import RunFolder
 from sefl.runs.metrics_file import STEP, GrowingTable
 
 
@@ -136,3 +136,8 @@ def wandb_finished(loggers: list[Logger]) -> Iterator[None]:
         for logger in loggers:
             if isinstance(logger, WandbLogger) and is_rank_zero():
                 logger.experiment.finish(exit_code=int(failed))
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the first of a distributed run, or the only one."""
+    return bool(rank_zero_only.rank == 0)  # type: ignore[attr-defined]

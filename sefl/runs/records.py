@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sefl.files.yaml_files import load_configuration
-from sefl.runs.checkpoints import MONITOR
 from sefl.runs.commands import command_line, recorded_commands
-from sefl.runs.folder import RunFolder, versions
+from sefl.runs.folder import MONITOR, RunFolder, versions
 from sefl.runs.metrics_file import DamagedTable, iterate_rows
 from sefl.runs.resources import FILE as RESOURCES
 from sefl.runs.resources import Resources

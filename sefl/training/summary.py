@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sefl.equivariance.table import MeasuresEquivariance
-from sefl.runs.checkpoints import MONITOR
 from sefl.runs.commands import command_line
-from sefl.runs.folder import RunFolder, folder_of
+from sefl.runs.folder import MONITOR, RunFolder, folder_of
 from sefl.runs.records import LayerError, layer_errors, spoken
 
 CAPTION = "Equivariance errors are relative and squared: mean over samples and parameters, latest validation."
