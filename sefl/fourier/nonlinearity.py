@@ -38,6 +38,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         oversampling: float = 1.0,
         eps: float = 1e-5,
         band_step: int = 1,
+        grid_sharing: float = 1.0,
     ) -> None:
         super().__init__()
         self.window = require_positive("window", window)
@@ -49,6 +50,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         self.activation = activation
         self.eps = require_number("eps", eps, least=0)
         self.band_step = require_positive("band_step", band_step)
+        self.grid_sharing = require_number("grid_sharing", grid_sharing, least=1)
         self.base_band = self._output_band(self.base_resolution)
         bands = len(self._bands(self._output_band(self.max_resolution)))
         if channels is None:
@@ -76,6 +78,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             oversampling=self.oversampling,
             activation=self.activation,
             eps=self.eps,
+            sharing=self.grid_sharing,
         )
         trained = parameters_of(self.activation)
         return cast(Tensor, ShellwiseActivation.apply(coefficients, self.weight, self.bias, plan, *trained))
@@ -98,7 +101,8 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         norm = None if self.weight is None else self.weight.shape[1]
         return (
             f"window={self.window}, resolutions={self.base_resolution}..{self.max_resolution}, "
-            f"channels={norm}, oversampling={self.oversampling}, band_step={self.band_step}"
+            f"channels={norm}, oversampling={self.oversampling}, band_step={self.band_step}, "
+            f"grid_sharing={self.grid_sharing}"
         )
 
 
@@ -130,6 +134,10 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
         eps: added to the variance.
         band_step: of the output bands compute each so many; 1 computes all and is exact. An increment of ``2 m`` pixels
             in the published code is a step of ``m`` bands.
+        grid_sharing: neighbouring bands share a grid, that of the finest of them, of at most so many times the points
+            per axis that the coarsest needs. Which bands share is the same at all resolutions and in all layers. The
+            finer grids alias less, and the signal on one is not synthesised anew for each band: ``n^3`` for ``n^4``
+            operations in pixels per side. 1, as published, gives each band its own.
 
     Shapes: ``(K, K, batch, channels)`` to ``(K', K', batch, channels)``; ``K = 2 band + 1``.
 
@@ -166,9 +174,18 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
         oversampling: float = 1.0,
         eps: float = 1e-5,
         band_step: int = 1,
+        grid_sharing: float = 1.0,
     ) -> None:
         super().__init__(
-            1, activation, base_resolution, max_resolution, channels, oversampling, eps, band_step
+            1,
+            activation,
+            base_resolution,
+            max_resolution,
+            channels,
+            oversampling,
+            eps,
+            band_step,
+            grid_sharing,
         )
 
 

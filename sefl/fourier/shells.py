@@ -86,20 +86,20 @@ class Shells:
         return values
 
     def synthesise_shell(
-        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1
+        self, synthesis: Tensor, coefficients: Tensor, values: Tensor, beta: int = 1, alpha: int = 1
     ) -> Tensor:
-        """``values = beta * values + S C S^T`` (``S C``), with the last shell alone of ``coefficients``."""
+        """``values = beta * values + alpha * S C S^T`` (``S C``), with the last shell alone of ``coefficients``."""
         points, count = synthesis.shape
         columns = values.shape[-1]
         last = synthesis[:, -2:]
         rows = coefficients[count - 2 : count]
         if self.axes == 1:
-            return values.addmm_(last, rows, beta=beta)
+            return values.addmm_(last, rows, beta=beta, alpha=alpha)
         rows = torch.matmul(synthesis, rows[:, :count])
-        values.view(points, -1).addmm_(last, rows.view(2, -1), beta=beta)
+        values.view(points, -1).addmm_(last, rows.view(2, -1), beta=beta, alpha=alpha)
         sides = coefficients[: count - 2, count - 2 : count].reshape(count - 2, 2 * columns)
         sides = torch.mm(synthesis[:, :-2], sides).view(points, 2, columns)
-        return values.baddbmm_(last.expand(points, points, 2), sides)
+        return values.baddbmm_(last.expand(points, points, 2), sides, alpha=alpha)
 
     def analyse(self, analysis: Tensor, values: Tensor, workspace: Workspace) -> Tensor:
         """``A values A^T`` (``A values``) of a whole band, valid until the next call with this workspace."""

@@ -1,12 +1,15 @@
 """The passes over the bands behind the non-linearities: forward, and the backward pass that recomputes the grids.
 
-The work is a sequence of small-matrix products over many columns. It is done in blocks of columns that stay in
-cache, and the backward pass recomputes each grid instead of keeping every band's.
+Runs of neighbouring bands share a grid, which is as fine as the last of them needs: from a band to the next the signal
+on it changes by the shells between, and is not synthesised anew. The work is a sequence of small-matrix products over
+many columns. It is done in blocks of columns that stay in cache, and the backward pass recomputes each grid instead of
+keeping every band's: from the finest band of a run down, taking shells off.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,6 +34,24 @@ class Plan:
     oversampling: float
     activation: Activation
     eps: float
+    sharing: float = 1.0
+
+    def runs(self) -> list["range"]:
+        """The bands that are computed, by their places among :attr:`bands`, divided into those that share a grid.
+
+        What shares is the same for all resolutions and layers: the bands from ``t + 1`` to ``u`` of one sequence, with
+        ``2 u + 1`` at most ``sharing`` times ``2 t + 3``.
+        """
+        tops = [self.top(output_band) for output_band in self.bands]
+        starts = [index for index, top in enumerate(tops) if not index or top != tops[index - 1]]
+        return [range(*ends) for ends in pairwise([*starts, len(tops)])]
+
+    def top(self, output_band: int) -> int:
+        """The finest of the bands that share a grid with this one."""
+        top = 0
+        while top < output_band:
+            top = max(top + 1, (int(self.sharing * coefficient_count(top + 1)) - 1) // 2)
+        return top
 
     def shells_read(self, output_band: int) -> range:
         """The shells that are read off the grid of a band: those above the band before."""
@@ -47,27 +68,27 @@ class Plan:
 
 
 class _Grid:
-    """The grid of one output band: matrices, sizes, and what they do to a block of columns.
+    """The grid of a run of bands: matrices, sizes, and what they do to a block of columns.
 
     Shapes, along two axes: coefficients ``(K, K, N)``, values ``(points, points, N)``; along one: ``(K, N)`` and
     ``(points, N)``.
     """
 
-    def __init__(self, output_band: int, plan: Plan, like: Tensor, channels: int) -> None:
-        pooled_points = math.ceil(plan.oversampling * coefficient_count(output_band))
+    def __init__(self, run: range, plan: Plan, like: Tensor, channels: int) -> None:
+        self.run = run
         self.plan = plan
-        self.is_base = output_band == plan.base
         self.shells = plan.shells
-        self.shells_read = plan.shells_read(output_band)
-        self.pooled_points = pooled_points
-        self.points = plan.window * pooled_points
+        bands = plan.bands[run.start : run.stop]
+        self.pooled_points = math.ceil(plan.oversampling * coefficient_count(plan.top(bands[-1])))
+        self.points = plan.window * self.pooled_points
         # At the base, and behind skipped bands, the input may hold fewer frequencies than the pooled grid's share.
-        self.input_band = min(plan.window * output_band, band_of_count(like.shape[0]))
-        self.inputs = coefficient_count(self.input_band)
+        held = band_of_count(like.shape[0])
+        self.input_bands = [min(plan.window * output_band, held) for output_band in bands]
+        self.inputs = coefficient_count(self.input_bands[-1])
         # Pixel 0 is the centre of the first window. Were it the first sample, a reversal would tear windows apart.
         centre = (1 - plan.window) / 2
-        self.synthesis = synthesis_matrix(self.input_band, self.points, like.dtype, like.device, centre)
-        self.analysis = analysis_matrix(output_band, pooled_points, like.dtype, like.device)
+        self.synthesis = synthesis_matrix(self.input_bands[-1], self.points, like.dtype, like.device, centre)
+        self.analysis = analysis_matrix(bands[-1], self.pooled_points, like.dtype, like.device)
         self.largest = max(self.inputs, self.points) ** self.shells.axes
         self.whole = self.shells.whole(self.inputs)
         self.channels = channels
@@ -76,14 +97,21 @@ class _Grid:
         """Blocks of columns: of whole samples, but for ReLU, since parameters may belong to channels."""
         return column_blocks(flat, self.largest, 1 if self.plan.is_relu else self.channels)
 
-    def values(self, coefficients: Tensor, workspace: Workspace) -> Tensor:
-        """A block of coefficients on the grid."""
+    def values(self, coefficients: Tensor, place: int, workspace: Workspace) -> Tensor:
+        """A block of coefficients on the grid, up to the input band of a place in the run."""
         values = workspace.take("values", *self.shells.extent(self.points), coefficients.shape[-1])
-        return self.shells.synthesise(self.synthesis, coefficients, values, workspace)
+        synthesis = self.synthesis[:, : coefficient_count(self.input_bands[place])]
+        return self.shells.synthesise(synthesis, coefficients, values, workspace)
 
-    def values_transposed(self, gradient: Tensor, workspace: Workspace) -> Tensor:
-        """The transpose of :meth:`values`."""
-        return self.shells.analyse(self.synthesis.T, gradient, workspace)
+    def between(self, place: int) -> range:
+        """The shells of the input that a place in the run adds to the place before."""
+        return range(self.input_bands[place - 1] + 1, self.input_bands[place] + 1)
+
+    def change(self, values: Tensor, coefficients: Tensor, place: int, sign: int) -> None:
+        """Add to the grid what a place adds to the place before, or take it off."""
+        for shell in self.between(place):
+            synthesis = self.synthesis[:, : coefficient_count(shell)]
+            self.shells.synthesise_shell(synthesis, coefficients, values, alpha=sign)
 
     def activated(self, values: Tensor) -> Tensor:
         """Activation and pooling: from ``points`` to ``pooled_points`` per axis."""
@@ -119,26 +147,28 @@ class _Grid:
                 totals[index] += part
         return result
 
-    def write_shells(self, activated: Tensor, out: Tensor, workspace: Workspace) -> None:
-        """Write this band's shells of the activated grid's coefficients (all of them at the base) into ``out``."""
-        if self.is_base:
-            out[self.shells.whole(len(self.analysis))] = self.shells.analyse(
-                self.analysis, activated, workspace
-            )
+    def write_shells(self, place: int, activated: Tensor, out: Tensor, workspace: Workspace) -> None:
+        """Write a band's shells of the activated grid's coefficients (all of them at the base) into ``out``."""
+        output_band = self.plan.bands[self.run[place]]
+        if output_band == self.plan.base:
+            count = coefficient_count(output_band)
+            analysis = self.analysis[:count]
+            out[self.shells.whole(count)] = self.shells.analyse(analysis, activated, workspace)
             return
-        for shell in self.shells_read:
+        for shell in self.plan.shells_read(output_band):
             self.shells.analyse_shell(self.analysis[: coefficient_count(shell)], activated, out)
 
-    def read_shells(self, gradient: Tensor, workspace: Workspace) -> Tensor:
+    def read_shells(self, place: int, gradient: Tensor, workspace: Workspace) -> Tensor:
         """The transpose of :meth:`write_shells`."""
+        output_band = self.plan.bands[self.run[place]]
         extent = self.shells.extent(self.pooled_points)
         result = workspace.take("activated gradient", *extent, gradient.shape[-1])
-        if self.is_base:
-            return self.shells.synthesise(self.analysis.T, gradient, result, workspace)
-        for index, shell in enumerate(self.shells_read):
-            self.shells.synthesise_shell(
-                self.analysis[: coefficient_count(shell)].T, gradient, result, beta=min(index, 1)
-            )
+        if output_band == self.plan.base:
+            synthesis = self.analysis[: coefficient_count(output_band)].T
+            return self.shells.synthesise(synthesis, gradient, result, workspace)
+        for index, shell in enumerate(self.plan.shells_read(output_band)):
+            synthesis = self.analysis[: coefficient_count(shell)].T
+            self.shells.synthesise_shell(synthesis, gradient, result, beta=min(index, 1))
         return result
 
 
@@ -163,14 +193,28 @@ class ShellwiseActivation(torch.autograd.Function):
             extent = plan.shells.extent(coefficient_count(plan.output_band))
             out = flat.new_empty(*extent, batch * channels)
             workspace = Workspace(flat)
-            for index, output_band in enumerate(plan.bands):
-                grid = _Grid(output_band, plan, flat, channels)
-                norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
+            for run in plan.runs():
+                grid = _Grid(run, plan, flat, channels)
+                norms = [
+                    _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype) for index in run
+                ]
                 for block in grid.blocks(flat):
-                    inside = _inside(flat[(*grid.whole, block)], norm, block, workspace)
-                    values = grid.values(inside, workspace)
-                    activated = values.clamp_(min=0) if plan.is_relu else grid.activated(values)
-                    grid.write_shells(activated, out[..., block], workspace)
+                    source = _centred(flat[(*grid.whole, block)], norms[0], workspace)
+                    values = grid.values(source, 0, workspace)
+                    for place, norm in enumerate(norms):
+                        if place:
+                            grid.change(values, source, place, 1)
+                        inside = _inside(values, norm, block, workspace)
+                        last = place == len(run) - 1
+                        if not plan.is_relu:
+                            activated = grid.activated(inside)
+                        elif last or norm is not None:
+                            activated = inside.clamp_(min=0)
+                        else:
+                            activated = torch.clamp(
+                                inside, min=0, out=workspace.take("inside", *inside.shape)
+                            )
+                        grid.write_shells(place, activated, out[..., block], workspace)
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
         return out.view(*extent, batch, channels)
@@ -195,44 +239,62 @@ class ShellwiseActivation(torch.autograd.Function):
                 shape = (len(plan.bands), batch * channels)
                 scale_gradient, offset_gradient = flat.new_zeros(shape), flat.new_zeros(shape)
             workspace = Workspace(flat)
-            constant = plan.shells.extent(0)
-            # From fine to coarse, so that the first band writes what the others add to.
-            for index, output_band in reversed(list(enumerate(plan.bands))):
-                grid = _Grid(output_band, plan, flat, channels)
-                first = output_band == plan.bands[-1]
+            # From fine to coarse, so that the first run writes what the others add to.
+            for run in reversed(plan.runs()):
+                grid = _Grid(run, plan, flat, channels)
+                first = run.stop == len(plan.bands)
                 if first and grid.inputs < count:
                     downstream.zero_()
                     first = False
-                norm = _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype)
+                norms = [
+                    _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype) for index in run
+                ]
                 for block in grid.blocks(flat):
-                    source = flat[(*grid.whole, block)]
-                    inside = _inside(source, norm, block, workspace)
-                    values = grid.values(inside, workspace)
-                    activated_gradient = grid.read_shells(upstream[..., block], workspace)
-                    if plan.is_relu:
-                        value_gradient = torch.ops.aten.threshold_backward.grad_input(
-                            activated_gradient, values, 0, grad_input=activated_gradient
-                        )
-                    else:
-                        value_gradient = grid.activated_backward(
-                            values, activated_gradient, trained, trained_gradients
-                        )
-                    inner = grid.values_transposed(value_gradient, workspace)
+                    source = _centred(flat[(*grid.whole, block)], norms[0], workspace)
+                    values = grid.values(source, len(run) - 1, workspace)
+                    finer = None if len(run) == 1 else workspace.take("inner", *source.shape)
+                    total: Tensor | None = None
+                    for place in reversed(range(len(run))):
+                        index, norm = run[place], norms[place]
+                        inside = _inside(values, norm, block, workspace)
+                        gradient_here = grid.read_shells(place, upstream[..., block], workspace)
+                        if plan.is_relu:
+                            gradient_here = torch.ops.aten.threshold_backward.grad_input(
+                                gradient_here, inside, 0, grad_input=gradient_here
+                            )
+                        else:
+                            gradient_here = grid.activated_backward(
+                                inside, gradient_here, trained, trained_gradients
+                            )
+                        if norm is not None:
+                            assert scale_gradient is not None
+                            assert offset_gradient is not None
+                            flattened = gradient_here.view(-1, gradient_here.shape[-1])
+                            torch.sum(flattened, 0, out=offset_gradient[index, block])
+                            product = torch.mul(gradient_here, values, out=inside)
+                            torch.sum(product.view_as(flattened), 0, out=scale_gradient[index, block])
+                            gradient_here = gradient_here.mul_(norm.scale[block])
+                        if total is None:
+                            total = gradient_here
+                            if place:
+                                total = workspace.take("total", *gradient_here.shape).copy_(gradient_here)
+                        else:
+                            total.add_(gradient_here)
+                        if finer is not None and place:
+                            for shell in grid.between(place):
+                                transposed = grid.synthesis[:, : coefficient_count(shell)].T
+                                plan.shells.analyse_shell(transposed, total, finer)
+                            grid.change(values, source, place, -1)
+                    assert total is not None
+                    lowest = coefficient_count(grid.input_bands[0])
+                    inner = plan.shells.analyse(grid.synthesis[:, :lowest].T, total, workspace)
+                    if finer is not None:
+                        finer[plan.shells.whole(lowest)] = inner
+                        inner = finer
+                    if norms[0] is not None:
+                        inner[plan.shells.extent(0)] = 0
                     target = downstream[(*grid.whole, block)]
-                    if norm is None:
-                        target.copy_(inner) if first else target.add_(inner)
-                        continue
-                    assert scale_gradient is not None
-                    assert offset_gradient is not None
-                    offset_gradient[index, block] = inner[constant]
-                    inner[constant] = 0
-                    product = workspace.take("values", *inner.shape)
-                    torch.mul(inner, source, out=product)
-                    torch.sum(product.view(-1, product.shape[-1]), 0, out=scale_gradient[index, block])
-                    if first:
-                        torch.mul(inner, norm.scale[block], out=target)
-                    else:
-                        target.addcmul_(inner, norm.scale[block])
+                    target.copy_(inner) if first else target.add_(inner)
             weight_gradient = bias_gradient = None
             if weight is not None:
                 assert scale_gradient is not None
@@ -274,14 +336,21 @@ class _BandNorm:
         return cls(scale, bias[index].repeat(batch).to(dtype))
 
 
-def _inside(block: Tensor, norm: _BandNorm | None, columns: slice, workspace: Workspace) -> Tensor:
-    """The coefficients that the activation sees: normalised where there is a norm."""
+def _centred(block: Tensor, norm: _BandNorm | None, workspace: Workspace) -> Tensor:
+    """The coefficients of which norms are taken, and the activation's input is made: without the constant one."""
     if norm is None:
         return block
-    normalised = workspace.take("normalised", *block.shape)
-    torch.mul(block, norm.scale[columns], out=normalised)
-    normalised[(0,) * (block.dim() - 1)] = norm.offset[columns]
-    return normalised
+    centred = workspace.take("centred", *block.shape).copy_(block)
+    centred[(0,) * (block.dim() - 1)] = 0
+    return centred
+
+
+def _inside(values: Tensor, norm: _BandNorm | None, columns: slice, workspace: Workspace) -> Tensor:
+    """The values that the activation sees: normalised where there is a norm."""
+    if norm is None:
+        return values
+    inside = workspace.take("inside", *values.shape)
+    return torch.addcmul(norm.offset[columns], values, norm.scale[columns], out=inside)
 
 
 def _input_shells(plan: Plan, finest: int) -> Iterator[tuple[int, int, range]]:

@@ -28,6 +28,8 @@ class FourierTrunk:
         activation: name of a pointwise function in ``torch.nn.functional``.
         norm: ``"batch"``, ``"instance"`` per band, as published, or ``"none"``; the former two with affine parameters.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
+        grid_sharing: neighbouring bands share a grid, of at most so many times the points per axis that the coarsest of
+            them needs: faster, the more the finer the images; 1, as published, gives each band its own.
         band_step: of the bands compute each so many, divided by the pooling before; 1 computes all. Above, layers are
             **not** equivariant but at some resolutions, as ``callbacks.EquivarianceMonitor`` shows. Predictions stay
             exact where the skipped bands are those that the pooling behind leaves out (``exact_predictions``);
@@ -45,6 +47,7 @@ class FourierTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
+    grid_sharing: float = 1.0
     band_step: int = 1
     layer_base_resolution: int = 6
 
@@ -87,6 +90,7 @@ class FourierNetwork(BandNetwork):
             trunk.norm,
             trunk.oversampling,
             trunk.band_step,
+            trunk.grid_sharing,
         )
         convolutions = require_integer("convolutions", trunk.convolutions, 1, MOST_LAYERS)
         entering = self.in_channels

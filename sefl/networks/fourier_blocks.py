@@ -96,6 +96,7 @@ class FourierLayers:
         norm: in front of the activations.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
         band_step: of the bands compute each so many.
+        grid_sharing: grid points of a run of bands that share one, at most as a multiple of the coarsest's.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -109,6 +110,7 @@ class FourierLayers:
     norm: Norm
     oversampling: float = 1.0
     band_step: int = 1
+    grid_sharing: float = 1.0
 
     def __post_init__(self) -> None:
         require_integer("layer_base_resolution", self.layer_base_resolution, 1, self.base_resolution)
@@ -141,6 +143,7 @@ class FourierLayers:
             self.oversampling,
             # The step counts output bands. A window below one is refused by the layer.
             band_step=max(1, self.band_step // (reached * max(1, window))),
+            grid_sharing=self.grid_sharing,
         )
         if self.norm != "batch":
             return pooling

@@ -77,6 +77,8 @@ class MixerTrunk:
         activation: name of a pointwise function in ``torch.nn.functional``.
         norm: ``"batch"``, ``"instance"`` per band, as published, or ``"none"``; the former two with affine parameters.
         oversampling: grid points of the non-linearities as a multiple of the critical number.
+        grid_sharing: neighbouring bands share a grid, of at most so many times the points per axis that the coarsest of
+            them needs: faster, the more the finer the images; 1, as published, gives each band its own.
         layer_base_resolution: resolution from which on the layers are equivariant, at most the ``base_resolution``.
     """
 
@@ -88,6 +90,7 @@ class MixerTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
+    grid_sharing: float = 1.0
     layer_base_resolution: int = 6
 
 
@@ -134,6 +137,7 @@ class MixerNetwork(BandNetwork):
             trunk.activation,
             trunk.norm,
             trunk.oversampling,
+            grid_sharing=trunk.grid_sharing,
         )
         self.embedding = layers.convolution(self.in_channels, width, 1, bias=True)
         self.blocks = nn.Sequential()
