@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision import models
 
 from sefl.files.torch_files import read_torch_file
 from sefl.networks.single_prediction import SinglePredictionNetwork
@@ -86,6 +85,8 @@ def torchvision_network(
     Raises:
         ValueError: if there is no network, or there are no weights of the name, or it has a second output in training.
     """
+    from torchvision import models  # which imports all of torch.compile
+
     known = models.list_models(module=models)
     if architecture not in known:
         raise ValueError(f"architecture must be one of {', '.join(known)}, got {architecture!r}")
