@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
+import torch.multiprocessing as mp
 import wandb
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -30,6 +34,53 @@ LOCK = Path("runs/sweeps/.lock")
 ONE_EPOCH = ["--trainer.max_epochs", "1"]
 
 
+class Forked:
+    """What ``subprocess.Popen`` is to a sweep, of a process that runs the same command and has nothing to import."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: dict[str, str],
+        stdout: IO[bytes],
+        start_new_session: bool,
+        **_inherited: Any,
+    ) -> None:
+        _python, _m, module, *arguments = command
+
+        def begin() -> None:
+            if start_new_session:
+                os.setsid()
+            os.environ.update(env)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number in (1, 2):
+                os.dup2(stdout.fileno(), number)
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+            run(arguments)
+
+        run = import_module(module).main
+        self._process = mp.get_context("fork").Process(target=begin)
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self) -> None:
+        self._process.join()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
 class Interruption(Callback):
     """Ends the run at the start of its second epoch."""
 
@@ -48,6 +99,13 @@ def for_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """What processes need to find this checkout, and to be quick."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of a sweep are forked: most of the time of one that is not goes into its imports."""
+    standing_in = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr("sefl.sweep.processes.subprocess", standing_in)
 
 
 @pytest.fixture
@@ -192,7 +250,7 @@ def test_the_same_experiment_and_seed_is_found(tiny: Path, parser: FitParser) ->
 
 
 def test_what_is_left_is_done_and_what_fails_stops_no_other(
-    tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None
+    tiny: Path, capfd: pytest.CaptureFixture[str], forked: None
 ) -> None:
     fit(["--config", str(tiny), "--seed", "0"])
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -261,7 +319,7 @@ def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
     assert Path("runs/tiny/1/checkpoints/last.ckpt").is_file()
 
 
-def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None) -> None:
+def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str], forked: None) -> None:
     busy = []
 
     def interrupt() -> None:
@@ -286,7 +344,7 @@ def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str]
 
 
 def test_a_run_that_is_stopped_from_without_is_not_finished(
-    tiny: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, for_children: None
+    tiny: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, forked: None
 ) -> None:
     def stopped_later(*arguments: Any) -> subprocess.Popen[bytes]:
         process = start(*arguments)
