@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import yaml
+from side_by_side import SideBySide
 from tiny_experiment import TINY
 
 # typing takes Union[float, int] for the Union[int, float] that it made before. If matplotlib comes before Lightning,
@@ -74,6 +75,20 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def side_by_side(tiny: Path) -> Iterator[Callable[..., SideBySide]]:
+    """Begin :class:`SideBySide`, with its arguments; what still runs at the end is killed."""
+    begun: list[SideBySide] = []
+
+    def run(*arguments: Any) -> SideBySide:
+        begun.append(SideBySide(*arguments))
+        return begun[-1]
+
+    yield run
+    for one in begun:
+        one.kill()
 
 
 @pytest.fixture

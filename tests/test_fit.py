@@ -12,6 +12,7 @@ from typing import IO, Any
 import pytest
 import torch
 import yaml
+from side_by_side import SideBySide
 
 from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
@@ -168,18 +169,18 @@ def test_command_line_wins_over_checkpoint(tiny: Path) -> None:
     assert torch.load(RUN / "checkpoints/last.ckpt")["hyper_parameters"]["consistency_weight"] == 0.25
 
 
-def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, start: Start) -> None:
+def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, side_by_side: Callable[..., SideBySide]) -> None:
     # two layers of the head drop out hidden units: a resumed run needs the random states of the killed one
     options = ["--config", str(tiny), "--data.train_samples", "1000", "--trainer.max_epochs", "3"]
     options += ["--model.network.head.dropout", "0.5"]
-    process = start("sefl.fit", *options)
-    wait_for(lambda: epochs_begun(RUN / "metrics.csv") == 2, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    killed = side_by_side("alone", main, options)
+    killed.wait_for(lambda: epochs_begun(RUN / "metrics.csv") == 2)
+    killed.signal([0], signal.SIGKILL)
+    assert killed.end() == [-signal.SIGKILL], killed.said
     assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 0
     killed_after = read_rows(RUN / "metrics.csv")
 
-    finish(start("sefl.fit", "--ckpt_path", str(RUN / "checkpoints/last.ckpt")))
+    main(["--ckpt_path", str(RUN / "checkpoints/last.ckpt")])
     state = torch.load(RUN / "checkpoints/last.ckpt")
     assert state["epoch"] == 2
     assert state["global_step"] == 3 * steps_of_an_epoch(RUN)
@@ -221,14 +222,6 @@ def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
     torch.testing.assert_close(one["state_dict"], other["state_dict"], rtol=0, atol=0)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def epochs_begun(metrics: Path) -> int:
     """How many epochs have logged a training loss."""
     if not metrics.exists():
@@ -241,20 +234,23 @@ def steps_of_an_epoch(run: Path) -> int:
     return 1 + max(int(row["step"]) for row in rows if row["train/loss"] and float(row["epoch"]) == 0)
 
 
-def test_two_processes_share_one_folder(tiny: Path, start: Start) -> None:
+def test_two_processes_share_one_folder(
+    tiny: Path, start: Start, side_by_side: Callable[..., SideBySide]
+) -> None:
     checkpoint = {"filename": "steps", "every_n_train_steps": 5, "enable_version_counter": False}
     settings = yaml.safe_load(tiny.read_text())
     settings["trainer"]["callbacks"].append({"class_path": MODEL_CHECKPOINT, "init_args": checkpoint})
     tiny.write_text(yaml.safe_dump(settings))
     options = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    output = finish(start("sefl.fit", "--config", str(tiny), *options))
-    assert output.count("validation accuracy, best") == 1
+    run = side_by_side("torchrun", main, ["--config", str(tiny), *options])
+    assert run.end() == [0, 0], run.said
+    assert "".join(run.said).count("validation accuracy, best") == 1
     assert [str(path) for path in Path("runs").glob("*/*")] == [str(RUN)]
     assert [path.name for path in RUN.glob("config*.yaml")] == ["config.yaml"]
     rows = read_rows(RUN / "metrics.csv")
     assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1]
 
-    # from the middle of the last epoch, each process with its own random state
+    # from the middle of the last epoch, each process with its own random state; Lightning starts the second one
     whole = torch.load(RUN / "checkpoints/last.ckpt")
     steps = str(RUN / "checkpoints/steps.ckpt")
     finish(start("sefl.fit", "--ckpt_path", steps))
