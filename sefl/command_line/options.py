@@ -23,6 +23,7 @@ from sefl.files.output_folders import check_folder, check_name
 from sefl.files.trust import HELP, OPTION, Reading
 from sefl.files.writing import TrainingStopped, failed_writes_stop
 from sefl.runs.folder import (
+    DEFAULT_RUNS,
     RunFolder,
     find_checkpoint,
     folder_of,
@@ -35,7 +36,6 @@ from sefl.training.processes import FirstProcess, OtherProcess, devices_of_launc
 from sefl.training.signals import EndAtSignal
 
 DEFAULT_SEED = 42
-DEFAULT_RUNS = "runs"
 STOPPED = 1
 """The exit status of a training that cannot go on."""
 

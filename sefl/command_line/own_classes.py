@@ -8,7 +8,6 @@ from contextlib import suppress
 from importlib import import_module
 
 from sefl.command_line.typed import Typed
-from sefl.networks import Network
 
 PACKAGES = {
     "model": "models",
@@ -100,7 +99,7 @@ def _is_for(option: str, found: type) -> bool:
     lightning = sys.modules["pytorch_lightning"]
     base = {
         "model": lightning.LightningModule,
-        "model.network": Network,
+        "model.network": import_module("sefl.networks").Network,
         "data": lightning.LightningDataModule,
     }
     return issubclass(found, base.get(option, lightning.Callback)) and not inspect.isabstract(found)

@@ -10,18 +10,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sefl.command_line.mistakes import OneLineParser
-from sefl.demo.features_animation import KERNEL, LEAST_RESOLUTION, MOST_RESOLUTION, animate
-from sefl.demo.filter_figure import filter_figure
-from sefl.demo.group_figure import group_figure
-from sefl.demo.nonlinearity_figure import nonlinearity_figure
-from sefl.demo.readme_pictures import equivariance_picture, pictures_of_runs
+from sefl.demo.sizes import KERNEL, LEAST_RESOLUTION, MOST_RESOLUTION
 from sefl.files.output_folders import check_folder
 from sefl.runs.folder import make_next_version
 
@@ -91,6 +87,13 @@ class Demo:
 
     def _draw(self, folder: Path) -> Iterator[str]:
         """Write one picture after the other; yields the name of the current one after each figure and each frame."""
+        # with torch and Lightning, after seconds
+        from sefl.demo.features_animation import animate
+        from sefl.demo.filter_figure import filter_figure
+        from sefl.demo.group_figure import group_figure
+        from sefl.demo.nonlinearity_figure import nonlinearity_figure
+        from sefl.demo.readme_pictures import equivariance_picture, pictures_of_runs
+
         yield _write(filter_figure(), folder / "filter.png")
         yield _write(group_figure(), folder / "group.png")
         yield _write(nonlinearity_figure(self.seed), folder / "nonlinearity.png")
@@ -102,7 +105,7 @@ class Demo:
             yield "features.gif"
 
 
-def _write(figure: Figure, path: Path) -> str:
+def _write(figure: Any, path: Path) -> str:
     figure.savefig(path)
     return path.name
 

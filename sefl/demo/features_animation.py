@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sefl.demo.sizes import KERNEL
 from sefl.equivariance.feature_maps import FeatureMap, feature_maps
 from sefl.figures.style import (
     FAINT,
@@ -41,7 +42,6 @@ DIGIT, VARIANT = 2, 60
 """Which of the rendered digits is shown, and in which font and stroke."""
 
 WIDTHS = (8, 8)
-KERNEL = 11
 TAPER = 2.5
 """Standard deviation in taps of the Gaussian that random kernels are multiplied by, so that they end smoothly."""
 
@@ -55,8 +55,6 @@ FRAME, FIRST, LAST = 110, 700, 2200
 
 GREYS, FEATURE_COLORS, TEXT_COLORS = 40, 64, 8
 NOTE = "the same random kernels; error: against the downsampled features of the finest image"
-LEAST_RESOLUTION, MOST_RESOLUTION = 6, 72
-"""Where the kernels still fit when they are wrapped around the image, and that of the rendered digits."""
 
 WHOLE_NETWORK = ""
 """The name of a network among its own modules."""
@@ -134,7 +132,7 @@ def animate(path: Path, seed: int, coarsest: int, finest: int) -> Iterator[None]
     Args:
         path: the file.
         seed: of the kernels.
-        coarsest: pixels per side of the first frame, at least :data:`LEAST_RESOLUTION`.
+        coarsest: pixels per side of the first frame, at least :data:`sefl.demo.sizes.LEAST_RESOLUTION`.
         finest: of the last one, above ``coarsest``, from :data:`KERNEL` to :data:`MOST_RESOLUTION`.
     """
     image = rendered_digit(finest)

@@ -25,15 +25,6 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from jsonargparse import Namespace
-from pytorch_lightning import Callback, LightningDataModule
-from pytorch_lightning.accelerators import Accelerator
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins import CheckpointIO, ClusterEnvironment, LayerSync, Precision
-from pytorch_lightning.profilers import Profiler
-from pytorch_lightning.strategies import Strategy
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 OPTION = "--trust"
 HELP = "Run whatever classes the stored configuration names, also from the working directory."
@@ -42,12 +33,6 @@ OURS = ("models", "datamodules", "callbacks")
 """Packages any class of which may be made; they lie beside this one. So may those of :mod:`sefl.equivariance`."""
 HOLDS_FUNCTIONS = (*OURS, "sefl", "torch", "torchvision")
 """Packages whose functions may be given to a network, say as an activation."""
-MADE = (
-    *(nn.Module, Optimizer, LRScheduler, LightningDataModule, Callback, Logger, Profiler),
-    *(Accelerator, Strategy, Precision, CheckpointIO, ClusterEnvironment, LayerSync),
-)
-"""What may be made, of whatever distribution: of these the options say what they take. Options that take any value or
-any function would make anything of what they are given, ``os.system`` too."""
 
 
 class UntrustedCode(ValueError):
@@ -102,16 +87,16 @@ class Reading:
             config: the configuration with its modules imported, under :meth:`imports`, and nothing made of it yet.
 
         Raises:
-            UntrustedCode: if it would make something else than :data:`MADE`, or hand on another's function.
+            UntrustedCode: if it would make something else than :func:`made`, or hand on another's function.
         """
         if self.trust:
             return
-        for made, value in _named(config):
+        for is_made, value in _named(config):
             name = value if isinstance(value, str) else f"{_module(value)}.{value.__qualname__}"
             if any(name in argument for argument in self.arguments):
                 continue
             found = resolve_name(name) if isinstance(value, str) else value
-            if not (_may_be_made(found) if made else _may_be_given(found)):
+            if not (_may_be_made(found) if is_made else _may_be_given(found)):
                 raise self._refusal(name, "which is no network, data, callback or part of a training")
 
     def _named_by_user(self, module: str) -> bool:
@@ -197,11 +182,31 @@ def _named(config: Any) -> Iterator[tuple[bool, Any]]:
         yield False, config
 
 
+@cache
+def made() -> tuple[type, ...]:
+    """What may be made, of whatever distribution: of these the options say what they take.
+
+    Options that take any value or any function would make anything of what they are given, ``os.system`` too.
+    """
+    from pytorch_lightning import Callback, LightningDataModule
+    from pytorch_lightning.accelerators import Accelerator
+    from pytorch_lightning.loggers import Logger
+    from pytorch_lightning.plugins import CheckpointIO, ClusterEnvironment, LayerSync, Precision
+    from pytorch_lightning.profilers import Profiler
+    from pytorch_lightning.strategies import Strategy
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    of_models = (nn.Module, Optimizer, LRScheduler, LightningDataModule, Callback, Logger, Profiler)
+    return *of_models, Accelerator, Strategy, Precision, CheckpointIO, ClusterEnvironment, LayerSync
+
+
 def _may_be_made(found: Any) -> bool:
-    """Whether it is a class of :data:`MADE` or of ours, or a function that says it returns one of :data:`MADE`."""
+    """Whether it is a class of :func:`made` or of ours, or a function that says it returns one of :func:`made`."""
     if isinstance(found, type):
         return (
-            issubclass(found, MADE)
+            issubclass(found, made())
             or _package(found) in OURS
             or _module(found).startswith("sefl.equivariance.")
         )
@@ -209,7 +214,7 @@ def _may_be_made(found: Any) -> bool:
         returned = typing.get_type_hints(found).get("return")
     except (NameError, TypeError, AttributeError):
         return False
-    return isinstance(returned, type) and issubclass(returned, MADE)
+    return isinstance(returned, type) and issubclass(returned, made())
 
 
 def _may_be_given(found: Any) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 
 from sefl.files.output_folders import folder_error, make_folder
 
+DEFAULT_RUNS = "runs"
 CHECKPOINT_NAMES = ("last", "best")
 MONITOR = "val/accuracy"
 """What the best checkpoint is best by."""

@@ -16,11 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from sefl.command_line.mistakes import OneLineParser
-from sefl.command_line.options import DEFAULT_RUNS
 from sefl.files.output_folders import check_folder
 from sefl.runs.commands import command_line
-from sefl.sweep.plan import CONFIG, SEED, read_sweep_file, trials
-from sefl.sweep.runner import Sweep
+from sefl.runs.folder import DEFAULT_RUNS
 
 PROGRAM = "python -m sefl.sweep"
 PIPED_WIDTH = 200
@@ -66,6 +64,14 @@ def main(arguments: list[str] | None = None) -> None:
     own, options = _divided(arguments)
     command = parser()
     given = command.parse_args(own)
+    from sefl.sweep.plan import (  # with torch and Lightning, after seconds
+        CONFIG,
+        SEED,
+        read_sweep_file,
+        trials,
+    )
+    from sefl.sweep.runner import Sweep
+
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     try:
         check_folder(given.runs, "--runs")

@@ -14,12 +14,11 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sefl.command_line.options import DEFAULT_RUNS
 from sefl.files.torch_files import UnreadableFile
 from sefl.files.trust import OPTION
 from sefl.report.markdown import printable
 from sefl.runs.commands import command_line, record_command
-from sefl.runs.folder import RunFolder, make_next_version
+from sefl.runs.folder import DEFAULT_RUNS, RunFolder, make_next_version
 from sefl.runs.resources import FILE as RESOURCES
 from sefl.runs.resources import Resources
 from sefl.sweep.plan import Trial

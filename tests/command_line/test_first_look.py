@@ -114,3 +114,14 @@ def test_it_knows_every_option_of_the_commands(
     with pytest.raises(InterruptedError):
         command([])
     assert roots == {*SECTIONS, *OF_COMMANDS, *further}
+
+
+@pytest.mark.parametrize("module", ["sefl.report", "sefl.sweep", "sefl.demo"])
+def test_help_and_mistakes_of_options_need_no_torch(tmp_path: Path, module: str) -> None:
+    shown = without_torch(module, ["--help"], tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"usage: python -m {module}" in shown.stdout
+    mistaken = without_torch(module, ["runs", "--outt", "x"], tmp_path)
+    assert mistaken.returncode == 2
+    assert f"python -m {module}: error: " in mistaken.stderr
+    assert mistaken.stderr.count("\n") == 1
