@@ -1,4 +1,4 @@
-"""Figures go to a file in the run's folder and to W&B where that is a logger."""
+"""Figures of a Lightning trainer go to a file in the run's folder and to W&B where that is a logger."""
 
 from pathlib import Path
 

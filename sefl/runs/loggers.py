@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a CSV file that is there in any case, and Weights & Biases."""
+"""Lightning's loggers of a run: a CSV file that is there in any case, and Weights & Biases."""
 
 import os
 import re
