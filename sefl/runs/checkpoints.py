@@ -1,4 +1,4 @@
-"""Lightning's checkpoints, which survive a kill at any moment, and a check of what is in them before training starts."""
+"""Lightning's checkpoints, which survive a kill at any moment, and a check of them before training starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
