@@ -41,7 +41,7 @@ from sefl.bench.timing import Effort
 from sefl.command_line.mistakes import OneLineParser
 
 PARTS: tuple[Part, ...] = get_args(Part)
-PIPED_WIDTH = 120
+PIPED_WIDTH = 160
 LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "data": 20, "groups": 5, "authors": 2}
 """Rounds: many of loaders, whose batches differ in resolution; few of the authors' half-minute steps."""
 
