@@ -17,12 +17,11 @@ from sefl.equivariance.table import EquivarianceRow, combined, is_floor, scalars
 from sefl.equivariance.transformations import IdealDownsampling, Transformation
 from sefl.figures.agreement import agreements
 from sefl.figures.equivariance import curves, heat_map, propagation
-from sefl.runs.epoch_table import append_csv
+from sefl.runs.folder import EQUIVARIANCE
 from sefl.runs.logged_figures import figure_folder, save_figure
+from sefl.runs.metrics_file import append_csv
 from sefl.training.places_in_epoch import chosen_images, require_whole_model
 from sefl.training.step_progress import counted
-
-FOLDER = "equivariance"
 
 
 class EquivarianceMonitor(pl.Callback):
@@ -222,7 +221,7 @@ class EquivarianceMonitor(pl.Callback):
                 pl_module.log(logged, row.agreement, sync_dist=True)
             else:
                 of_parameters[logged] = row.agreement
-        folder = figure_folder(trainer, FOLDER)
+        folder = figure_folder(trainer, EQUIVARIANCE)
         if trainer.is_global_zero and self.results:
             named = scalars(self.results, prefix) | of_parameters | {"epoch": trainer.current_epoch}
             step = (

@@ -148,7 +148,7 @@ class EvaluateCLI(ExperimentCLI):
             samples_by_resolution=self.tested_samples(),
         )
         record_command(self.output, self.command)
-        evaluation.write_json(self.output / "evaluation.json")
+        evaluation.write(self.output)
         if evaluation.accuracy_by_resolution:
             figure = accuracies(evaluation)
             write_atomically(self.output / "accuracy.png", lambda file: figure.savefig(file, format="png"))

@@ -43,7 +43,6 @@ from sefl.runs.checkpoints import (
 from sefl.runs.commands import command_line, record_command
 from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder
 from sefl.runs.loggers import run_loggers, wandb_finished
-from sefl.runs.resources import FILE as RESOURCES
 from sefl.training.epoch_rows import EpochRow
 from sefl.training.finite import FiniteTraining
 from sefl.training.network_summary import NetworkSummary
@@ -55,9 +54,6 @@ from sefl.training.summary import RunSummary
 
 NOT_STORED = ("ckpt_path", "run_dir")
 """Options of one start, not of the experiment: the stored configuration starts a new run when used again."""
-
-BEFORE_TRAINING = {"config.yaml", "command.txt", "split.npz", "wandb"}
-"""What the start of a run writes into its folder."""
 
 
 class RunRecord(SaveConfigCallback):
@@ -105,7 +101,7 @@ class FitCLI(ExperimentCLI):
         settings["callbacks"] = [
             *listed(given.callbacks),
             *default_callbacks(self.folder, listed(given.callbacks), given),
-            ResourceMonitor(self.folder.path / RESOURCES),
+            ResourceMonitor(self.folder.resources),
             RunSummary(self.folder),
             EpochRow(),
             self.run_started,
@@ -126,7 +122,7 @@ class FitCLI(ExperimentCLI):
         folder = self.new_folder
         if folder is None or self.run_started.started or (self.processes.signal and folder.configs):
             return
-        if {path.name for path in folder.path.iterdir()} <= BEFORE_TRAINING:
+        if folder.holds_a_start_alone():
             shutil.rmtree(folder.path)
             self.new_folder = None
 

@@ -72,8 +72,33 @@ def test_the_root_holds_commands_alone() -> None:
     assert {f"sefl.{room}" for room in rooms} <= FLOOR.keys()
 
 
+FILES_OF_A_RUN = (
+    *("config.yaml", "split.npz", "command.txt", "metrics.csv", "resources.json", "evaluation.json"),
+    *("fit.csv", "best.ckpt", "last.ckpt"),
+)
+
+
+def texts(file: Path) -> set[str]:
+    """The strings in a file's code, docstrings and messages left out."""
+    tree = ast.parse(file.read_text())
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in said)
+    return {node.value for node in constants if isinstance(node.value, str) and " " not in node.value}
+
+
+def test_files_of_a_run_are_named_in_its_room_alone() -> None:
+    """Whoever wants what is in one asks :mod:`sefl.runs`."""
+    naming = {
+        path.relative_to(ROOT).parent.as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if any(text.endswith(FILES_OF_A_RUN) for text in texts(path))
+    }
+    assert naming == {"sefl/runs"}
+
+
 LIBRARY = ("fourier", "groups", "metrics", "networks", "equivariance", "testing")
-READING_RUNS = ("runs.records", "runs.experiments", "runs.evaluation")
+READING_RUNS = ("runs.run", "runs.experiments", "runs.evaluation")
 
 
 @pytest.mark.parametrize("room", [*LIBRARY, *READING_RUNS])

@@ -31,6 +31,7 @@ from sefl.runs.folder import (
     stopped_before_its_first_checkpoint,
 )
 from sefl.runs.loggers import WandbOptions, is_rank_zero
+from sefl.runs.run import Run
 from sefl.tensors.allocations import sizes_checked
 from sefl.training.processes import FirstProcess, OtherProcess, devices_of_launcher, require_all_processes
 from sefl.training.signals import EndAtSignal
@@ -187,8 +188,8 @@ class ExperimentCLI(LightningCLI):
         folder = self.resumed_folder
         if folder is None:
             return
-        trained_on = yaml.safe_load(folder.configs[-1].read_text())["data"]["class_path"]
         data = self.config.get("data")
+        trained_on = Run(folder.path).data.get("class_path")
         if not data or data.class_path != trained_on or folder.use_split(data.init_args):
             return
         if self.checkpoint is not None:

@@ -1,6 +1,5 @@
 """The pictures of the README and of the tables of results that are no demonstration: of networks, and of runs."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from io import BytesIO
@@ -18,9 +17,10 @@ from sefl.figures.equivariance import heat_map
 from sefl.figures.features import features_of_networks
 from sefl.fourier import downsample
 from sefl.networks import ConvNetwork, FourierNetwork
+from sefl.runs.evaluation import Evaluation
 from sefl.runs.experiments import group_runs
-from sefl.runs.folder import RunFolder, versions
-from sefl.runs.records import find_runs, read_run
+from sefl.runs.folder import versions
+from sefl.runs.run import Run, find_runs, read_run
 
 FINEST = 28
 
@@ -78,9 +78,8 @@ def pictures_of_runs(runs: Path, folder: Path) -> Iterator[str]:
 def _evaluated(path: Path) -> list[EquivarianceRow]:
     """The rows of the newest evaluation of a configuration's runs."""
     for version in reversed(versions(path)):
-        for evaluation in reversed(versions(RunFolder(version).evaluation)):
-            content = json.loads((evaluation / "evaluation.json").read_text())
-            return [EquivarianceRow(**row) for row in content["equivariance"]]
+        for evaluation in reversed(Run(version).evaluations):
+            return [EquivarianceRow(**row) for row in Evaluation.read(evaluation).equivariance]
     raise ValueError(f"{path}: there is no evaluated run; python -m sefl.evaluate evaluates one")
 
 

@@ -14,7 +14,7 @@ from sefl.figures.orbit import around_the_circle, style_angles
 from sefl.figures.style import DOTTED, FLOAT32_ROUNDING, new_figure, quiet
 from sefl.groups.orbit import OrbitElement
 from sefl.runs.experiments import Experiment
-from sefl.runs.records import INTERPOLATED, INTERPOLATED_FLOOR, spoken
+from sefl.runs.layer_errors import INTERPOLATED, INTERPOLATED_FLOOR, spoken
 
 ORBIT = "orbit/"
 

@@ -15,7 +15,7 @@ from sefl.equivariance.feature_maps import FeatureMap, feature_maps, layers_with
 from sefl.figures.style import SIGNED, frame, new_figure
 from sefl.fourier import downsample
 from sefl.runs.experiments import Experiment
-from sefl.runs.records import Run
+from sefl.runs.run import Run
 from sefl.runs.stored_networks import NotLoadable, load_network, load_test_image
 
 DOWNSAMPLING = "downsample"

@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.progress import track
 from rich.text import Text
 
+from sefl.files.reading import DamagedFile
 from sefl.report.document import Document
 from sefl.report.markdown import printable
 from sefl.report.sections import sections
 from sefl.report.tables import grids
 from sefl.runs.experiments import group_runs
 from sefl.runs.folder import make_next_version
-from sefl.runs.records import DamagedRun, NoResults, Run, find_runs, read_run
+from sefl.runs.run import NoResults, Run, find_runs, read_run
 
 MANY = 5
 """Runs, from where on reading them takes seconds."""
@@ -50,7 +51,7 @@ class Report:
             try:
                 runs.append(run := read_run(path, self.trust))
                 notes += run.damages
-            except (NoResults, DamagedRun) as left_out:
+            except (NoResults, DamagedFile) as left_out:
                 notes.append(f"left out: {left_out}")
         experiments, warnings = group_runs(runs)
         return Document(command, sections(experiments), [*warnings, *notes])

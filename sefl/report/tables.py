@@ -13,7 +13,7 @@ from sefl.report.markdown import plain, printable
 from sefl.report.published import number
 from sefl.report.sections import Section
 from sefl.runs.experiments import Experiment, Summary
-from sefl.runs.records import INTERPOLATED_FLOOR, spoken
+from sefl.runs.layer_errors import INTERPOLATED_FLOOR, spoken
 
 ABSENT = "-"
 EQUIVARIANCE = "equivariance/"

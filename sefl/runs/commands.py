@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from sefl.files.reading import reading
 from sefl.files.writing import write_atomically
 
 FILE = "command.txt"
@@ -29,17 +30,11 @@ def recorded_commands(folder: Path) -> list[str]:
     """The lines of the folder's file, oldest first; none if it has no file.
 
     Raises:
-        ValueError: if the file is damaged.
+        DamagedFile: if the file is damaged.
     """
     path = folder / FILE
-    if not path.exists():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{path} is damaged ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-    if "\0" in text:
-        raise ValueError(f"{path} is damaged (it holds binary zeros)")
+    with reading(path):
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if "\0" in text:
+            raise ValueError("it holds binary zeros")
     return text.splitlines()

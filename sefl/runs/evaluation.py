@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from sefl.files.reading import reading
 from sefl.files.writing import write_atomically
 
 MEASURES = {
@@ -32,7 +33,7 @@ class Evaluation:
         checkpoint: the file that was evaluated; ``None`` for weights that the model came with.
         epoch: the epoch it was written in, counted from 0; ``None`` without one.
         step: the optimiser steps until then; ``None`` without a checkpoint.
-        parameters: how many the model has.
+        parameters: how many the model has; ``None`` where an earlier version did not count them.
         metrics: everything that the model and the callbacks logged, by name.
         equivariance: one row per layer, transformation and parameter: mean and max over ``count`` samples.
         data: the configuration of the data, ``class_path`` and ``init_args``, which need not be that of the run.
@@ -42,7 +43,7 @@ class Evaluation:
     checkpoint: str | None
     epoch: int | None
     step: int | None
-    parameters: int
+    parameters: int | None
     metrics: dict[str, float]
     equivariance: list[dict[str, Any]]
     data: dict[str, Any] | None = None
@@ -62,7 +63,33 @@ class Evaluation:
                 found.setdefault(match[1], {})[match[2]] = value
         return found
 
-    def write_json(self, path: Path) -> None:
+    @staticmethod
+    def file(folder: Path) -> Path:
+        """Where an evaluation lies in its folder."""
+        return folder / "evaluation.json"
+
+    @classmethod
+    def read(cls, folder: Path) -> "Evaluation":
+        """What :meth:`write` wrote.
+
+        Raises:
+            DamagedFile: if the file is damaged.
+        """
+        with reading(cls.file(folder), "; evaluate the run again"):
+            content = json.loads(cls.file(folder).read_text())
+            samples = content.get("samples_by_resolution", {}).items()
+            return cls(
+                checkpoint=content["checkpoint"],
+                epoch=content["epoch"],
+                step=content.get("step"),
+                parameters=content.get("parameters"),
+                metrics={name: float(value) for name, value in content["metrics"].items()},
+                equivariance=content["equivariance"],
+                data=content.get("data"),
+                samples_by_resolution={int(resolution): int(count) for resolution, count in samples},
+            )
+
+    def write(self, folder: Path) -> None:
         content = {
             **asdict(self),
             "accuracy": self.metrics.get("test/accuracy"),
@@ -70,7 +97,7 @@ class Evaluation:
             "scale_consistency": self.metrics.get("test/scale_consistency"),
         }
         text = json.dumps(content, indent=2) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_atomically(self.file(folder), lambda file: file.write(text.encode()))
 
     def tables(self) -> list[Table]:
         """The measures, accuracy per resolution, agreement of predictions, and equivariance error per layer."""

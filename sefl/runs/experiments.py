@@ -9,7 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from sefl.metrics.functional import standard_error
-from sefl.runs.records import Origin, Run
+from sefl.runs.layer_errors import mean_errors
+from sefl.runs.run import Origin, Run
 
 SEEDS = ("seed_everything", "seed", "split_file")
 """Options of any part of the configuration that only choose one of several equal draws."""
@@ -67,11 +68,10 @@ class Experiment:
     def data(self) -> Mapping[str, Any]:
         """The configuration of the data that was measured on: ``class_path`` and ``init_args``."""
         run = self.runs[-1]
-        data = run.configs[-1].get("data") or {}
         if not run.other_data:
-            return data
-        options = {**(data.get("init_args") or {}), **run.other_data}
-        return {"class_path": options.pop("class_path", data.get("class_path")), "init_args": options}
+            return run.data
+        options = {**(run.data.get("init_args") or {}), **run.other_data}
+        return {"class_path": options.pop("class_path", run.data.get("class_path")), "init_args": options}
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
@@ -110,12 +110,9 @@ class Experiment:
         """By transformation and layer, in the network's order: each run's mean over parameters and samples."""
         errors: dict[str, dict[str, list[float]]] = {}
         for run in self.runs:
-            sums: dict[tuple[str, str], tuple[float, int]] = {}
-            for row in run.results.layers:
-                total, count = sums.get((row.transformation, row.layer), (0.0, 0))
-                sums[row.transformation, row.layer] = total + row.mean * row.count, count + row.count
-            for (transformation, layer), (total, count) in sums.items():
-                errors.setdefault(transformation, {}).setdefault(layer, []).append(total / count)
+            means = mean_errors(run.results.layers, lambda error: (error.transformation, error.layer))
+            for (transformation, layer), mean in means.items():
+                errors.setdefault(transformation, {}).setdefault(layer, []).append(mean)
         return errors
 
 

@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from sefl.files.output_folders import folder_error, make_folder
+from sefl.runs.commands import FILE as COMMANDS
 
 DEFAULT_RUNS = "runs"
 CHECKPOINT_NAMES = ("last", "best")
+EQUIVARIANCE = "equivariance"
+"""The folder, in a run's, of the errors that its callback measures."""
 MONITOR = "val/accuracy"
 """What the best checkpoint is best by."""
 
@@ -41,6 +44,15 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
+
+    @property
+    def resources(self) -> Path:
+        return self.path / "resources.json"
+
+    @property
+    def errors(self) -> Path:
+        """The equivariance errors of every validation."""
+        return self.path / EQUIVARIANCE / "fit.csv"
 
     @property
     def checkpoints(self) -> Path:
@@ -80,6 +92,10 @@ class RunFolder:
         named = options.get("split_file")
         if named and Path(named).absolute() == self.split.absolute():
             options["split_file"] = None
+
+    def holds_a_start_alone(self) -> bool:
+        """Whether there is nothing but what is written before the training begins."""
+        return {path.name for path in self.path.iterdir()} <= {"config.yaml", COMMANDS, "split.npz", "wandb"}
 
     def holds_a_run(self) -> bool:
         return bool(self.configs) or self.metrics.exists() or any(self.checkpoints.glob("*"))

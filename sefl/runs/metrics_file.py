@@ -8,20 +8,18 @@ equivariance of the epoch are there.
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from sefl.files.reading import reading
 from sefl.files.writing import write_atomically, writing
 
 STEP = "step"
 LONGEST_LINE = 2**22
 """In bytes. No row of numbers is longer: what is, is no such file."""
-
-
-class DamagedTable(ValueError):
-    """A file is no table of what is logged; the message names it and says what is wrong."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -37,27 +35,21 @@ def iterate_rows(path: Path, having: str | None = None) -> Iterator[dict[str, st
         having: leave out rows that have nothing in this column.
 
     Raises:
-        DamagedTable: at the row that can't be read, if the file has no header, or can't be opened.
+        DamagedFile: at the row that can't be read, if the file has no header, or can't be opened.
     """
-    try:
-        with path.open("rb") as file:
-            lines = (line.decode() for line in _lines(file, path))
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, None)
-            if not header or not all(header):
-                raise DamagedTable(f"{path} is damaged (its first line names no columns)")
-            if having is not None and having not in header:
-                return
-            needed = 0 if having is None else header.index(having)
-            for row in filter(None, reader):
-                if len(row) > len(header):
-                    raise DamagedTable(
-                        f"{path} is damaged (line {reader.line_num} has {len(row)} fields, the header {len(header)})"
-                    )
-                if having is None or (needed < len(row) and row[needed]):
-                    yield dict(zip(header, chain(row, [""] * (len(header) - len(row))), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _damaged(path, error) from error
+    with reading(path), path.open("rb") as file:
+        reader = csv.reader((line.decode() for line in _lines(file)), strict=True)
+        header = next(reader, None)
+        if not header or not all(header):
+            raise ValueError("its first line names no columns")
+        if having is not None and having not in header:
+            return
+        needed = 0 if having is None else header.index(having)
+        for row in filter(None, reader):
+            if len(row) > len(header):
+                raise ValueError(f"line {reader.line_num} has {len(row)} fields, the header {len(header)}")
+            if having is None or any(row[needed : needed + 1]):
+                yield dict(zip_longest(header, row, fillvalue=""))
 
 
 class GrowingTable:
@@ -70,7 +62,7 @@ class GrowingTable:
         path: the file; what it holds is gone on with, less a last line that a kill cut off.
 
     Raises:
-        DamagedTable: if the file is there and no table.
+        DamagedFile: if the file is there and no table.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,10 +71,7 @@ class GrowingTable:
         self._last: dict[str, Any] = {}
         self._beginning = 0
         if path.exists():
-            try:
-                read_header(path)
-            except DamagedTable as error:
-                raise DamagedTable(f"{error}; move it away to go on without it") from error
+            read_header(path, "; move it away to go on without it")
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row with a step."""
@@ -115,7 +104,7 @@ class GrowingTable:
             file.write(_line([*columns, *new]))
             if columns:
                 with self._path.open("rb") as old:
-                    lines = _lines(old, self._path)
+                    lines = _lines(old)
                     next(lines)
                     for line in lines:
                         self._beginning = file.tell()
@@ -126,29 +115,36 @@ class GrowingTable:
         return [*columns, *new]
 
 
-def read_header(path: Path) -> list[str]:
+def append_csv(file: Path, rows: Sequence[Any], epoch: int, step: int) -> None:
+    """Add this epoch's rows, at least one, dataclasses of one kind, to the history in ``file``.
+
+    Rows of this step or a later one are what a run that was interrupted or started anew had written; they are
+    replaced. The file is never seen half-written.
+    """
+    history: list[dict[str, Any]] = []
+    if file.exists():
+        history = [row for row in iterate_rows(file) if int(row[STEP]) < step]
+    history += [{"epoch": epoch, STEP: step, **asdict(row)} for row in rows]
+    header = list(history[-1])
+    text = b"".join(map(_line, [header, *([row.get(name, "") for name in header] for row in history)]))
+    write_atomically(file, lambda stream: stream.write(text))
+
+
+def read_header(path: Path, advice: str = "") -> list[str]:
     """The names of a table's columns; none if the file has no whole line.
 
     Raises:
-        DamagedTable: if its first line names no columns.
+        DamagedFile: if its first line names no columns; the message ends with the advice.
     """
-    try:
-        with path.open("rb") as file:
-            line = next(_lines(file, path), None)
-            header = [] if line is None else next(csv.reader([line.decode()], strict=True), []) or [""]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _damaged(path, error) from error
-    if header and (STEP not in header or not all(header)):
-        raise DamagedTable(f"{path} is damaged (its first line names no column {STEP})")
+    with reading(path, advice), path.open("rb") as file:
+        line = next(_lines(file), None)
+        header = [] if line is None else next(csv.reader([line.decode()], strict=True), []) or [""]
+        if header and (STEP not in header or not all(header)):
+            raise ValueError(f"its first line names no column {STEP}")
     return header
 
 
-def _damaged(path: Path, error: Exception) -> DamagedTable:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return DamagedTable(f"{path} is damaged ({reason})")
-
-
-def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """The whole lines that a file has now.
 
     What a training adds while they are read may begin in the middle of its last line, which grows.
@@ -158,7 +154,7 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
         left -= len(line)
         yield line
     if len(line) == LONGEST_LINE:
-        raise DamagedTable(f"{path} is damaged (it has a line of more than {LONGEST_LINE} bytes)")
+        raise ValueError(f"it has a line of more than {LONGEST_LINE} bytes")
 
 
 def _end_of_last_line(file: BinaryIO) -> int:
@@ -174,7 +170,7 @@ def _end_of_last_line(file: BinaryIO) -> int:
     return 0
 
 
-def _line(values: Sequence[Any]) -> bytes:
+def _line(values: Iterable[Any]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from sefl.files.reading import reading
 from sefl.files.writing import write_atomically
-
-FILE = "resources.json"
 
 
 @dataclass
@@ -47,21 +46,16 @@ class Resources:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged.
+            DamagedFile: if it is damaged.
         """
-        try:
+        with reading(path, "; delete it to measure anew"):
             content = json.loads(path.read_text())
             seconds = {int(epoch): float(taken) for epoch, taken in content.pop("epoch_seconds").items()}
             loaded = cls(**content, epoch_seconds=seconds)
             numbers = (loaded.processes, loaded.threads, loaded.parameters, loaded.peak_bytes)
             if not isinstance(loaded.device, str) or not all(isinstance(number, int) for number in numbers):
                 raise ValueError("a value is of another kind")
-            return loaded
-        except FileNotFoundError:
-            raise
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it to measure anew") from error
+        return loaded
 
     def save(self, path: Path) -> None:
         text = json.dumps(asdict(self), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Models whose checkpoints open by themselves: they hold what the model was made of and what it was trained on."""
+"""Lightning models whose checkpoints open by themselves: they hold what the model was made of and trained on."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""The trained network of a run and an image of its data, from what the run's folder holds."""
+"""The trained Lightning model of a run and an image of its data, from what the run's folder holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from torch import Tensor
 
 from sefl.files.torch_files import read_checkpoint
 from sefl.files.trust import Reading, UntrustedCode
-from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder
-from sefl.runs.records import Run
+from sefl.runs.run import Run
 
 LONGEST_REASON = 320
 
@@ -40,16 +39,14 @@ def load_network(run: Run) -> LightningModule:
     Raises:
         NotLoadable: if there is no checkpoint, or it or the configuration is damaged or of another version.
     """
-    folder = RunFolder(run.path)
-    found = [path for name in reversed(CHECKPOINT_NAMES) if (path := folder.checkpoint(name)).is_file()]
-    if not found:
+    if run.checkpoint is None:
         raise NotLoadable(f"{run.path} has no checkpoint")
-    model: LightningModule = _made_of(run, "model", LightningModule, run.configs[-1].get("model"))
+    model: LightningModule = _made_of(run, "model", LightningModule, run.config.get("model"))
     try:
-        model.load_state_dict(read_checkpoint(found[0])["state_dict"])
+        model.load_state_dict(read_checkpoint(run.checkpoint)["state_dict"])
     # What a damaged file does to the reading of it has no end of forms; all are one reason for one network.
     except Exception as error:
-        raise NotLoadable(f"{found[0]} does not load: {_reason(error)}") from error
+        raise NotLoadable(f"{run.checkpoint} does not load: {_reason(error)}") from error
     return model
 
 
@@ -59,7 +56,9 @@ def load_test_image(run: Run) -> SampleImage:
     Raises:
         NotLoadable: if the data are missing or damaged, or the configuration is.
     """
-    data: Any = _made_of(run, "data", LightningDataModule, _with_stored_split(run))
+    options = dict(run.data.get("init_args") or {})
+    run.folder.use_split(options)
+    data: Any = _made_of(run, "data", LightningDataModule, {**run.data, "init_args": options})
     try:
         data.setup("test")
         loaders = data.test_dataloader()
@@ -70,19 +69,11 @@ def load_test_image(run: Run) -> SampleImage:
     return SampleImage(images[:1], sorted(data.resolutions))
 
 
-def _with_stored_split(run: Run) -> dict[str, Any]:
-    """The run's data on the split that it was trained on."""
-    data = run.configs[-1].get("data") or {}
-    options = dict(data.get("init_args") or {})
-    RunFolder(run.path).use_split(options)
-    return {**data, "init_args": options}
-
-
 def _made_of(run: Run, part: str, base: type, config: Any) -> Any:
     """The object that a part of a run's configuration describes."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, part, required=True)
-    reading = Reading(RunFolder(run.path).configs[-1], run.trusted)
+    reading = Reading(run.folder.configs[-1], run.trusted)
     try:
         with reading.imports():
             parsed = parser.parse_object({part: config})

@@ -19,8 +19,7 @@ from sefl.files.trust import OPTION
 from sefl.report.markdown import printable
 from sefl.runs.commands import command_line, record_command
 from sefl.runs.folder import DEFAULT_RUNS, RunFolder, make_next_version
-from sefl.runs.resources import FILE as RESOURCES
-from sefl.runs.resources import Resources
+from sefl.runs.run import Run
 from sefl.sweep.plan import Trial
 from sefl.sweep.processes import (
     interruption,
@@ -31,7 +30,7 @@ from sefl.sweep.processes import (
     stop,
     terminated_as_interrupted,
 )
-from sefl.sweep.trials import FitParser, Planned, StoredRun, find_run
+from sefl.sweep.trials import FitParser, Planned, find_run
 
 SWEEPS = "sweeps"
 """The folder, among the runs, of the output of sweeps."""
@@ -72,7 +71,7 @@ class Job:
         seed = self.planned.trial.seed
         return self.planned.name.replace("/", "_") + ("" if seed is None else f"_seed={seed}") + ".log"
 
-    def steps(self, found: StoredRun | None) -> list[Step]:
+    def steps(self, found: Run | None) -> list[Step]:
         """What is left to do after what was found."""
         left: list[Step] = []
         if found is None or not found.finished:
@@ -94,13 +93,9 @@ class Job:
     @property
     def epochs(self) -> str:
         """How many epochs have been trained, of how many."""
-        file = self.folder.path / RESOURCES if self.folder else None
-        try:
-            done: int | str = (
-                max(Resources.load(file).epoch_seconds, default=-1) + 1 if file and file.exists() else 0
-            )
-        except (ValueError, FileNotFoundError):
-            done = "?"
+        run = Run(self.folder.path) if self.folder else None
+        taken = run.resources if run else None
+        done = max(taken.epoch_seconds, default=-1) + 1 if taken else "?" if run and run.damages else 0
         return f"epoch {done} of {self.planned.config['trainer']['max_epochs']}"
 
 
@@ -241,7 +236,9 @@ class Sweep:
         if job.folder is None:
             job.folder = RunFolder(make_next_version(self.runs / job.planned.name))
         elif found is not None:
-            job.detail = "evaluated only" if found.finished else f"went on after {found.epochs} epochs"
+            job.detail = (
+                "evaluated only" if found.finished else f"went on after {found.progress.epochs} epochs"
+            )
         first, *left = job.steps(found)
         log = logs / job.log_name
         progress.console.print(
@@ -276,7 +273,7 @@ class Sweep:
             markup=False,
         )
 
-    def _find(self, job: Job) -> StoredRun | None:
+    def _find(self, job: Job) -> Run | None:
         found = find_run(job.planned, self.runs, self.parser, self._tell)
         job.folder = found.folder if found else None
         return found

@@ -14,7 +14,7 @@ from rich.table import Table
 from sefl.equivariance.table import MeasuresEquivariance
 from sefl.runs.commands import command_line
 from sefl.runs.folder import MONITOR, RunFolder, folder_of
-from sefl.runs.records import LayerError, layer_errors, spoken
+from sefl.runs.layer_errors import LayerError, layer_errors, mean_errors, spoken
 
 CAPTION = "Equivariance errors are relative and squared: mean over samples and parameters, latest validation."
 PIPED_WIDTH = 120
@@ -117,10 +117,7 @@ class RunSummary(Callback):
 
 def _add_errors(table: Table, transformation: str, errors: Sequence[LayerError]) -> None:
     """The worst layer's error and that of the last one, which may be the same; a NaN is the worst there is."""
-    means: dict[str, float] = {}
-    for layer in dict.fromkeys(error.layer for error in errors):
-        here = [error for error in errors if error.layer == layer]
-        means[layer] = sum(error.mean * error.count for error in here) / sum(error.count for error in here)
+    means = mean_errors(errors, lambda error: error.layer)
     worst = max(means, key=lambda layer: (math.isnan(means[layer]), means[layer]))
     last = errors[-1].layer
     table.add_row(

@@ -70,7 +70,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "resources": ("resources.json", lambda file: Resources("x" * 5000).save(file)),
     "evaluation": (
         "evaluation.json",
-        lambda file: Evaluation("x" * 5000, None, None, 0, {}, []).write_json(file),
+        lambda file: Evaluation("x" * 5000, None, None, 0, {}, []).write(file.parent),
     ),
     "figure": ("figure.png", lambda file: save_figure(figure(), file, Trainer(logger=False), "figure")),
 }

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from sefl.files.reading import DamagedFile
 from sefl.fit import main as fit
 from sefl.runs.folder import RunFolder
 from sefl.runs.loggers import MetricsCSV
-from sefl.runs.metrics_file import DamagedTable, iterate_rows, read_rows
-from sefl.runs.records import read_run
+from sefl.runs.metrics_file import iterate_rows, read_rows
+from sefl.runs.run import read_run
 
 MANY = 100_000
 
@@ -89,9 +90,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 def test_a_damaged_file_is_not_gone_on_with(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "metrics.csv"
     file.write_bytes(content)
-    with pytest.raises(
-        DamagedTable, match=r"metrics.csv is damaged \(.*\); move it away to go on without it"
-    ):
+    with pytest.raises(DamagedFile, match=r"metrics.csv is damaged \(.*\); move it away to go on without it"):
         MetricsCSV(RunFolder(tmp_path))
     assert file.read_bytes() == content
 
