@@ -16,7 +16,8 @@ from sefl.equivariance.measuring import Measurement, Reason, require_different
 from sefl.equivariance.table import EquivarianceRow, combined, is_floor, scalars
 from sefl.equivariance.transformations import IdealDownsampling, Transformation
 from sefl.figures.agreement import agreements
-from sefl.figures.equivariance import curves, heat_map, propagation
+from sefl.figures.depth import propagation
+from sefl.figures.equivariance import curves, heat_map
 from sefl.runs.folder import EQUIVARIANCE
 from sefl.runs.logged_figures import figure_folder, save_figure
 from sefl.runs.metrics_file import append_csv

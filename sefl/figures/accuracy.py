@@ -1,17 +1,27 @@
 """Figures of a section: accuracy over resolution and over angle, equivariance error over depth."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sefl.figures.orbit import around_the_circle, style_angles
-from sefl.figures.style import DOTTED, FLOAT32_ROUNDING, new_figure, quiet
+from sefl.figures.style import (
+    DOTTED,
+    FLOAT32_ROUNDING,
+    MARKERS,
+    clipped,
+    exponents,
+    new_figure,
+    quiet,
+    style_log_errors,
+)
 from sefl.groups.orbit import OrbitElement
 from sefl.runs.experiments import Experiment
 from sefl.runs.layer_errors import INTERPOLATED, INTERPOLATED_FLOOR, spoken
@@ -20,7 +30,6 @@ ORBIT = "orbit/"
 
 COLORS = colormaps["tab10"](range(10))
 MOST_LINES = len(COLORS)
-MARKERS = "osD^vPX"
 BAND = 0.18
 MOST_TICKS = 14
 CROWDED = 45
@@ -98,21 +107,17 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
     figure, panels = _figure(2.2 + 4.6 * len(transformations), 4.2 + 0.03 * longest, len(transformations))
     zeros = False
     for axes, transformation in zip(panels, transformations, strict=True):
-        values = [
-            error
-            for each in experiments
-            for name in {transformation, _floor_name(transformation)}
-            for errors in each.errors_by_layer.get(name, {}).values()
-            for error in errors
-        ]
+        names = {transformation, _floor_name(transformation)}
+        drawn = [each.errors_by_layer.get(name, {}) for each in experiments for name in names]
+        values = [error for layers in drawn for errors in layers.values() for error in errors]
         zeros |= 0.0 in values
-        lowest, highest = _decades(values)
+        lowest, highest = exponents(values, FLOAT32_ROUNDING if 0.0 in values else -1)
         shared = _shared_layers([each.errors_by_layer.get(transformation, {}) for each in experiments])
         for index, experiment in enumerate(experiments):
             layers = experiment.errors_by_layer.get(transformation)
             if not layers:
                 continue
-            runs = [np.clip(errors, 10.0**lowest, 10.0**highest) for errors in layers.values()]
+            runs = [clipped(errors, lowest, highest) for errors in layers.values()]
             mean, low, high = (
                 np.array([f(of_layer) for of_layer in runs]) for f in (np.mean, np.min, np.max)
             )
@@ -120,7 +125,9 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
             _line(axes, index, at, mean, low, high, experiment.title)
             if transformation.endswith(INTERPOLATED):
                 alone = experiment.errors_by_layer[_floor_name(transformation)]
-                _floor(axes, index, _depths(alone, shared), alone)
+                floor = [float(np.mean(errors)) for errors in alone.values()]
+                color = COLORS[index % len(COLORS)]
+                axes.plot(_depths(alone, shared), floor, color=color, linestyle=DOTTED, linewidth=1.2)
         if shared is not None:
             axes.set_xticks(range(1, len(shared) + 1), shared)
             if sum(map(len, shared)) > CROWDED:
@@ -130,10 +137,7 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel("measured layer, from the input on")
         axes.set_title(spoken(transformation, measured), fontsize=10, loc="left")
-        axes.set_yscale("log")
-        axes.set_ylim(10.0**lowest, 10.0 ** (highest + 0.3))
-        axes.yaxis.set_major_locator(LogLocator(numticks=9))
-        axes.yaxis.set_minor_locator(NullLocator())
+        style_log_errors(axes, lowest, highest)
     panels[0].set_ylabel("relative squared error")
     notes = ["band: lowest to highest seed"] * _has_seeds(experiments)
     notes += ["dotted: the error of interpolation alone"] * (len(transformations) < len(measured))
@@ -145,13 +149,6 @@ def error_over_depth(experiments: Sequence[Experiment]) -> Figure | None:
 def _figure(width: float, height: float, panels: int) -> tuple[Figure, list[Axes]]:
     figure = new_figure(width, height)
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
-
-
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten that a log axis of errors spans: down to rounding where exact zeros have to be drawn."""
-    exponents = [math.log10(value) for value in values if 0 < value < math.inf]
-    floor = FLOAT32_ROUNDING if 0.0 in values else -1
-    return min([floor, *map(math.floor, exponents)]), max([0, *map(math.ceil, exponents)])
 
 
 def _line(
@@ -166,31 +163,16 @@ def _line(
 ) -> None:
     """The line of the experiment with this index: its colour and marker are the same in every figure."""
     color = COLORS[index % len(COLORS)]
-    axes.plot(
-        at,
-        mean,
-        color=color,
-        marker=MARKERS[index % len(MARKERS)],
-        markersize=3.5,
-        linewidth=1.4,
-        linestyle="--" if dashed else "-",
-        label=label,
-        clip_on=False,
-    )
+    style: dict[str, Any] = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.5, "linewidth": 1.4}
+    axes.plot(at, mean, color=color, linestyle="--" if dashed else "-", label=label, clip_on=False, **style)
     if (low < high).any():
         axes.fill_between(at, low, high, color=color, alpha=BAND, linewidth=0)
 
 
 def _floor_name(transformation: str) -> str:
     """Under which name experiments have the floor of what interpolates."""
-    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR * transformation.endswith(
-        INTERPOLATED
-    )
-
-
-def _floor(axes: Axes, index: int, at: Sequence[int], floor: Mapping[str, Sequence[float]]) -> None:
-    values = [float(np.mean(errors)) for errors in floor.values()]
-    axes.plot(at, values, color=COLORS[index % len(COLORS)], linestyle=DOTTED, linewidth=1.2)
+    interpolates = transformation.endswith(INTERPOLATED)
+    return transformation.removesuffix(INTERPOLATED) + INTERPOLATED_FLOOR * interpolates
 
 
 def _shared_layers(networks: Sequence[Iterable[str]]) -> list[str] | None:
@@ -210,20 +192,12 @@ def _depths(layers: Iterable[str], shared: Sequence[str] | None) -> list[int]:
 def _finish(figure: Figure, panels: Sequence[Axes], note: str) -> None:
     for axes in panels:
         quiet(axes)
-    entries = {
-        label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside lower left",
-        ncols=max(1, min(len(entries), int(figure.get_figwidth() * 12 / (6 + max(map(len, entries)))))),
-        frameon=False,
-        fontsize=8.5,
-        title=note,
-        title_fontsize=8,
-        alignment="left",
-    )
+    named = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels]
+    entries = {label: line for of_panel in named for line, label in of_panel}
+    columns = max(1, min(len(entries), int(figure.get_figwidth() * 12 / (6 + max(map(len, entries))))))
+    style: dict[str, Any] = {"loc": "outside lower left", "alignment": "left", "frameon": False}
+    sizes: dict[str, Any] = {"fontsize": 8.5, "title_fontsize": 8}
+    figure.legend(entries.values(), entries.keys(), ncols=columns, title=note, **style, **sizes)
 
 
 def _has_seeds(experiments: Sequence[Experiment]) -> bool:
@@ -232,10 +206,8 @@ def _has_seeds(experiments: Sequence[Experiment]) -> bool:
 
 def _orbit(experiment: Experiment) -> dict[bool, dict[float, tuple[float, float]]]:
     """Mean and spread of the accuracy by angle in ``[-180, 180]``, of rotations and of mirrored ones."""
+    found = {name: summary for name, summary in experiment.summaries.items() if name.startswith(ORBIT)}
+    elements = {name: OrbitElement.of_name(name.removeprefix(ORBIT)) for name in found}
     return around_the_circle(
-        {
-            OrbitElement.of_name(name.removeprefix(ORBIT)): (summary.mean, summary.spread or 0.0)
-            for name, summary in experiment.summaries.items()
-            if name.startswith(ORBIT)
-        }
+        {elements[name]: (each.mean, each.spread or 0.0) for name, each in found.items()}
     )

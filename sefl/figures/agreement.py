@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow
-from sefl.figures.style import UNCLIPPED, new_figure, quiet, spoken
+from sefl.figures.style import DASHED, UNCLIPPED, new_figure, quiet, spoken
 from sefl.metrics.functional import standard_error
 
 MOST_LABELS = 12
@@ -44,7 +44,7 @@ def _draw(axes: Axes, transformation: str, rows: Sequence[AgreementRow]) -> None
     errors = [standard_error(p, row.count) for p, row in zip(values, shown, strict=True)]
     axes.errorbar(range(len(shown)), values, errors, fmt="o", markersize=4, linewidth=1, **UNCLIPPED)
     mean = next(row.agreement for row in rows if row.parameter == MEAN)
-    axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+    axes.axhline(mean, color="0.5", linewidth=0.9, linestyle=DASHED, zorder=0)
     axes.set_title(f"mean {mean:.3f}", fontsize=8.5, color="0.35")
     step = math.ceil(len(shown) / MOST_LABELS)
     labels = [str(row.parameter) for row in shown[::step]]

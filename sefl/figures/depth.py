@@ -2,30 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
-from typing import Any
+from itertools import cycle, takewhile
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from sefl.equivariance.table import EquivarianceRow, combined, floor_of, interpolated, is_floor
 from sefl.figures.style import (
     DOTTED,
-    FLOOR_NOTE,
+    MARKERS,
     UNCLIPPED,
     clipped,
+    colors_of,
     exponents,
+    finish_errors,
     new_figure,
     spoken,
     style_log_errors,
 )
 
-MARKERS = "osD^vPX"
 WIDEST, NARROWEST = 3.0, 1.3  # of lines: the first are wider, so that they are seen under those that coincide
-LEGEND = "line: mean, band: up to the maximum over samples"
+
+Series = tuple[list[EquivarianceRow], list[EquivarianceRow]]
+"""The rows of a line, and those of its floor."""
 
 
 def propagation(rows: Sequence[EquivarianceRow], title: str) -> Figure:
@@ -38,16 +38,7 @@ def propagation(rows: Sequence[EquivarianceRow], title: str) -> Figure:
         rows: of one epoch, the layers in their order.
         title: over the figure.
     """
-    layers = _layers(rows)
-    shown = _series(rows)
-    lowest, highest = _decades(rows)
-    figure = new_figure(_width(len(layers)) + 1.8, 4.4)
-    axes = figure.subplots()
-    for (label, (of_series, floor)), style in zip(shown.items(), _styles(len(shown)), strict=True):
-        _draw(axes, _over_depth(of_series, layers), _over_depth(floor, layers), style, label, lowest, highest)
-    _style(axes, layers, lowest, highest)
-    _finish(figure, [axes], rows, title)
-    return figure
+    return _drawn({"": _series(rows)}, rows, title)
 
 
 def propagation_of_runs(runs: Mapping[str, Sequence[EquivarianceRow]], title: str) -> Figure:
@@ -60,32 +51,14 @@ def propagation_of_runs(runs: Mapping[str, Sequence[EquivarianceRow]], title: st
         runs: such as ``{"anti-aliased": rows, "naive": rows}``, the rows of one epoch each.
         title: over the figure.
     """
-    everything = [row for rows in runs.values() for row in rows]
-    layers = _layers(everything)
     shown = {run: _series(rows) for run, rows in runs.items()}
-    panels = list(dict.fromkeys(label for series in shown.values() for label in series))
-    lowest, highest = _decades(everything)
-    figure = new_figure(_width(len(layers)) * len(panels) + 1.8, 4.4)
-    all_axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
-    for axes, panel in zip(all_axes, panels, strict=True):
-        for (run, series), style in zip(shown.items(), _styles(len(runs)), strict=True):
-            of_series, floor = series.get(panel, ([], []))
-            _draw(
-                axes, _over_depth(of_series, layers), _over_depth(floor, layers), style, run, lowest, highest
-            )
-        _style(axes, layers, lowest, highest)
-        axes.set_title(panel, fontsize=9)
-    _finish(figure, all_axes, everything, title)
-    return figure
-
-
-Series = tuple[list[EquivarianceRow], list[EquivarianceRow]]
-Values = tuple[list[float], list[float]]
-Style = dict[str, Any]
+    names = dict.fromkeys(name for series in shown.values() for name in series)
+    panels = {name: {run: series.get(name, ([], [])) for run, series in shown.items()} for name in names}
+    return _drawn(panels, [row for rows in runs.values() for row in rows], title)
 
 
 def _series(rows: Sequence[EquivarianceRow]) -> dict[str, Series]:
-    """The lines to draw, by label: the rows of a transformation and its floor.
+    """The lines to draw, by label.
 
     Parameters that interpolate are a line of their own: only these have a floor.
     """
@@ -94,8 +67,7 @@ def _series(rows: Sequence[EquivarianceRow]) -> dict[str, Series]:
         here = [row for row in rows if row.transformation == name]
         between = interpolated(rows, name)
         label = spoken(name).removesuffix(" by degrees").removesuffix(" by pixels")
-        exact = [row for row in here if row.parameter not in between]
-        if exact:
+        if exact := [row for row in here if row.parameter not in between]:
             series[f"{label}, pixels to pixels" if between else label] = exact, []
         if between:
             floor = [row for row in rows if row.transformation == floor_of(name)]
@@ -103,84 +75,42 @@ def _series(rows: Sequence[EquivarianceRow]) -> dict[str, Series]:
     return series
 
 
-def _over_depth(rows: Sequence[EquivarianceRow], layers: list[str]) -> Values:
+def _drawn(panels: Mapping[str, Mapping[str, Series]], rows: Sequence[EquivarianceRow], title: str) -> Figure:
+    layers = list(dict.fromkeys(row.layer for row in rows))
+    edges = exponents([value for row in rows for value in (row.mean, row.max)])
+    figure = new_figure(max(4.2, 1.2 + 0.5 * len(layers)) * len(panels) + 1.8, 4.4)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    depth = np.arange(len(layers))
+    for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
+        widths = np.linspace(WIDEST, NARROWEST, max(len(lines), 2))[-len(lines) :].tolist()
+        looks = zip(lines.items(), colors_of(len(lines)), cycle(MARKERS), widths, strict=False)
+        for (label, (of_line, of_floor)), color, marker, width in looks:
+            values = (*_over_depth(of_line, layers), _over_depth(of_floor, layers)[0])
+            mean, largest, floor = (clipped(each, *edges) for each in values)
+            axes.fill_between(depth, mean, largest, color=color, alpha=0.15, linewidth=0)
+            style = {"color": color, "marker": marker, "markersize": 3 + width, "linewidth": width}
+            axes.plot(depth, mean, **style, **UNCLIPPED, label=label)
+            axes.plot(depth, floor, color=color, marker=".", markersize=3, linewidth=1.1, linestyle=DOTTED)
+        style_log_errors(axes, *edges)
+        _name_layers(axes, layers)
+        axes.set_title(name, fontsize=9)
+    finish_errors(figure, "line: mean, band: up to the maximum over samples", rows, title)
+    return figure
+
+
+def _over_depth(rows: Sequence[EquivarianceRow], layers: list[str]) -> tuple[list[float], list[float]]:
     """Mean and maximum of each layer, NaN where it was not measured."""
     by_layer = [[row for row in rows if row.layer == layer] for layer in layers]
     values = [combined(of_layer) if of_layer else (math.nan, math.nan) for of_layer in by_layer]
     return [mean for mean, _ in values], [largest for _, largest in values]
 
 
-def _draw(
-    axes: Axes,
-    errors: Values,
-    floor: Values,
-    style: Style,
-    label: str,
-    lowest: int,
-    highest: int,
-) -> None:
-    mean, largest, alone = (clipped(values, lowest, highest) for values in (*errors, floor[0]))
-    depth = np.arange(len(mean))
-    color = style["color"]
-    axes.fill_between(depth, mean, largest, color=color, alpha=0.15, linewidth=0)
-    axes.plot(depth, mean, **style, **UNCLIPPED, label=label)
-    axes.plot(depth, alone, color=color, marker=".", markersize=3, linewidth=1.1, linestyle=DOTTED)
-
-
-def _style(axes: Axes, layers: list[str], lowest: int, highest: int) -> None:
-    style_log_errors(axes, lowest, highest)
+def _name_layers(axes: Axes, layers: list[str]) -> None:
     common = _common_prefix(layers)
-    axes.set_xticks(
-        range(len(layers)),
-        [layer.removeprefix(common) for layer in layers],
-        rotation=40,
-        ha="right",
-        rotation_mode="anchor",
-        fontsize=8.5,
-    )
+    names = [layer.removeprefix(common) for layer in layers]
+    axes.set_xticks(range(len(layers)), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8.5)
     axes.set_xlabel(f"layer of {common.removesuffix('.')}" if common else "layer", fontsize=9)
     axes.margins(x=0.03)
-
-
-def _finish(figure: Figure, all_axes: list[Axes], rows: Sequence[EquivarianceRow], title: str) -> None:
-    with_floor = any(is_floor(row.transformation) for row in rows)
-    exact = any(row.mean == 0 for row in rows)
-    figure.supxlabel(
-        LEGEND + FLOOR_NOTE * with_floor + "; exact zeros are drawn at the lower edge" * exact,
-        fontsize=8,
-        color="0.35",
-    )
-    all_axes[0].set_ylabel("relative squared error", fontsize=9)
-    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
-    all_axes[-1].legend(
-        loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False, fontsize=8.5
-    )
-
-
-def _layers(rows: Sequence[EquivarianceRow]) -> list[str]:
-    return list(dict.fromkeys(row.layer for row in rows))
-
-
-def _decades(rows: Sequence[EquivarianceRow]) -> tuple[int, int]:
-    return exponents([value for row in rows for value in (row.mean, row.max)])
-
-
-def _colors(count: int) -> NDArray[np.float64]:
-    if count <= 10:
-        return np.asarray(colormaps["tab10"](range(count)))
-    return np.asarray(colormaps["turbo"](np.linspace(0.05, 0.95, count)))
-
-
-def _styles(count: int) -> list[Style]:
-    widths = np.linspace(WIDEST, NARROWEST, max(count, 2))[-count:]
-    return [
-        {"color": color, "marker": marker, "markersize": 3 + width, "linewidth": width}
-        for color, marker, width in zip(_colors(count), cycle(MARKERS), widths.tolist(), strict=False)
-    ]
-
-
-def _width(layers: int) -> float:
-    return max(4.2, 1.2 + 0.5 * layers)
 
 
 def _common_prefix(layers: list[str]) -> str:
@@ -189,8 +119,6 @@ def _common_prefix(layers: list[str]) -> str:
     >>> _common_prefix(["network.blocks.0", "network.blocks.1"]), _common_prefix(["stem", "head"])
     ('network.blocks.', '')
     """
-    containers = [layer.split(".")[:-1] for layer in layers]
-    shared = 0
-    while all(len(path) > shared and path[shared] == containers[0][shared] for path in containers):
-        shared += 1
-    return "".join(f"{name}." for name in containers[0][:shared])
+    containers = zip(*(layer.split(".")[:-1] for layer in layers), strict=False)
+    shared = takewhile(lambda names: len(set(names)) == 1, containers)
+    return "".join(f"{names[0]}." for names in shared)

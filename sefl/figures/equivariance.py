@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,22 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
+from numpy.typing import NDArray
 
 from sefl.equivariance.table import EquivarianceRow, floor_of, interpolated, is_floor
 from sefl.equivariance.transformations import Parameter, parameter_order
-from sefl.figures.depth import propagation, propagation_of_runs
 from sefl.figures.style import (
+    DASHED,
     DOTTED,
-    FLOOR_NOTE,
+    MARKERS,
     UNCLIPPED,
     clipped,
+    colors_of,
     exponents,
+    finish_errors,
     new_figure,
     spoken,
     style_log_errors,
 )
-
-__all__ = ["curves", "heat_map", "propagation", "propagation_of_runs"]
 
 COLORS = "viridis"
 MISSING = "#e8e8e8"
@@ -42,13 +44,10 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     transformations = [
         name for each in found if not is_floor(each) for name in (each, floor_of(each)) if name in found
     ]
-    columns = [
-        (name, parameter)
-        for name in transformations
-        for parameter in sorted(
-            {row.parameter for row in rows if row.transformation == name}, key=parameter_order
-        )
-    ]
+    measured_under = {
+        name: {row.parameter for row in rows if row.transformation == name} for name in transformations
+    }
+    columns = [(name, at) for name, of in measured_under.items() for at in sorted(of, key=parameter_order)]
     values = np.full((len(layers), len(columns)), np.nan)
     measured = np.zeros(values.shape, dtype=bool)
     for row in rows:
@@ -58,26 +57,16 @@ def heat_map(rows: Sequence[EquivarianceRow], title: str) -> Figure:
     with np.errstate(divide="ignore"):
         shown = np.clip(np.log10(values), lowest, highest)
 
-    longest_name = max(map(len, layers))
-    width = 1.6 + 0.085 * longest_name + 0.46 * len(columns)
+    width = 1.6 + 0.085 * max(map(len, layers)) + 0.46 * len(columns)
     figure = new_figure(max(width, 5.0), 1.5 + 0.36 * len(layers))
     axes = figure.subplots()
     norm = Normalize(lowest, highest)
-    colormap = colormaps[COLORS].with_extremes(bad=MISSING)
-    image = axes.imshow(shown, cmap=colormap, norm=norm, aspect="auto")
-    for (i, j), exponent in np.ndenumerate(shown):
-        color = "w" if norm(float(exponent)) < 0.6 else "k"
-        if measured[i, j]:
-            axes.text(
-                j,
-                i,
-                _annotation(float(values[i, j])),
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color=color,
-                in_layout=False,
-            )
+    image = axes.imshow(shown, cmap=colormaps[COLORS].with_extremes(bad=MISSING), norm=norm, aspect="auto")
+    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7.5, "in_layout": False}
+    for i, j in np.argwhere(measured):
+        value, color = float(values[i, j]), "w" if norm(float(shown[i, j])) < 0.6 else "k"
+        text = f"{math.log10(value):.1f}" if 0 < value < math.inf else f"{value:g}"
+        axes.text(j, i, text, color=color, **centred)
 
     axes.set_yticks(range(len(layers)), layers, fontsize=9)
     _label_columns(axes, columns)
@@ -113,63 +102,34 @@ def curves(rows: Sequence[EquivarianceRow], title: str) -> Figure | None:
     floors = {name: [row for row in numeric if row.transformation == floor_of(name)] for name in panels}
     plotted = [row for here in (*panels.values(), *floors.values()) for row in here]
     layers = list(dict.fromkeys(row.layer for row in plotted))
-    lowest, highest = exponents([value for row in plotted for value in (row.mean, row.max)])
+    edges = exponents([value for row in plotted for value in (row.mean, row.max)])
+
+    def points(some: list[EquivarianceRow], value: str) -> tuple[list[float], NDArray[np.float64]]:
+        ordered = sorted(some, key=lambda row: float(row.parameter))
+        errors = clipped([getattr(row, value) for row in ordered], *edges)
+        return [float(row.parameter) for row in ordered], errors
+
     figure = new_figure(2.2 + 5.2 * len(panels), max(4.0, 1.2 + 0.24 * len(layers)))
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    colors = list(colormaps["tab10"](range(10)))
-    if len(layers) > len(colors):
-        colors = list(colormaps["turbo"](np.linspace(0.05, 0.95, len(layers))))
     for axes, (name, here) in zip(all_axes, panels.items(), strict=True):
-        at = sorted({float(row.parameter) for row in here})
         between = interpolated(rows, name)
-        for layer, color, marker in zip(layers, colors, cycle("osD^vPX"), strict=False):
-            of_layer = sorted((row for row in here if row.layer == layer), key=_number)
-            style = {"color": color, "marker": marker, "markersize": 3.5, **UNCLIPPED}
+        for layer, color, marker in zip(layers, colors_of(len(layers)), cycle(MARKERS), strict=False):
+            of_layer, floor = ([row for row in some if row.layer == layer] for some in (here, floors[name]))
             # Lines join the parameters that interpolate, where some do, and pass by those that are exact.
             joined = [row for row in of_layer if row.parameter in between] if between else of_layer
             apart = [row for row in of_layer if row not in joined]
-            for shown, linewidth, label in ((joined, 1.4, layer), (apart, 0.0, None)):
-                means = clipped([row.mean for row in shown], lowest, highest)
-                axes.plot([_number(row) for row in shown], means, linewidth=linewidth, label=label, **style)
-            largest = clipped([row.max for row in joined], lowest, highest)
-            axes.plot(
-                [_number(row) for row in joined], largest, color=color, linestyle=(0, (4, 2)), linewidth=0.8
-            )
-            floor = sorted((row for row in floors[name] if row.layer == layer), key=_number)
-            alone = clipped([row.mean for row in floor], lowest, highest)
-            axes.plot(
-                [_number(row) for row in floor],
-                alone,
-                color=color,
-                linestyle=DOTTED,
-                linewidth=1.0,
-                marker=".",
-                markersize=3,
-            )
-        _style_curves(axes, name, at, lowest, highest)
-    exact = any(row.mean == 0 or row.max == 0 for row in plotted)
-    all_axes[0].set_ylabel("relative squared error", fontsize=9)
-    figure.supxlabel(
-        "solid: mean, dashed: maximum over samples"
-        + FLOOR_NOTE * any(floors.values())
-        + "; exact zeros are drawn at the lower edge" * exact,
-        fontsize=8,
-        color="0.35",
-    )
-    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
-    all_axes[-1].legend(
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1.0),
-        borderaxespad=0,
-        frameon=False,
-        fontsize=8.5,
-        title_fontsize=9,
-    )
+            style = {"color": color, "marker": marker, "markersize": 3.5, **UNCLIPPED}
+            axes.plot(*points(joined, "mean"), linewidth=1.4, label=layer, **style)
+            axes.plot(*points(apart, "mean"), linewidth=0.0, **style)
+            axes.plot(*points(joined, "max"), color=color, linestyle=DASHED, linewidth=0.8)
+            dots: dict[str, Any] = {"marker": ".", "markersize": 3, "linestyle": DOTTED, "linewidth": 1.0}
+            axes.plot(*points(floor, "mean"), color=color, **dots)
+        style_log_errors(axes, *edges)
+        at = sorted({float(row.parameter) for row in here})
+        axes.xaxis.set_major_locator(FixedLocator(at[:: math.ceil(len(at) / 12)]))
+        axes.set_xlabel(spoken(name), fontsize=9)
+    finish_errors(figure, "solid: mean, dashed: maximum over samples", plotted, title)
     return figure
-
-
-def _annotation(value: float) -> str:
-    return f"{math.log10(value):.1f}" if 0 < value < math.inf else f"{value:g}"
 
 
 def _label_columns(axes: Axes, columns: Sequence[tuple[str, Parameter]]) -> None:
@@ -177,7 +137,14 @@ def _label_columns(axes: Axes, columns: Sequence[tuple[str, Parameter]]) -> None
     names = [name for name, _ in columns]
     groups = list(dict.fromkeys(names))
     widths = {name: names.count(name) for name in groups}
-    ticks = ["" if name.endswith(f"_{parameter}") else _short(parameter) for name, parameter in columns]
+    ticks = [
+        ""
+        if name.endswith(f"_{parameter}")
+        else parameter
+        if isinstance(parameter, str)
+        else f"{parameter:g}"
+        for name, parameter in columns
+    ]
     crowded = max(map(len, ticks)) > 4
     axes.set_xticks(range(len(columns)), ticks, fontsize=7.5 if crowded else 9, rotation=90 if crowded else 0)
     below = axes.secondary_xaxis("bottom")
@@ -188,18 +155,3 @@ def _label_columns(axes: Axes, columns: Sequence[tuple[str, Parameter]]) -> None
     below.spines[:].set_visible(False)
     for name in groups[1:]:
         axes.axvline(names.index(name) - 0.5, color="w", linewidth=5)
-
-
-def _number(row: EquivarianceRow) -> float:
-    return float(row.parameter)
-
-
-def _short(parameter: Parameter) -> str:
-    return parameter if isinstance(parameter, str) else f"{parameter:g}"
-
-
-def _style_curves(axes: Axes, name: str, parameters: list[float], lowest: int, highest: int) -> None:
-    style_log_errors(axes, lowest, highest)
-    step = math.ceil(len(parameters) / 12)
-    axes.xaxis.set_major_locator(FixedLocator(parameters[::step]))
-    axes.set_xlabel(spoken(name), fontsize=9)

@@ -82,7 +82,9 @@ def features_of_networks(experiments: Sequence[Experiment]) -> Figure | None:
         sample = load_test_image(_runs(exact)[0][1])
     except NotLoadable as reason:
         raise NotDrawn(str(reason)) from reason
-    resolutions = _spread(sample.resolutions)
+    # the coarsest, the finest, and some between
+    every = np.linspace(0, len(sample.resolutions) - 1, min(COLUMNS, len(sample.resolutions)))
+    resolutions = [sample.resolutions[round(index)] for index in every]
     networks = [_network_maps(each, sample.image, resolutions) for each in (exact, ordinary)]
     return draw(sample.image, networks)
 
@@ -96,8 +98,7 @@ def draw(image: Tensor, networks: Sequence[NetworkMaps]) -> Figure:
     """
     resolutions = list(networks[0].maps)
     rows = 1 + 2 * len(networks)
-    size = (LABEL_WIDTH + CELL * len(resolutions), MARGIN + CELL * rows)
-    figure = new_figure(*size)
+    figure = new_figure(LABEL_WIDTH + CELL * len(resolutions), MARGIN + CELL * rows)
     grid = figure.subplots(rows, len(resolutions), squeeze=False)
     _draw_images(grid[0], image, resolutions)
     for index, network in enumerate(networks):
@@ -126,15 +127,13 @@ def _draw_network(features: Sequence[Axes], differences: Sequence[Axes], network
     for above, below, shown in zip(features, differences, network.maps.values(), strict=True):
         above.imshow(shown.features[0, channel], cmap=SIGNED, vmin=-limit, vmax=limit)
         below.imshow(shown.difference[0, channel], cmap=SIGNED, vmin=-limit, vmax=limit)
-        below.set_xlabel(_spelled(float(shown.error[0])), fontsize=8, labelpad=2)
+        error = float(shown.error[0])
+        spelled = f"{error:.1e}" if 0 < error < LEAST_DECIMAL else f"{error:.2g}"
+        below.set_xlabel(f"error {spelled}", fontsize=8, labelpad=2)
 
 
 def _label(axes: Axes, text: str) -> None:
     axes.set_ylabel(text, fontsize=8.5, rotation=0, ha="right", va="center", labelpad=8)
-
-
-def _spelled(error: float) -> str:
-    return f"error {error:.1e}" if 0 < error < LEAST_DECIMAL else f"error {error:.2g}"
 
 
 def _network_maps(
@@ -188,9 +187,3 @@ def _runs(experiments: Sequence[Experiment]) -> list[tuple[str, Run]]:
 def _is_exact(experiment: Experiment) -> bool:
     errors = experiment.errors_by_layer[DOWNSAMPLING].values()
     return all(error < EXACT for of_layer in errors for error in of_layer)
-
-
-def _spread(resolutions: Sequence[int]) -> list[int]:
-    """At most :data:`COLUMNS` of them, the coarsest and the finest included."""
-    indices = np.linspace(0, len(resolutions) - 1, min(COLUMNS, len(resolutions)))
-    return [resolutions[round(index)] for index in indices]

@@ -1,7 +1,7 @@
 """Accuracy over the angle of a rotation, as a figure."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,16 +24,9 @@ def accuracy_over_angle(of_elements: Mapping[OrbitElement, float]) -> Figure:
     axes = figure.add_subplot(ylabel="test accuracy")
     curves = around_the_circle(of_elements)
     for mirrored, points in curves.items():
-        axes.plot(
-            list(points),
-            list(points.values()),
-            color="C0",
-            marker="o",
-            markersize=3,
-            linewidth=1.3,
-            linestyle="--" if mirrored else "-",
-            label="mirrored images" if mirrored else "images",
-        )
+        line, label = ("--", "mirrored images") if mirrored else ("-", "images")
+        style: dict[str, Any] = {"color": "C0", "marker": "o", "markersize": 3, "linewidth": 1.3}
+        axes.plot(list(points), list(points.values()), linestyle=line, label=label, **style)
     style_angles(axes)
     quiet(axes)
     if len(curves) > 1:

@@ -36,11 +36,7 @@ def reconstruction(filter: Bandlimit, features: NDArray[np.float64], title: str)
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
     for axes_row, (name, values) in zip(grid, rows.items(), strict=True):
         error = np.square(values[:, discarded] - fields[:, discarded]).sum() / energy
-        label = (
-            name
-            if name == "original"
-            else f"{name.replace(' samples', chr(10) + 'samples')}\nerror {error:.2g}"
-        )
+        label = name.replace(" samples", "\nsamples") + f"\nerror {error:.2g}" * (name != "original")
         axes_row[0].set_ylabel(label, fontsize=8.5, rotation=0, ha="right", va="center", labelpad=8)
         for axes, element in zip(axes_row, shown, strict=True):
             axes.imshow(values[strongest, element], cmap=SIGNED, vmin=-limit, vmax=limit)
@@ -48,10 +44,6 @@ def reconstruction(filter: Bandlimit, features: NDArray[np.float64], title: str)
     for axes, element in zip(grid[0], shown, strict=True):
         axes.set_title(group.labels[element], fontsize=9)
     more = f" ({len(shown)} of {len(discarded)})" if len(discarded) > len(shown) else ""
-    figure.suptitle(
-        f"{title}: {group.name} to {subgroup.group.name}, features at the discarded elements{more}",
-        fontsize=10,
-        x=0.01,
-        ha="left",
-    )
+    subject = f"{title}: {group.name} to {subgroup.group.name}, features at the discarded elements{more}"
+    figure.suptitle(subject, fontsize=10, x=0.01, ha="left")
     return figure

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from sefl.equivariance.table import is_floor
+from sefl.equivariance.table import EquivarianceRow, is_floor
 
 OURS, ORDINARY = "#1f6fb4", "#d9480f"
 """Everywhere: what is equivariant, and what is not."""
@@ -25,8 +26,8 @@ SIGNED = "RdBu_r"
 # Squared relative rounding of float32; the scale reaches down to it at least, so that pictures of different
 # epochs and models compare.
 FLOAT32_ROUNDING = -14
-FLOOR_NOTE = ", dotted: floor, the error of interpolation alone"
-DOTTED = (0, (1, 1.5))
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))
+MARKERS = "osD^vPX"
 # Markers on the edge are whole. The layout leaves such lines out: it would take them for as wide as their numbers.
 UNCLIPPED: dict[str, Any] = {"clip_on": False, "in_layout": False}
 SPOKEN = {
@@ -37,10 +38,7 @@ SPOKEN = {
 
 
 def new_figure(
-    width: float,
-    height: float,
-    dpi: int = DPI,
-    layout: Literal["constrained"] | None = "constrained",
+    width: float, height: float, dpi: int = DPI, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
     """A figure of this size in inches that pyplot knows nothing of."""
     figure = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
@@ -77,10 +75,10 @@ def power_of_ten(error: float) -> str:
     return rf"${mantissa}\times10^{{{int(exponent)}}}$"
 
 
-def exponents(values: Sequence[float]) -> tuple[int, int]:
-    """The decades that a scale covers: from float32 rounding, or below, to 1, or above."""
+def exponents(values: Sequence[float], lowest: int = FLOAT32_ROUNDING) -> tuple[int, int]:
+    """The decades that a scale covers: from the lowest, or below, to 1, or above."""
     positive = [math.log10(value) for value in values if 0 < value < math.inf]
-    return min([FLOAT32_ROUNDING, *map(math.floor, positive)]), max([0, *map(math.ceil, positive)])
+    return min([lowest, *map(math.floor, positive)]), max([0, *map(math.ceil, positive)])
 
 
 def clipped(values: Sequence[float], lowest: int, highest: int) -> NDArray[np.float64]:
@@ -108,3 +106,24 @@ def style_log_errors(axes: Axes, lowest: int, highest: int) -> None:
     axes.yaxis.set_major_locator(LogLocator(numticks=9))
     axes.yaxis.set_minor_locator(NullLocator())
     quiet(axes)
+
+
+def finish_errors(figure: Figure, lines: str, rows: Sequence[EquivarianceRow], title: str) -> None:
+    """Write around panels of errors what they are and what the lines are, with a legend beside the last panel."""
+    note = ", dotted: floor, the error of interpolation alone" * any(
+        is_floor(row.transformation) for row in rows
+    )
+    note += "; exact zeros are drawn at the lower edge" * any(0 in (row.mean, row.max) for row in rows)
+    figure.supxlabel(lines + note, fontsize=8, color="0.35")
+    figure.axes[0].set_ylabel("relative squared error", fontsize=9)
+    figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0}
+    figure.axes[-1].legend(**beside, frameon=False, fontsize=8.5)
+
+
+def colors_of(count: int) -> NDArray[np.float64]:
+    """So many colours that can be told apart, ``(count, 4)``."""
+    few = count <= 10
+    return np.asarray(
+        colormaps["tab10"](range(count)) if few else colormaps["turbo"](np.linspace(0.05, 0.95, count))
+    )

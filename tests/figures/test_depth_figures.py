@@ -7,7 +7,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from sefl.equivariance import EquivarianceRow
-from sefl.figures.equivariance import curves, heat_map, propagation, propagation_of_runs
+from sefl.figures.depth import propagation, propagation_of_runs
+from sefl.figures.equivariance import curves, heat_map
 
 LAYERS = ["network.stem", "network.blocks.0", "network.blocks.1"]
 FLOOR = 2e-3
