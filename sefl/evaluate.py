@@ -36,7 +36,7 @@ from sefl.runs.commands import command_line, record_command
 from sefl.runs.evaluation import Evaluation
 from sefl.runs.folder import RunFolder, make_next_version
 from sefl.runs.loggers import wandb_finished, wandb_loggers
-from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.processes import Process
 from sefl.training.resource_monitor import count_parameters
 from sefl.training.signals import process_of_a_run
 
@@ -58,7 +58,7 @@ class EvaluateCLI(ExperimentCLI):
         *("--trainer.num_nodes", "1"),
     )
 
-    def __init__(self, arguments: list[str], processes: FirstProcess | OtherProcess | None = None) -> None:
+    def __init__(self, arguments: list[str], processes: Process | None = None) -> None:
         self.command = command_line(self.program, arguments)
         super().__init__(arguments, description=__doc__, processes=processes, save_config_callback=None)
 

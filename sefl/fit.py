@@ -46,7 +46,7 @@ from sefl.runs.loggers import run_loggers, wandb_finished
 from sefl.training.epoch_rows import EpochRow
 from sefl.training.finite import FiniteTraining
 from sefl.training.network_summary import NetworkSummary
-from sefl.training.processes import FirstProcess, OtherProcess
+from sefl.training.processes import Process
 from sefl.training.resource_monitor import ResourceMonitor
 from sefl.training.resumption import ExactResumption
 from sefl.training.signals import process_of_a_run
@@ -84,7 +84,7 @@ class FitCLI(ExperimentCLI):
     program = "python -m sefl.fit"
     begins_again = True
 
-    def __init__(self, arguments: list[str], processes: FirstProcess | OtherProcess | None = None) -> None:
+    def __init__(self, arguments: list[str], processes: Process | None = None) -> None:
         self.new_folder: RunFolder | None = None
         self.command = command_line(self.program, arguments)
         super().__init__(arguments, description=__doc__, processes=processes, save_config_callback=RunRecord)

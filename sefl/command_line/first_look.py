@@ -16,16 +16,8 @@ from sefl.files.yaml_files import load_configuration, positions
 USAGE_ERROR = 2
 """The exit status of a command that was called wrongly, as argparse has it."""
 SECTIONS = (
-    "data",
-    "model",
-    "trainer",
-    "seed_everything",
-    "name",
-    "runs",
-    "run_dir",
-    "seed",
-    "ckpt_path",
-    "wandb",
+    *("data", "model", "trainer", "seed_everything"),
+    *("name", "runs", "run_dir", "seed", "ckpt_path", "wandb"),
 )
 """What a configuration may hold, and a command line too."""
 OF_COMMANDS = ("config", "help", "print_config", "trust")
@@ -54,15 +46,15 @@ def exit_at_a_mistake(program: str, arguments: Sequence[str], further: Sequence[
 def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
     typed = Typed(arguments)
     names = [name for name, _ in typed.options]
+    known = (*sections, *OF_COMMANDS)
     for name in names:
-        if name.split(".")[0] not in (*sections, *OF_COMMANDS):
-            raise ValueError(
-                f"--{name}: there is no such option{_meant(name, (*sections, *OF_COMMANDS), '--')}"
-            )
+        if name.split(".")[0] not in known:
+            raise ValueError(f"--{name}: there is no such option{_meant(name, known, '--')}")
     if any(name.endswith(("help", "print_config")) for name in names):
         return
     last: dict[str, Any] = {}
-    for path in (Path(value) for value in typed.configs if _names_a_file(value)):
+    # a value may also be a configuration itself, in braces or lines
+    for path in (Path(value) for value in typed.configs if not re.search(r"\{|\n|: ", value)):
         try:
             content = load_configuration(path)
         except ValueError as error:
@@ -82,11 +74,6 @@ def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
     for option in ("seed", "seed_everything"):
         if option in names and re.fullmatch(r"-?\d+", last[option]):
             require_seed(f"--{option}", int(last[option]))
-
-
-def _names_a_file(value: str) -> bool:
-    """Whether it is no configuration itself, in braces or lines."""
-    return "{" not in value and "\n" not in value and ": " not in value
 
 
 def _meant(name: str, known: Sequence[str], dashes: str = "") -> str:

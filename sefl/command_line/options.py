@@ -33,7 +33,7 @@ from sefl.runs.folder import (
 from sefl.runs.loggers import WandbOptions, is_rank_zero
 from sefl.runs.run import Run
 from sefl.tensors.allocations import sizes_checked
-from sefl.training.processes import FirstProcess, OtherProcess, devices_of_launcher, require_all_processes
+from sefl.training.processes import FirstProcess, Process, devices_of_launcher, require_all_processes
 from sefl.training.signals import EndAtSignal
 
 DEFAULT_SEED = 42
@@ -44,20 +44,22 @@ CONFIGURATION_ERRORS = (ValueError, FileNotFoundError, MisconfigurationException
 """What constructors and setup hooks raise about their arguments. Anything else is a defect: a traceback."""
 
 
+CKPT_PATH_HELP = (
+    "A checkpoint file, or 'last' or 'best': that of the run in --run_dir, else of the newest run called NAME. "
+    "Without --config, the configuration stored with its run is used."
+)
+
+
 class RunStarted(Callback):
     """Notes that setting up is over: an error from here on is not one of configuration."""
 
     def __init__(self) -> None:
         self.started = False
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_sanity_check_start(self, *args: Any, **options: Any) -> None:
         self.started = True
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = True
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = True
+    on_train_start = on_test_start = on_sanity_check_start
 
 
 class ExperimentParser(OneLineParser, LightningArgumentParser):
@@ -82,11 +84,7 @@ class ExperimentCLI(LightningCLI):
     only_evaluates: ClassVar[bool] = False
 
     def __init__(
-        self,
-        arguments: list[str],
-        description: str | None,
-        processes: FirstProcess | OtherProcess | None,
-        **options: Any,
+        self, arguments: list[str], description: str | None, processes: Process | None, **options: Any
     ) -> None:
         leave_out_harmless_messages(self.only_evaluates)
         self.run_started = RunStarted()
@@ -95,17 +93,13 @@ class ExperimentCLI(LightningCLI):
         self.processes.going_on = self.how_to_go_on
         self.checkpoint: Path | None = None
         self.resumed_folder: RunFolder | None = None
-        parser_options = {
-            "prog": self.program,
-            "usage": f"{self.program} --config FILE [--config FILE ...] [--key value ...]",
-            "description": description,
-        }
+        usage = f"{self.program} --config FILE [--config FILE ...] [--key value ...]"
         super().__init__(
             args=arguments,
             run=False,
             seed_everything_default=DEFAULT_SEED,
             auto_configure_optimizers=False,
-            parser_kwargs=parser_options,
+            parser_kwargs={"prog": self.program, "usage": usage, "description": description},
             **options,
         )
 
@@ -114,9 +108,8 @@ class ExperimentCLI(LightningCLI):
         return self
 
     def init_parser(self, **options: Any) -> LightningArgumentParser:
-        parser = ExperimentParser(
-            dump_header=[f"pytorch_lightning=={pytorch_lightning.__version__}"], **options
-        )
+        header = [f"pytorch_lightning=={pytorch_lightning.__version__}"]
+        parser = ExperimentParser(dump_header=header, **options)
         parser.add_argument(
             "-c", "--config", action=ActionConfigFile, help="A configuration file; the last wins."
         )
@@ -124,21 +117,15 @@ class ExperimentCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--name", type=str | None, help="What the runs are called. By default after the --config files."
-        )
-        parser.add_argument(
             "--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs: RUNS/NAME/VERSION."
         )
-        parser.add_argument("--run_dir", type=str | None, help="The folder of this run, instead.")
-        parser.add_argument(
-            "--seed", type=int | None, help="Both --seed_everything and --data.seed, whatever these say."
-        )
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            help="A checkpoint file, or 'last' or 'best': that of the run in --run_dir, else of the newest "
-            "run called NAME. Without --config, the configuration stored with its run is used.",
-        )
+        for option, kind, said in (
+            ("--name", str, "What the runs are called. By default after the --config files."),
+            ("--run_dir", str, "The folder of this run, instead."),
+            ("--seed", int, "Both --seed_everything and --data.seed, whatever these say."),
+            ("--ckpt_path", str, CKPT_PATH_HELP),
+        ):
+            parser.add_argument(option, type=kind | None, help=said)
         parser.add_argument(OPTION, action="store_true", help=HELP)
         parser.add_class_arguments(WandbOptions, "wandb")
 
@@ -166,14 +153,13 @@ class ExperimentCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config
-        if config.ckpt_path is not None:
-            with self.mistakes_reported():
+        with self.mistakes_reported():
+            if config.ckpt_path is not None:
                 of_run = (config.run_dir, config.runs, config.name)
                 self.checkpoint, self.resumed_folder = find_resumed(
                     config.ckpt_path, *of_run, self.begins_again
                 )
                 self.use_stored_split()
-        with self.mistakes_reported():
             if config.run_dir is not None:
                 check_folder(config.run_dir, "--run_dir")
             elif self.checkpoint is None and self.resumed_folder is None:
@@ -277,35 +263,35 @@ def check_fit(model: LightningModule, data: LightningDataModule | None) -> None:
         ValueError: if it does not.
     """
 
-    network = getattr(model, "network", None)
+    def both(model_has: str, data_have: str) -> tuple[Any, Any]:
+        of_network = getattr(getattr(model, "network", None), model_has, None)
+        said = of_network or getattr(model, model_has, None), getattr(data, data_have, None)
+        return (None, None) if None in said else said
 
-    def of_model(name: str) -> Any:
-        return getattr(network, name, None) or getattr(model, name, None)
-
-    def declared(model_has: str, data_have: str) -> tuple[Any, Any] | None:
-        both = of_model(model_has), getattr(data, data_have, None)
-        return None if None in both else both
-
-    if (axes := declared("dimensions", "dimensions")) and axes[0] != axes[1]:
+    taken, given = both("dimensions", "dimensions")
+    if taken != given:
         called = {1: "signals, of 1 axis", 2: "images, of 2 axes"}
         raise ValueError(
-            f"--data.class_path: {type(data).__name__} gives {called.get(axes[1], axes[1])}, the model takes "
-            f"{called.get(axes[0], axes[0])}. Change the data or --model.network.dimensions."
+            f"--data.class_path: {type(data).__name__} gives {called.get(given, given)}, the model takes "
+            f"{called.get(taken, taken)}. Change the data or --model.network.dimensions."
         )
-    if (channels := declared("in_channels", "channels")) and channels[0] != channels[1]:
+    taken, given = both("in_channels", "channels")
+    if taken != given:
         raise ValueError(
-            f"--model.network.in_channels: must be {channels[1]}, the channels of the data, got {channels[0]}."
+            f"--model.network.in_channels: must be {given}, the channels of the data, got {taken}."
         )
-    if (classes := declared("classes", "num_classes")) and classes[0] < classes[1]:
+    taken, given = both("classes", "num_classes")
+    if given is not None and taken < given:
         raise ValueError(
-            f"--model.network.classes: must be {classes[1]}, the classes of the data, or more, got {classes[0]}."
+            f"--model.network.classes: must be {given}, the classes of the data, or more, got {taken}."
         )
-    base, finest = of_model("base_resolution"), of_model("max_resolution")
-    resolutions = getattr(data, "resolutions", None)
-    if base is None or finest is None or resolutions is None:
+    (base, resolutions), (finest, _) = (
+        both("base_resolution", "resolutions"),
+        both("max_resolution", "resolutions"),
+    )
+    if base is None or finest is None:
         return
-    outside = [resolution for resolution in resolutions if not base <= resolution <= finest]
-    if outside:
+    if outside := [resolution for resolution in resolutions if not base <= resolution <= finest]:
         raise ValueError(
             f"--data.resolutions: {outside} lie outside the model's range, base_resolution {base} to "
             f"max_resolution {finest}. Leave them out, or change the model's range."
@@ -321,15 +307,12 @@ def listed(value: Any) -> list[Any]:
 
 def without_wrapping(error: BaseException) -> BaseException:
     """What a constructor raised, without the errors that jsonargparse raises from it about its type hints."""
-    while error.__cause__ is not None and raised_in(error).startswith("jsonargparse"):
+    while error.__cause__ is not None:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("jsonargparse"):
+            break
         error = error.__cause__
     return error
-
-
-def raised_in(error: BaseException) -> str:
-    """The name of the module that raised an error."""
-    *_, (frame, _) = walk_tb(error.__traceback__)
-    return str(frame.f_globals["__name__"])
 
 
 def find_resumed(
@@ -341,10 +324,12 @@ def find_resumed(
         FileNotFoundError: there is no such checkpoint.
         ValueError: ``last`` or ``best`` of an unknown run.
     """
-    if begins_again and ckpt_path == "last":
-        stopped = stopped_before_its_first_checkpoint(run_dir, runs, name)
-        if stopped is not None:
-            return None, stopped
+    if (
+        begins_again
+        and ckpt_path == "last"
+        and (stopped := stopped_before_its_first_checkpoint(run_dir, runs, name))
+    ):
+        return None, stopped
     checkpoint = find_checkpoint(ckpt_path, run_dir, runs, name)
     return checkpoint, folder_of(checkpoint)
 

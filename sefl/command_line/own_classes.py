@@ -41,14 +41,11 @@ def asked_for(arguments: Sequence[str]) -> str | None:
             classes = exported(option)
             width = max(map(len, classes), default=0)
             lines = [f"  {path:{width}}  {first_line}" for path, first_line in classes.items()]
-            return "\n".join(
-                [
-                    f"--{name} CLASS shows the options of one:",
-                    *lines,
-                    "or any other, by its path: package.Class",
-                    "",
-                ]
+            before, after = (
+                f"--{name} CLASS shows the options of one:",
+                "or any other, by its path: package.Class",
             )
+            return "\n".join([before, *lines, after, ""])
     return None
 
 
@@ -70,22 +67,13 @@ def exported(option: str) -> dict[str, str]:
     >>> exported("name")
     {}
     """
-    package = PACKAGES.get(option)
-    return (
-        {}
-        if package is None
-        else {
-            f"{package}.{name}": _first_line(found)
-            for name, found in public_classes(package).items()
-            if _is_for(option, found)
-        }
-    )
+    package = PACKAGES.get(option, "")
+    classes = {name: found for name, found in public_classes(package).items() if _is_for(option, found)}
+    return {f"{package}.{name}": _first_line(found) for name, found in classes.items()}
 
 
 def public_classes(module: str) -> dict[str, type]:
     """The classes in a module; none if it can't be imported."""
-    if not module:
-        return {}
     try:
         content = import_module(module)
     except Exception:  # whatever code of others raises: there is then nothing to tell of it

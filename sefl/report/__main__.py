@@ -17,7 +17,7 @@ from sefl.files.trust import HELP, OPTION
 from sefl.runs.commands import command_line
 
 PROGRAM = "python -m sefl.report"
-DEFAULT_OUTPUT = Path("reports")
+DEFAULT_OUTPUT = "reports"
 PIPED_WIDTH = 200
 
 
@@ -26,9 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = OneLineParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("run_dirs", type=Path, nargs="+", metavar="RUN_DIR", help="Of a run, or of several.")
-    parser.add_argument(
-        "--output", type=str, default=str(DEFAULT_OUTPUT), help="The report is written to OUTPUT/0, 1, ..."
-    )
+    output = "The report is written to OUTPUT/0, 1, ..."
+    parser.add_argument("--output", type=str, default=DEFAULT_OUTPUT, help=output)
     parser.add_argument(OPTION, action="store_true", help=HELP)
     options = parser.parse_args(arguments)
     from sefl.report.gathering import Report  # with torch and Lightning, after seconds
@@ -36,9 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         check_folder(options.output, "--output")
         report = Report(options.run_dirs, Path(options.output), options.trust)
-        report.run(
-            command_line(PROGRAM, arguments), Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-        )
+        console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        report.run(command_line(PROGRAM, arguments), console)
     except ValueError as error:
         parser.error(str(error))
 

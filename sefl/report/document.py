@@ -85,10 +85,8 @@ def _figures(section: Section, folder: Path, beginning: str) -> list[str]:
             name = f"{beginning}-{title.lower().replace(' ', '-')}.png"
             figure.savefig(folder / name)
             text.append(f"![{title}]({name})\n")
-            if len(experiments) < len(section.experiments):
-                text.append(
-                    f"Drawn are the {len(experiments)} most accurate of {len(section.experiments)} experiments.\n"
-                )
+            if (drawn := len(experiments)) < (many := len(section.experiments)):
+                text.append(f"Drawn are the {drawn} most accurate of {many} experiments.\n")
     return text
 
 
@@ -96,12 +94,10 @@ def _origins(section: Section) -> str:
     lines = ["### Commands\n"]
     for experiment in section.experiments:
         for run in experiment.runs:
-            epoch = f"{run.results.origin} of epoch {run.results.epoch}"
-            measured = f"{epoch} ({code(str(run.results.folder))})"
-            lines += [
-                f"**{plain(experiment.title)}**: {code(str(run.path))}, {measured}\n",
-                code_block("bash", list(run.commands)) + "\n",
-            ]
+            results = run.results
+            measured = f"{results.origin} of epoch {results.epoch} ({code(str(results.folder))})"
+            lines.append(f"**{plain(experiment.title)}**: {code(str(run.path))}, {measured}\n")
+            lines.append(code_block("bash", list(run.commands)) + "\n")
     return "\n".join(lines)
 
 

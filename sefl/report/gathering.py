@@ -63,9 +63,8 @@ class Report:
             ValueError: if a folder does not exist or has no run.
         """
         document = self.gather(command, console)
-        for section in document.sections:
-            for grid in grids(section):
-                console.print(grid.rich())
+        for grid in (grid for section in document.sections for grid in grids(section)):
+            console.print(grid.rich())
         for note in document.notes:
             console.print(Text.assemble(("note ", "bold yellow"), printable(note)), soft_wrap=True)
         folder = make_next_version(self.output)

@@ -13,9 +13,7 @@ def printable(text: str) -> str:
     >>> print(printable("red \\x1b[31m, a new\\nline"))
     red \\x1b[31m, a new\\nline
     """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def plain(text: str) -> str:

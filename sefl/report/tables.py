@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -45,16 +46,11 @@ class Grid:
     caption: str | None = None
 
     def rich(self) -> Table:
-        table = Table(
-            title=Text(printable(self.title)), caption=self.caption and Text(self.caption), box=SIMPLE_HEAD
-        )
+        caption = self.caption and Text(self.caption)
+        table = Table(title=Text(printable(self.title)), caption=caption, box=SIMPLE_HEAD)
         for index, heading in enumerate(self.headings):
-            table.add_column(
-                Text(printable(heading)),
-                justify="right" if index else "left",
-                no_wrap=not index,
-                overflow="fold",
-            )
+            justify: Literal["left", "right"] = "right" if index else "left"
+            table.add_column(Text(printable(heading)), justify=justify, no_wrap=not index, overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         return table
@@ -71,22 +67,13 @@ def results(section: Section) -> Grid:
     measured = [experiment.summaries for experiment in section.experiments]
     measures = _ordered(name for row in [*measured, *published.values()] for name in row)
     rows = [
-        (
-            experiment.label,
-            experiment.origin,
-            str(len(experiment.runs)),
-            *(_cell(name, experiment) for name in measures),
-        )
-        for experiment in section.experiments
+        (each.label, each.origin, str(len(each.runs)), *(_cell(name, each) for name in measures))
+        for each in section.experiments
     ]
     for model, numbers in published.items():
         rows.append((model, "published", ABSENT, *(_printed(numbers.get(name)) for name in measures)))
-    return Grid(
-        title=section.title,
-        headings=("experiment", "from", "seeds", *(_heading(name, measures) for name in measures)),
-        rows=tuple(rows),
-        caption=_caption(section),
-    )
+    headings = ("experiment", "from", "seeds", *(_heading(name, measures) for name in measures))
+    return Grid(section.title, headings, tuple(rows), _caption(section))
 
 
 def accuracies(section: Section) -> Grid | None:
@@ -94,40 +81,27 @@ def accuracies(section: Section) -> Grid | None:
     shown = [experiment for experiment in section.experiments if experiment.accuracy_by_resolution]
     if not shown:
         return None
-    resolutions = sorted(
-        {resolution for experiment in shown for resolution in experiment.accuracy_by_resolution}
+    rows = tuple(
+        (str(at), *(_summary("accuracy", each.accuracy_by_resolution.get(at)) for each in shown))
+        for at in sorted({at for each in shown for at in each.accuracy_by_resolution})
     )
-    return Grid(
-        title=f"{section.title}: accuracy per resolution",
-        headings=("pixels per side", *(experiment.title for experiment in shown)),
-        rows=tuple(
-            (
-                str(resolution),
-                *(_summary("accuracy", each.accuracy_by_resolution.get(resolution)) for each in shown),
-            )
-            for resolution in resolutions
-        ),
-    )
+    headings = ("pixels per side", *(each.title for each in shown))
+    return Grid(f"{section.title}: accuracy per resolution", headings, rows)
 
 
 def costs(section: Section) -> Grid | None:
     """What training took and on what; ``None`` if no run recorded it."""
     rows = []
     for experiment in section.experiments:
-        recorded = [run.resources for run in experiment.runs if run.resources is not None]
-        machines = dict.fromkeys(
-            f"{taken.device}, {taken.processes} x {taken.threads} threads" for taken in recorded
-        )
-        if recorded:
+        taken = [run.resources for run in experiment.runs if run.resources is not None]
+        machines = dict.fromkeys(f"{of.device}, {of.processes} x {of.threads} threads" for of in taken)
+        if taken:
             cells = (_cell(name, experiment) for name in ("epoch_seconds", "peak_memory"))
             rows.append((experiment.title, *cells, "; ".join(machines)))
     if not rows:
         return None
-    return Grid(
-        title=f"{section.title}: training",
-        headings=("experiment", "time per epoch", "peak memory", "on"),
-        rows=tuple(rows),
-    )
+    headings = ("experiment", "time per epoch", "peak memory", "on")
+    return Grid(f"{section.title}: training", headings, tuple(rows))
 
 
 def grids(section: Section) -> list[Grid]:

@@ -10,7 +10,6 @@ RUNS/sweeps/N.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -36,22 +35,13 @@ def parser() -> OneLineParser:
     made.add_argument(
         "sweep_file", type=Path, nargs="?", metavar="SWEEP_FILE", help="A grid in W&B's format."
     )
-    made.add_argument(
-        "--configs", type=str, nargs="+", help="Configuration files, instead of those of the sweep file."
-    )
-    made.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        help="--seed of the runs, instead of those of the sweep file. By default the configurations' own.",
-    )
+    configs = "Configuration files, instead of those of the sweep file."
+    made.add_argument("--configs", type=str, nargs="+", help=configs)
+    seeds = "--seed of the runs, instead of those of the sweep file. By default the configurations' own."
+    made.add_argument("--seeds", type=int, nargs="+", help=seeds)
     made.add_argument("--jobs", type=int, default=1, help="How many runs at once.")
-    made.add_argument(
-        "--evaluate",
-        choices=["best", "last", "none"],
-        default="none",
-        help="The checkpoint to evaluate after a run.",
-    )
+    evaluated = "The checkpoint to evaluate after a run."
+    made.add_argument("--evaluate", choices=["best", "last", "none"], default="none", help=evaluated)
     made.add_argument("--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs.")
     made.add_argument("--report", action="store_true", help="At the end, report with python -m sefl.report.")
     made.add_argument("--dry_run", action="store_true", help="Only show what would be run.")
@@ -61,15 +51,11 @@ def parser() -> OneLineParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the sweep that the command line says; exits with 1 if a run failed."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    own, options = _divided(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
     command = parser()
-    given = command.parse_args(own)
-    from sefl.sweep.plan import (  # with torch and Lightning, after seconds
-        CONFIG,
-        SEED,
-        read_sweep_file,
-        trials,
-    )
+    given = command.parse_args(arguments[:end])
+    # with torch and Lightning, after seconds
+    from sefl.sweep.plan import CONFIG, SEED, read_sweep_file, trials
     from sefl.sweep.runner import Sweep
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -77,12 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         check_folder(given.runs, "--runs")
         grid = {} if given.sweep_file is None else read_sweep_file(given.sweep_file)
         grid |= {name: values for name, values in ((CONFIG, given.configs), (SEED, given.seeds)) if values}
-        sweep = Sweep(
-            trials(grid, options),
-            runs=Path(given.runs),
-            jobs=given.jobs,
-            evaluate=None if given.evaluate == "none" else given.evaluate,
-        )
+        evaluate = None if given.evaluate == "none" else given.evaluate
+        sweep = Sweep(trials(grid, arguments[end + 1 :]), Path(given.runs), given.jobs, evaluate)
         if given.dry_run:
             sweep.show_plan(console)
             return
@@ -94,12 +76,6 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     failed |= sweep.report(console, make=given.report)
     sys.exit(int(failed))
-
-
-def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command's own options, and those of the runs."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    return list(arguments[:end]), list(arguments[end + 1 :])
 
 
 if __name__ == "__main__":

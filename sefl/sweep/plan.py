@@ -43,12 +43,8 @@ class Trial:
     @property
     def arguments(self) -> list[str]:
         """Of ``python -m sefl.fit``, less those that say where the run is stored."""
-        return [
-            "--config",
-            self.config,
-            *self.options,
-            *([] if self.seed is None else ["--seed", str(self.seed)]),
-        ]
+        seed = [] if self.seed is None else ["--seed", str(self.seed)]
+        return ["--config", self.config, *self.options, *seed]
 
     def __str__(self) -> str:
         words = [self.config, self.variant, "" if self.seed is None else f"seed {self.seed}"]
@@ -75,9 +71,8 @@ def trials(grid: Mapping[str, Sequence[Any]], options: Sequence[str] = ()) -> li
             chosen = dict(zip(varied, values, strict=True))
             variant = _variant({name: value for name, value in chosen.items() if len(varied[name]) > 1})
             if variants.setdefault(variant, chosen) != chosen:
-                raise ValueError(
-                    f"the values {variants[variant]} and {chosen} would give runs of one name, {variant}"
-                )
+                both = f"{variants[variant]} and {chosen}"
+                raise ValueError(f"the values {both} would give runs of one name, {variant}")
             own = tuple(f"--{name}={_text(value)}" for name, value in chosen.items())
             planned.append(Trial(config, variant, seed, (*own, *options)))
     return planned

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from sefl.files.output_folders import make_folder
 from sefl.runs.commands import command_line
@@ -21,7 +20,6 @@ GRACE_SECONDS = 20.0
 """What an interrupted run gets to close its files; after that it is killed, with all that it started."""
 
 _ERROR = re.compile(r"(^|\s)(error|[\w.]*Error):")
-_THREADS = "OMP_NUM_THREADS"
 _POLL_SECONDS = 0.1
 
 
@@ -40,7 +38,7 @@ def start(module: str, arguments: Sequence[str], log: Path, jobs: int, lock: int
         jobs: how many run at once: they share the processor, unless $OMP_NUM_THREADS says how.
         lock: an open file that it keeps open while it lives.
     """
-    shared = {_THREADS: str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
+    shared = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
     with log.open("ab") as output:
         output.write(f"{command_line(f'python -m {module}', arguments)}\n".encode())
         output.flush()
@@ -77,7 +75,9 @@ def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             time.sleep(_POLL_SECONDS)
     finally:
         for process in alive:
-            _kill_group(process)
+            with suppress(ProcessLookupError):  # there is no group any more if all of it have ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def reason(log: Path) -> str:
@@ -93,9 +93,7 @@ def terminated_as_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before: dict[signal.Signals, Any] = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -120,10 +118,3 @@ def locked(file: Path) -> Iterator[int]:
                 "wait for them, stop them, or name another folder"
             ) from error
         yield opened.fileno()
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # There is no group any more if all of it have ended.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -3,9 +3,8 @@
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -55,7 +54,9 @@ class Job:
         folder: its run's, once there is one.
         outcome: what came of it: ``finished``, ``skipped``, ``interrupted`` or ``failed``.
         detail: more about that.
-        seconds: what it took, now.
+        seconds: what it took, from its ``begin``.
+        left: what comes after the step that is running, whose ``process`` writes into ``log``.
+        task: its line in the progress.
     """
 
     planned: Planned
@@ -65,6 +66,14 @@ class Job:
     outcome: str = ""
     detail: str = ""
     seconds: float = 0.0
+    begin: float = 0.0
+    left: deque[Step] = field(default_factory=deque)
+    log: Path = Path()
+    process: subprocess.Popen[bytes] = field(init=False)
+    task: TaskID = field(init=False)
+
+    def __str__(self) -> str:
+        return str(self.planned.trial)
 
     @property
     def log_name(self) -> str:
@@ -99,18 +108,6 @@ class Job:
         return f"epoch {done} of {self.planned.config['trainer']['max_epochs']}"
 
 
-@dataclass
-class Running:
-    """A job's process, and what comes after it."""
-
-    job: Job
-    process: subprocess.Popen[bytes]
-    left: deque[Step]
-    log: Path
-    task: TaskID
-    begin: float = field(default_factory=time.monotonic)
-
-
 class Sweep:
     """Experiments that are run, some at once.
 
@@ -130,27 +127,19 @@ class Sweep:
         if jobs < 1:
             raise ValueError(f"jobs must be at least 1, got {jobs}")
         self.runs = runs
-        self._told: set[str] = set()
+        self.parser = FitParser()
         self.concurrent = jobs
         self.jobs = [Job(self.parser.plan(trial), evaluate, runs) for trial in trials]
-
-    @cached_property
-    def parser(self) -> FitParser:
-        return FitParser()
+        self._told: set[str] = set()
 
     def show_plan(self, console: Console) -> None:
         """Show the commands that are left, as they are typed."""
         for job in self.jobs:
             try:
-                steps = job.steps(self._find(job))
+                for module, arguments in job.steps(self._find(job)):
+                    _say(console, command_line(f"python -m {module}", arguments))
             except UnreadableFile as error:
-                console.print(
-                    f"# {job.planned.trial}: {error}", soft_wrap=True, highlight=False, markup=False
-                )
-                continue
-            for module, arguments in steps:
-                command = command_line(f"python -m {module}", arguments)
-                console.print(command, soft_wrap=True, highlight=False, markup=False)
+                _say(console, f"# {job}: {error}")
 
     def run(self, console: Console, command: str) -> bool:
         """Run everything, and show what came of it; whether anything failed or was interrupted.
@@ -162,26 +151,23 @@ class Sweep:
         with locked(self.runs / SWEEPS / ".lock") as lock, terminated_as_interrupted():
             logs = make_next_version(self.runs / SWEEPS)
             record_command(logs, command)
-            console.print(
-                f"{len(self.jobs)} runs; their output is in [bold]{escape(str(logs))}[/bold]", soft_wrap=True
-            )
+            many = f"{len(self.jobs)} runs; their output is in [bold]{escape(str(logs))}[/bold]"
+            console.print(many, soft_wrap=True)
             columns = (
                 SpinnerColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.description}"),
             )
-            with Progress(
-                *columns, console=console, transient=True, disable=not console.is_terminal
-            ) as progress:
+            silent = not console.is_terminal
+            with Progress(*columns, console=console, transient=True, disable=silent) as progress:
                 try:
                     self._run_all(progress, logs, lock)
                 finally:
                     if any(job.outcome for job in self.jobs):
                         console.print(self._summary())
                         for job in self._explained:
-                            message = f"{job.planned.trial}: {printable(job.detail)}"
-                            console.print(message, soft_wrap=True, highlight=False, markup=False)
+                            _say(console, f"{job}: {printable(job.detail)}")
         return bool(self._explained)
 
     @property
@@ -196,82 +182,71 @@ class Sweep:
         if make:
             command = [*python_module("sefl.report"), *folders, OPTION]
             return subprocess.run(command, check=False).returncode != 0
-        spelled = command_line("python -m sefl.report", folders)
-        console.print(f"Report: {spelled}", soft_wrap=True, highlight=False, markup=False)
+        _say(console, f"Report: {command_line('python -m sefl.report', folders)}")
         return False
 
     def _run_all(self, progress: Progress, logs: Path, lock: int) -> None:
-        waiting, running = deque(self.jobs), list[Running]()
+        waiting, running = deque(self.jobs), list[Job]()
         total = progress.add_task("all runs", total=len(self.jobs))
         try:
             while waiting or running:
                 while waiting and len(running) < self.concurrent:
-                    running += self._begin(waiting.popleft(), progress, logs, lock)
-                for one in running:
-                    progress.update(
-                        one.task, description=escape(f"{one.job.planned.trial}: {one.job.epochs}")
-                    )
-                    if one.process.poll() is not None:
-                        self._step_ended(one, progress, lock)
-                running = [one for one in running if not one.job.outcome]
+                    self._begin(job := waiting.popleft(), progress, logs, lock)
+                    running += [] if job.outcome else [job]
+                for job in running:
+                    progress.update(job.task, description=escape(f"{job}: {job.epochs}"))
+                    if (status := job.process.poll()) is not None:
+                        self._step_ended(job, status, progress, lock)
+                running = [job for job in running if not job.outcome]
                 progress.update(total, completed=sum(bool(job.outcome) for job in self.jobs))
                 time.sleep(_POLL_SECONDS)
         finally:
             if running:
                 progress.console.print("Stopping the runs ...")
-            stop(one.process for one in running)
+            stop(job.process for job in running)
 
-    def _begin(self, job: Job, progress: Progress, logs: Path, lock: int) -> Iterator[Running]:
+    def _begin(self, job: Job, progress: Progress, logs: Path, lock: int) -> None:
         """Start a job, unless there is nothing left to do, or a checkpoint of its run is damaged."""
         try:
             found = self._find(job)
-            steps = job.steps(found)
+            job.left = deque(job.steps(found))
         except UnreadableFile as error:
             job.outcome = "failed"
             job.detail = f"{error} Where its run is moved away, it is trained anew."
             return
-        if not steps:
+        if not job.left:
             job.outcome, job.detail = "skipped", "finished before"
             return
         if job.folder is None:
             job.folder = RunFolder(make_next_version(self.runs / job.planned.name))
+            job.left = deque(job.steps(found))  # now in this folder
         elif found is not None:
             job.detail = (
                 "evaluated only" if found.finished else f"went on after {found.progress.epochs} epochs"
             )
-        first, *left = job.steps(found)
-        log = logs / job.log_name
-        progress.console.print(
-            f"{job.planned.trial}: {job.folder.path}", soft_wrap=True, highlight=False, markup=False
-        )
-        task = progress.add_task(escape(str(job.planned.trial)), total=1 + len(left))
-        yield Running(job, start(*first, log, self.concurrent, lock), deque(left), log, task)
+        job.log = logs / job.log_name
+        _say(progress.console, f"{job}: {job.folder.path}")
+        job.task = progress.add_task(escape(str(job)), total=len(job.left))
+        job.begin = time.monotonic()
+        job.process = start(*job.left.popleft(), job.log, self.concurrent, lock)
 
-    def _step_ended(self, one: Running, progress: Progress, lock: int) -> None:
+    def _step_ended(self, job: Job, status: int, progress: Progress, lock: int) -> None:
         """Go on with what comes next for a job, if this went well."""
-        job, status = one.job, one.process.returncode
-        job.seconds = time.monotonic() - one.begin
-        progress.advance(one.task)
-        if one.left and not status:
-            one.process = start(*one.left.popleft(), one.log, self.concurrent, lock)
+        job.seconds = time.monotonic() - job.begin
+        progress.advance(job.task)
+        if job.left and not status:
+            job.process = start(*job.left.popleft(), job.log, self.concurrent, lock)
             return
         job.outcome = "failed" if status else "finished"
         if by := interruption(status):
             job.outcome = "interrupted"
-            job.detail = f"{one.log}, by {by}: the same command goes on"
+            job.detail = f"{job.log}, by {by}: the same command goes on"
         elif status:
-            job.detail = f"{one.log}, status {status}: {reason(one.log)}"
+            job.detail = f"{job.log}, status {status}: {reason(job.log)}"
         if job.folder is not None and not _holds_anything(job.folder.path):
             job.folder = None
-        progress.remove_task(one.task)
-        style = _STYLES.get(job.outcome, "")
-        progress.console.print(
-            f"{job.planned.trial}: {job.outcome}",
-            style=style,
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        progress.remove_task(job.task)
+        _say(progress.console, f"{job}: {job.outcome}", _STYLES.get(job.outcome))
 
     def _find(self, job: Job) -> Run | None:
         found = find_run(job.planned, self.runs, self.parser, self._tell)
@@ -282,13 +257,13 @@ class Sweep:
         """Say something on the standard error, once."""
         if note not in self._told:
             self._told.add(note)
-            Console(stderr=True).print(note, soft_wrap=True, highlight=False, markup=False)
+            _say(Console(stderr=True), note)
 
     def _summary(self) -> Table:
         shown = Table("experiment", "outcome", "run", "minutes", "", box=SIMPLE_HEAD)
         for job in self.jobs:
             shown.add_row(
-                escape(str(job.planned.trial)),
+                escape(str(job)),
                 job.outcome or "not finished",
                 escape(str(job.folder.path)) if job.folder else "-",
                 f"{job.seconds / 60:.1f}",
@@ -296,6 +271,11 @@ class Sweep:
                 style=_STYLES.get(job.outcome),
             )
         return shown
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Print text as it is, in one line."""
+    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
 
 
 def _holds_anything(folder: Path) -> bool:

@@ -19,9 +19,7 @@ class EpochRow(Callback):
         super().__init__()
         self._rates: dict[str, float] = {}
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, _: LightningModule, batch: Any, batch_idx: int) -> None:
         # Before the batch: a schedule has gone on by its end.
         if batch_idx + 1 == trainer.num_training_batches:
             monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]  # type: ignore[attr-defined]
@@ -32,13 +30,10 @@ class EpochRow(Callback):
     ) -> None:
         if batch_idx + 1 != trainer.num_training_batches:
             return
-        logged = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith(TRAINING)
-        }
+        measured = trainer.callback_metrics.items()  # on every process: it may reduce
         if not trainer.is_global_zero:
             return
+        logged = {name: float(value) for name, value in measured if name.startswith(TRAINING)}
         row = {**self._rates, **logged, "epoch": trainer.current_epoch}
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.fit_loop.epoch_loop._batches_that_stepped)

@@ -18,11 +18,12 @@ import sys
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TextIO
+from typing import Any, NoReturn, TextIO
 
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
@@ -54,49 +55,57 @@ _THIS_COMPUTER = "127.0.0.1"
 _POLL_SECONDS = 0.2
 
 
-class Processes(Protocol):
-    """What a process knows of the run's others."""
+class Process(ABC):
+    """One process of a run, which knows of the others.
 
-    rank: str
-    training: bool
-    """Whether the training has begun, which SIGTERM ends between two batches."""
-    ending: bool
-    """Whether it is too late for a signal."""
-    signal: int | None
-    """That ends the run, whichever process received it."""
-    clean_up: Callable[[], object]
-    """Called in the end of a run that failed or was stopped, from any thread."""
-    going_on: Callable[[], str]
-    """What to say of a run that was stopped."""
+    Attributes:
+        rank: what it is called.
+        training: whether the training has begun, which SIGTERM ends between two batches.
+        ending: whether it is too late for a signal.
+        signal: that ends the run, whichever process received it.
+        clean_up: called in the end of a run that failed or was stopped, from any thread.
+        going_on: what to say of a run that was stopped.
+    """
 
-    def agree(self, choose: Callable[[], Path]) -> Path:
-        """The folder that the first process chooses, in all."""
-
-    def trainer_made(self, trainer: Trainer) -> None:
-        """Prepare for processes that Lightning starts."""
-
-    def training_begins(self) -> None:
-        """From here on, what any process writes to the terminal appears at once."""
-
-    def received(self, number: int) -> None:
-        """This process received a signal that ends the run. Called in a thread, or by a signal handler."""
-
-    def finished(self) -> None:
-        """This process comes to its end, and all is well."""
-
-    def failed(self, error: BaseException) -> None:
-        """This process fails. Returns if it is to say so itself."""
-
-
-class FirstProcess:
-    """Rank 0, or the only process."""
-
-    def __init__(self) -> None:
-        self.rank = "0"
+    def __init__(self, rank: str) -> None:
+        self.rank = rank
         self.training = self.ending = False
         self.signal: int | None = None
         self.clean_up: Callable[[], object] = lambda: None
         self.going_on: Callable[[], str] = lambda: ""
+        self._stderr: _Stderr | None = None
+
+    @abstractmethod
+    def agree(self, choose: Callable[[], Path]) -> Path:
+        """The folder that the first process chooses, in all."""
+
+    def trainer_made(self, trainer: Trainer) -> None:  # noqa: B027 (of the others nothing is needed)
+        """Prepare for processes that Lightning starts."""
+
+    def training_begins(self) -> None:
+        """From here on, what any process writes to the terminal appears at once."""
+        self.training = True
+        if self._stderr is not None:
+            self._stderr.release()
+
+    @abstractmethod
+    def received(self, number: int) -> None:
+        """This process received a signal that ends the run. Called in a thread, or by a signal handler."""
+
+    @abstractmethod
+    def finished(self) -> None:
+        """This process comes to its end, and all is well."""
+
+    @abstractmethod
+    def failed(self, error: BaseException) -> None:
+        """This process fails. Returns if it is to say so itself."""
+
+
+class FirstProcess(Process):
+    """Rank 0, or the only process."""
+
+    def __init__(self) -> None:
+        super().__init__("0")
         self._server: socket.socket | None = None
         self._token = secrets.token_hex()
         self._store: Store | None = None
@@ -106,14 +115,12 @@ class FirstProcess:
         self._children: list[subprocess.Popen[Any]] = []
         self._told: list[dict[str, Any]] = []
         self._reported: set[str] = set()
-        self._stderr: _Stderr | None = None
 
     def publish(self, environment: ClusterEnvironment) -> None:
         """Begin to wait for processes that this one does not start."""
-        host = environment.main_address
         # Kept: the process group's store is the same server.
         self._store = _store(environment, here=True)
-        self._store.set(ADDRESS, self._listen(host))
+        self._store.set(ADDRESS, self._listen(environment.main_address))
         self._expected = environment.world_size() - 1
         self._stderr = _Stderr(held=False)
 
@@ -134,11 +141,6 @@ class FirstProcess:
         # Lightning's observer kills this process too, without a word.
         subprocess_script._launch_process_observer = self._observe  # type: ignore[assignment]
 
-    def training_begins(self) -> None:
-        self.training = True
-        if self._stderr is not None:
-            self._stderr.release()
-
     def received(self, number: int) -> None:
         with self._lock:
             if self.signal is not None or self.ending:
@@ -158,7 +160,10 @@ class FirstProcess:
             status = SIGNALLED + self.signal
         else:
             self._reported.add(_mistake(error, self._stderr))
-            self._wait_for_others()
+            # those that come later would wait for this process until they give up
+            deadline = time.monotonic() + LEAVING_SECONDS
+            while len(self._others) < self._expected and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
             if self._others:
                 time.sleep(TOGETHER_SECONDS)
             if not self._ends():
@@ -167,12 +172,6 @@ class FirstProcess:
         self._tell(end=status)
         if self.signal is not None or isinstance(error, SIGTERMException):  # whatever status that one has
             sys.exit(status)
-
-    def _wait_for_others(self) -> None:
-        """Those that come later would wait for this process until they give up."""
-        deadline = time.monotonic() + LEAVING_SECONDS
-        while len(self._others) < self._expected and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
 
     def _stop(self) -> None:
         """Say what becomes of a run that was stopped."""
@@ -282,7 +281,7 @@ class FirstProcess:
                     _send(connection, message)
 
 
-class OtherProcess:
+class OtherProcess(Process):
     """Any but the first: asks that one, tells it, and ends with it.
 
     Args:
@@ -291,20 +290,14 @@ class OtherProcess:
     """
 
     def __init__(self, rank: str, address: str) -> None:
-        self.rank = rank
-        self.training = self.ending = False
-        self.signal: int | None = None
-        self.clean_up: Callable[[], object] = lambda: None
-        self.going_on: Callable[[], str] = lambda: ""
+        super().__init__(rank)
         self._folder: Path | None = None
         self._told = threading.Event()
         host, port, token = address.split()
         self._first = socket.create_connection((host, int(port)), timeout=MEETING_SECONDS)
         self._first.settimeout(None)
-        _send(
-            self._first, {"token": token, "rank": rank, "process": os.getpid(), "host": socket.gethostname()}
-        )
-        self._stderr = _Stderr(held=True)
+        self._tell(token=token, rank=rank, process=os.getpid(), host=socket.gethostname())
+        self._stderr: _Stderr = _Stderr(held=True)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def agree(self, choose: Callable[[], Path]) -> Path:
@@ -312,34 +305,27 @@ class OtherProcess:
         assert self._folder is not None
         return self._folder
 
-    def trainer_made(self, trainer: Trainer) -> None:
-        """Nothing: the first process does what is needed."""
-
-    def training_begins(self) -> None:
-        self.training = True
-        self._stderr.release()
-
     def received(self, number: int) -> None:
-        with suppress(OSError):
-            _send(self._first, {"signal": number})
+        self._tell(signal=number)
 
     def finished(self) -> None:
         self.ending = True
         self._stderr.release()
-        with suppress(OSError):
-            _send(self._first, {"finished": True})
+        self._tell(finished=True)
 
     def failed(self, error: BaseException) -> None:
         if self.signal is None and not isinstance(error, SIGTERMException):
             text = self._stderr.text.strip()
             if not isinstance(error, SystemExit):
                 text = f"{text}\n{''.join(traceback.format_exception(error)).strip()}".strip()
-            mistake = _mistake(error, self._stderr)
-            with suppress(OSError):
-                _send(self._first, {"failed": _status(error), "mistake": mistake, "text": text})
+            self._tell(failed=_status(error), mistake=_mistake(error, self._stderr), text=text)
         # The first one says it, and then ends this one.
         time.sleep(LEAVING_SECONDS)
         _exit(_status(error))
+
+    def _tell(self, **message: Any) -> None:
+        with suppress(OSError):
+            _send(self._first, message)
 
     def _listen(self) -> None:
         for message in _messages(self._first):
@@ -363,7 +349,7 @@ class OtherProcess:
         _exit(FAILED)
 
 
-def join() -> FirstProcess | OtherProcess:
+def join() -> Process:
     """Find out which process of a run this one is, and connect it; exits if the first one does not come."""
     environment = _external()
     started_by_lightning = os.environ.get("LOCAL_RANK", "0") != "0" and ADDRESS in os.environ
@@ -389,7 +375,7 @@ def join() -> FirstProcess | OtherProcess:
 
 
 @contextmanager
-def ended_together(processes: FirstProcess | OtherProcess) -> Iterator[None]:
+def ended_together(processes: Process) -> Iterator[None]:
     """What all processes of a run do: if it fails in one, it ends in all, with one message."""
     try:
         yield

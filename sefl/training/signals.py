@@ -16,7 +16,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from sefl.training.processes import SIGNALLED, FirstProcess, OtherProcess, ended_together, join
+from sefl.training.processes import SIGNALLED, FirstProcess, OtherProcess, Process, ended_together, join
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,7 +28,7 @@ class EndAtSignal(Callback):
     that Lightning calls before each training batch is kept: with it all processes leave at the same batch.
     """
 
-    def __init__(self, processes: FirstProcess | OtherProcess) -> None:
+    def __init__(self, processes: Process) -> None:
         self.processes = processes
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -43,38 +43,29 @@ class EndAtSignal(Callback):
 
         loop._broadcast_sigterm_tensor = agree_on_signal  # type: ignore[method-assign]
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_sanity_check_start(self, *args: Any, **options: Any) -> None:
         self.processes.training_begins()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.processes.training_begins()
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.processes.training_begins()
+    on_train_start = on_test_start = on_sanity_check_start
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.world_size == 1:
-            self._leave(trainer)
+            self.on_validation_batch_end(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self._leave(trainer)
-
-    def on_test_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self._leave(trainer)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.processes.training = False
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.processes.training = False
-
-    def _leave(self, trainer: Trainer) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **options: Any) -> None:
         if isinstance(self.processes, FirstProcess) and self.processes.signal is not None:
             trainer._signal_connector.received_sigterm = True
 
+    on_test_batch_end = on_validation_batch_end
+
+    def on_exception(self, *args: Any, **options: Any) -> None:
+        self.processes.training = False
+
+    teardown = on_exception
+
 
 @contextmanager
-def process_of_a_run() -> Iterator[FirstProcess | OtherProcess]:
+def process_of_a_run() -> Iterator[Process]:
     """Be one of the processes of a run, or the only one: they end together, with one message."""
     processes = join()
     with handled(processes), ended_together(processes):
@@ -82,7 +73,7 @@ def process_of_a_run() -> Iterator[FirstProcess | OtherProcess]:
 
 
 @contextmanager
-def handled(processes: FirstProcess | OtherProcess) -> Iterator[None]:
+def handled(processes: Process) -> Iterator[None]:
     """Let SIGTERM and Ctrl-C end the run."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -103,9 +94,8 @@ def handled(processes: FirstProcess | OtherProcess) -> Iterator[None]:
         if active:
             signal.set_wakeup_fd(-1)
             for number in before:
-                signal.signal(
-                    number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                )
+                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, default)
 
     def notice() -> None:
         """Hear of signals while the first thread is in a collective, where Python calls no handler."""
@@ -117,11 +107,8 @@ def handled(processes: FirstProcess | OtherProcess) -> Iterator[None]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     threading.Thread(target=notice, daemon=True).start()
-    before: dict[int, Any] = {
-        number: signal.signal(number, handle)
-        for number in ENDING
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
+    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     os.register_at_fork(after_in_child=leave_alone)
     woken = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
     try:
