@@ -116,9 +116,8 @@ class EquivarianceMonitor(pl.Callback):
         elif isinstance(batch, Sequence):
             batch = batch[0]
         if not isinstance(batch, Tensor) or batch.dim() not in (3, 4, 5) or not batch.is_floating_point():
-            found = (
-                f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-            )
+            tensor = isinstance(batch, Tensor)
+            found = f"{batch.dtype} {tuple(batch.shape)}" if tensor else type(batch).__name__
             raise TypeError(
                 "batch: EquivarianceMonitor wants floating-point images (batch, channels, height, width), volumes "
                 "(batch, channels, depth, height, width) or signals (batch, channels, length), as its first item or "
@@ -140,13 +139,11 @@ class EquivarianceMonitor(pl.Callback):
     # setup() and configure_model() have built them.
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._select(pl_module)
+        chosen = None if self.choose_transformations else self.transformations
+        self._measurement = Measurement(pl_module, chosen, self.layers, self.predictions)
+        self.transformations = self._measurement.transformations
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._select(pl_module)
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._select(pl_module)
+    on_validation_start = on_test_start = on_fit_start
 
     def on_validation_batch_end(
         self,
@@ -157,44 +154,11 @@ class EquivarianceMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._step(trainer, pl_module, batch, batch_idx, dataloader_idx)
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._step(trainer, pl_module, batch, batch_idx, dataloader_idx)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "")
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(trainer, pl_module, "_test")
-
-    def _select(self, pl_module: pl.LightningModule) -> None:
-        chosen = None if self.choose_transformations else self.transformations
-        self._measurement = Measurement(pl_module, chosen, self.layers, self.predictions)
-        self.transformations = self._measurement.transformations
-
-    def _step(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
         images = self.images(batch)
         if trainer.sanity_checking:
             return
-        chosen = chosen_images(
-            trainer, batch_idx, dataloader_idx, len(images), self.samples_per_step, self.every_n_steps
-        )
+        of_batch = trainer, batch_idx, dataloader_idx, len(images)
+        chosen = chosen_images(*of_batch, self.samples_per_step, self.every_n_steps)
         if len(chosen):
             measurement = self._measurement
             assert measurement is not None
@@ -203,6 +167,14 @@ class EquivarianceMonitor(pl.Callback):
                 trainer.precision_plugin.forward_context,
                 lambda applied: counted(applied, len(applied), "Equivariance", trainer),
             )
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(trainer, pl_module, "_test")
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, suffix: str) -> None:
         if trainer.sanity_checking:
@@ -225,9 +197,7 @@ class EquivarianceMonitor(pl.Callback):
         folder = figure_folder(trainer, EQUIVARIANCE)
         if trainer.is_global_zero and self.results:
             named = scalars(self.results, prefix) | of_parameters | {"epoch": trainer.current_epoch}
-            step = (
-                trainer.fit_loop.epoch_loop._batches_that_stepped
-            )  # Lightning's step of the epoch's other numbers
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped  # of the epoch's other numbers
             for logger in trainer.loggers:
                 logger.log_metrics(named, step=step)
                 logger.save()
@@ -282,9 +252,8 @@ class EquivarianceMonitor(pl.Callback):
             append_csv(folder / f"{stage}-agreement.csv", self.agreement, epoch, step)
         if not self.figures:
             return
-        during = {"fit": f"validation in epoch {trainer.current_epoch}", "validate": "validation"}.get(
-            stage, stage
-        )
+        stages = {"fit": f"validation in epoch {epoch}", "validate": "validation"}
+        during = stages.get(stage, stage)
         of_model = f"of {type(trainer.lightning_module).__name__}, {during}"
         title = f"Equivariance error {of_model}"
         drawn: dict[str, Figure | None] = {

@@ -5,6 +5,7 @@ inside the union of the option that takes the class. Here the innermost of them 
 of a later version say, is left as it is, in one line.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -111,13 +112,11 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     if message.startswith("unrecognized arguments: "):
         return _unrecognized(message.removeprefix("unrecognized arguments: ").split(), parser)
     if message.startswith("the following arguments are required: "):
-        missing = message.removeprefix("the following arguments are required: ").split(", ")
-        return f"{', '.join(map(_option(parser), missing))}: needed, but not given{_how_to_give(parser)}"
+        return _required(message.removeprefix("the following arguments are required: ").split(", "), parser)
     if found := re.fullmatch(r"argument ([^:]+): (.*)", message, re.DOTALL):
         # of several ways to write an option the first, in full
         return f"{found[1].split('/')[0]}: {_joined(found[2])}"
-    if found := re.match(r"--([\w.]+)\.help: ", message):
-        # of the class that was asked about nothing but the place is missing
+    if found := re.match(r"--([\w.]+)\.help: ", message):  # of what was asked about only the place is missing
         message = f'Parser key "{found[1]}": {message.removeprefix(found[0])}'
     mistakes = list(_mistakes(message))
     if not mistakes:
@@ -139,12 +138,10 @@ def refuse_nulls(config: Any, parser: ArgumentParser) -> None:
         takers = {action.dest: action for action in _class_actions(class_path)}
         for name, value in arguments.items():
             hint = getattr(takers.get(name), "_typehint", None)
-            if (
-                value is None
-                and hint is not None
-                and takers[name].default is not None
-                and not _takes_null(hint)
-            ):
+            # a type admits None, or is none that says
+            says = isinstance(hint, type) or get_args(hint)
+            takes_null = hint is Any or type(None) in get_args(hint) or not says
+            if value is None and not takes_null and takers[name].default is not None:
                 mistake = Mistake("", (*keys, name), class_path, given="null", wanted=str(hint))
                 where = _where(mistake, list(getattr(parser, "args", None) or []))
                 raise ValueError(f"{where}must be {_in_words(mistake.wanted or '')}, got null")
@@ -162,11 +159,6 @@ def _classes(config: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
             yield keys, content["class_path"], vars(init_args)
         for key, value in content.items():
             yield from _classes(value, keys if key in WRAPPING else (*keys, key))
-
-
-def _takes_null(hint: Any) -> bool:
-    """Whether a type admits ``None``, or is none that says."""
-    return hint is Any or type(None) in get_args(hint) or not (isinstance(hint, type) or get_args(hint))
 
 
 def jsonargparse_debug() -> bool:
@@ -203,7 +195,7 @@ def _mistakes(message: str) -> Iterator[Mistake]:
             yield Mistake(text, given=shown, wanted=unions.get(level, ""), **place)
         elif found := _NO_SETTINGS.fullmatch(text):
             yield Mistake(text, given=found[1], wanted="<class 'dict'>", **place)
-        elif ((found := _UNKNOWN.search(text)) and ("not accept" in text)) or (
+        elif ("not accept" in text and (found := _UNKNOWN.search(text))) or (
             found := _UNKNOWN_PART.fullmatch(text)
         ):
             inside = _CLASS_PATH.search(text)
@@ -214,9 +206,8 @@ def _mistakes(message: str) -> Iterator[Mistake]:
             given = text.rpartition("Got value: ")[2] if "Got value: " in text else None
             if text.startswith("Expected a dot import path string: "):
                 given = text.rpartition(": ")[2]
-            yield Mistake(
-                text.partition(". Got value: ")[0], **place | {"owner": given or owner}, of_class=True
-            )
+            place["owner"] = given or owner
+            yield Mistake(text.partition(". Got value: ")[0], **place, of_class=True)
         elif found := _EXPECTED.fullmatch(text):
             yield Mistake(text, given=found[2], wanted=found[1] if found[2] else None, **place)
         elif above:
@@ -254,18 +245,12 @@ def _where(mistake: Mistake, arguments: Sequence[str]) -> str:
 
 def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
     """What is wrong, and what was meant."""
-    if mistake.unknown is not None:
-        name = mistake.unknown
+    if (name := mistake.unknown) is not None:
         if mistake.owner is None:
-            prefix = ".".join(mistake.path[:-1])
-            return (
-                f"there is no such option{_meant(name.rpartition('.')[2], _options(parser, prefix), beside)}"
-            )
+            known = _options(parser, ".".join(mistake.path[:-1]))
+            return f"there is no such option{_meant(name.rpartition('.')[2], known, beside)}"
         shown = mistake.owner
-        if shown.startswith("pytorch_lightning.") and shown.rpartition(".")[2] in (
-            "LightningModule",
-            "LightningDataModule",
-        ):
+        if re.fullmatch(r"pytorch_lightning\.(.*\.)?Lightning(Data)?Module", shown):
             if _files(list(getattr(parser, "args", None) or [])):
                 return "stands before what names its class; write it behind --config FILE"
             return f"needs a class: give --{mistake.keys[0]} CLASS or a --config that names one"
@@ -274,10 +259,10 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
         meant = _meant(name, has, beside) or (f"; it has {listed}" if has else "")
         return f"{shown} has no argument {name}{meant}"
     if mistake.of_class:
-        missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
-        name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
         if "does not correspond" in mistake.text or "instantiatable" in mistake.text:
             return _joined(mistake.text)
+        missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
+        name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
         return f"{_shortened(name)}: there is no such class{_meant(name, _classes_like(name, mistake.keys))}"
     if mistake.given is not None and mistake.wanted is not None:
         return f"must be {_in_words(mistake.wanted)}, got {_shortened(_given_value(mistake.given))}"
@@ -292,43 +277,27 @@ def _unrecognized(words: Sequence[str], parser: ArgumentParser) -> str:
     return f"--{name}: there is no such option{_meant(name, _options(parser), '--')}"
 
 
-def _option(parser: ArgumentParser) -> Any:
-    """How an argument is written: with dashes, unless it stands alone."""
-    alone = {
-        action.dest: str(action.metavar or action.dest)
-        for action in parser._actions
-        if not action.option_strings
-    }
-    return lambda name: alone.get(name, f"--{name.split('/')[0].lstrip('-')}")
-
-
-def _how_to_give(parser: ArgumentParser) -> str:
-    takes_files = any("--config" in action.option_strings for action in parser._actions)
-    return "; name a configuration with --config FILE" if takes_files else ""
+def _required(names: Sequence[str], parser: ArgumentParser) -> str:
+    """What to say of arguments that are missing: with dashes, unless they stand alone."""
+    alone = {each.dest: str(each.metavar or each.dest) for each in parser._actions if not each.option_strings}
+    written = (alone.get(name, f"--{name.split('/')[0].lstrip('-')}") for name in names)
+    how = "; name a configuration with --config FILE" if "config" in _options(parser) else ""
+    return f"{', '.join(written)}: needed, but not given{how}"
 
 
 def _options(parser: ArgumentParser, below: str = "") -> list[str]:
     """The options of a parser, less the beginning that they share."""
-    names = [
-        option.lstrip("-")
-        for action in parser._actions
-        for option in action.option_strings
-        if option.startswith("--")
-    ]
-    prefix = f"{below}." if below else ""
+    prefix = f"--{below}." if below else "--"
+    names = (option for action in parser._actions for option in action.option_strings)
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 def class_options(class_path: str, group: Sequence[str] = ()) -> list[str]:
     """The arguments of a class, or of a group of its settings, those of its bases that it hands on included."""
-    names = [action.dest for action in _class_actions(class_path)]
-    names = [name for name in names if name.rpartition(".")[2] != "help"]
     prefix = "".join(f"{part}." for part in group)
-    return [
-        name.removeprefix(prefix)
-        for name in names
-        if name.startswith(prefix) and not any(other.startswith(f"{name}.") for other in names)
-    ]
+    names = [action.dest for action in _class_actions(class_path) if action.dest.startswith(prefix)]
+    names = [name.removeprefix(prefix) for name in names if name.rpartition(".")[2] != "help"]
+    return [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
 
 
 def _class_actions(class_path: str) -> list[Any]:
@@ -337,11 +306,9 @@ def _class_actions(class_path: str) -> list[Any]:
     if found is None:
         return []
     parser = ArgumentParser(exit_on_error=False)
-    # what an optimiser or schedule works on is no option
-    given_by_code = (
-        1 if any(base.__name__ in ("Optimizer", "LRScheduler") for base in found.__mro__) else None
-    )
-    parser.add_class_arguments(found, fail_untyped=False, skip={given_by_code} if given_by_code else None)
+    # what an optimiser or schedule works on, its first argument, is no option
+    works_on = {"Optimizer", "LRScheduler"} & {base.__name__ for base in found.__mro__}
+    parser.add_class_arguments(found, fail_untyped=False, skip={1} if works_on else None)
     return list(parser._actions)
 
 
@@ -355,9 +322,8 @@ def _classes_like(name: str, keys: Sequence[str]) -> list[str]:
 
 
 def _meant(name: str, options: Sequence[str], before: str = "") -> str:
-    close = get_close_matches(name, options, n=1) or [
-        option for option in options if len(name) > 2 and option.rpartition(".")[2].startswith(name)
-    ]
+    begun = [option for option in options if len(name) > 2 and option.rpartition(".")[2].startswith(name)]
+    close = get_close_matches(name, options, n=1) or begun
     return f"; did you mean {before}{close[0]}?" if close else ""
 
 
@@ -369,10 +335,8 @@ def _in_words(types: str) -> str:
     >>> _in_words("typing.Literal['a', 'b']")
     "one of 'a', 'b'"
     """
-    inner = types.removeprefix("[").removesuffix("]") if types.startswith("[") else types.replace(" | ", ", ")
-    inner = (
-        inner.removeprefix("typing.Union[").removesuffix("]") if inner.startswith("typing.Union[") else inner
-    )
+    union = re.fullmatch(r"(?:typing\.Union)?\[(.*)\]", types, re.DOTALL)
+    inner = union[1] if union else types.replace(" | ", ", ")
     # tensors and classes are no values to type
     parts = [_type_in_words(part) for part in _split(inner) if part != "<class 'torch.Tensor'>"]
     return " or ".join(dict.fromkeys(parts))
@@ -382,9 +346,8 @@ def _type_in_words(name: str) -> str:
     plain = re.sub(r"<class '([^']+)'>", r"\1", name).removeprefix("typing.")
     if plain.startswith("Literal["):
         return f"one of {plain.removeprefix('Literal[').removesuffix(']')}"
-    if found := re.fullmatch(
-        r"(?:list|tuple|collections\.abc\.Sequence|Sequence)\[(int|float|str)(?:, \.\.\.)?\]", plain
-    ):
+    of_numbers = r"(?:list|tuple|(?:collections\.abc\.)?Sequence)\[(int|float|str)(?:, \.\.\.)?\]"
+    if found := re.fullmatch(of_numbers, plain):
         return {"int": "a list of integers", "float": "a list of numbers", "str": "a list of texts"}[found[1]]
     if found := re.fullmatch(r"list\[([\w.]+)\]", plain):
         return f"a list of {found[1].rpartition('.')[2]}"
@@ -420,38 +383,22 @@ def _joined(text: str) -> str:
 
 def _files(arguments: Sequence[str]) -> list[Path]:
     """The configuration files of a command line."""
-    named = Typed(arguments).configs
-    return [Path(name) for name in named if "\0" not in name and "\n" not in name and _is_file(name)]
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except OSError:
-        return False
+    return [Path(name) for name in Typed(arguments).configs if os.path.isfile(name)]
 
 
 def _position(file: Path, mistake: Mistake) -> Position | None:
     """Where in a file a mistake stands."""
-    all_positions = positions(file)
-    wanted = [one for one in all_positions if _without_wrapping(one.path) == mistake.path]
+
+    def keys(one: Position) -> tuple[str, ...]:
+        return tuple(part for part in one.path if isinstance(part, str) and part not in WRAPPING)
+
+    wanted = [one for one in positions(file) if keys(one) == mistake.path]
     if mistake.of_class:
-        named = [one for one in wanted if one.value == mistake.owner]
-        return named[0] if named else None
+        return next((one for one in wanted if one.value == mistake.owner), None)
     if mistake.owner is not None and mistake.unknown is not None:
-        of_class = [one for one in wanted if _names(one.class_path, mistake.owner)]
-        wanted = of_class or wanted
-    if not wanted:
-        return None
-    if mistake.given is not None:
-        return next((one for one in wanted if one.value == _given_value(mistake.given)), wanted[0])
-    return wanted[0]
-
-
-def _without_wrapping(path: Sequence[str | int]) -> tuple[str, ...]:
-    return tuple(part for part in path if isinstance(part, str) and part not in WRAPPING)
-
-
-def _names(written: str | None, class_path: str) -> bool:
-    """Whether a class is written so in a file: in full, or by its name alone."""
-    return written is not None and written.rpartition(".")[2] == class_path.rpartition(".")[2]
+        # a class is written in full, or by its name alone
+        name = mistake.owner.rpartition(".")[2]
+        wanted = [one for one in wanted if (one.class_path or "").rpartition(".")[2] == name] or wanted
+    given = None if mistake.given is None else _given_value(mistake.given)
+    same = [one for one in wanted if given is not None and one.value == given]
+    return next(iter(same or wanted), None)

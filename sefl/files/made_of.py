@@ -42,10 +42,8 @@ class MadeOf:
 
     def made_of(self) -> dict[str, Any]:
         """Its class and :meth:`arguments_to_store`."""
-        return {
-            "class_path": import_path(type(self)),
-            "init_args": self.arguments_to_store(dict(self._arguments)),
-        }
+        arguments = self.arguments_to_store(dict(self._arguments))
+        return {"class_path": import_path(type(self)), "init_args": arguments}
 
 
 def import_path(found: Any) -> str | None:
@@ -78,7 +76,8 @@ def encoded(value: Any) -> Any:
         return {key: encoded(each) for key, each in value.items()}
     if isinstance(value, partial):
         # jsonargparse puts functions of its own in front of the class
-        function, *given = (each for each in (value.func, *value.args) if not _is_of_jsonargparse(each))
+        parts = ((getattr(each, "__module__", None) or "", each) for each in (value.func, *value.args))
+        function, *given = (each for module, each in parts if module.partition(".")[0] != "jsonargparse")
         if not given and (path := import_path(function)) is not None:
             return {KIND: PARTIAL, "class_path": path, "init_args": encoded(dict(value.keywords))}
     elif isinstance(value, MadeOf):
@@ -87,11 +86,8 @@ def encoded(value: Any) -> Any:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         if (path := import_path(type(value))) is not None:
             fields = (field.name for field in dataclasses.fields(value) if field.init)
-            return {
-                KIND: INSTANCE,
-                "class_path": path,
-                "init_args": {name: encoded(getattr(value, name)) for name in fields},
-            }
+            arguments = {name: encoded(getattr(value, name)) for name in fields}
+            return {KIND: INSTANCE, "class_path": path, "init_args": arguments}
     elif (isinstance(value, type) or inspect.isroutine(value)) and (path := import_path(value)) is not None:
         return {KIND: ITSELF, "class_path": path}
     return {KIND: LOST, "what": repr(value).partition("\n")[0]}
@@ -118,7 +114,3 @@ def _flattened(bound: inspect.BoundArguments) -> dict[str, Any]:
             value = bound.arguments[parameter.name]
             arguments |= value if parameter.kind is parameter.VAR_KEYWORD else {parameter.name: value}
     return arguments
-
-
-def _is_of_jsonargparse(value: Any) -> bool:
-    return (getattr(value, "__module__", None) or "").partition(".")[0] == "jsonargparse"

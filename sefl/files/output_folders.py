@@ -27,19 +27,15 @@ def check_name(name: str, option: str = "--name") -> str:
     ...
     ValueError: --name '../x': must be a path below the folder of all runs, like a or a/b; it has a part '..'
     """
-    reason = _unfit(name)
-    if reason is None and len(os.fsencode(name)) > LONGEST_NAME:
-        reason = f"has {len(os.fsencode(name))} bytes, {LONGEST_NAME} at most"
-    if reason is None:
-        if "\\" in name:
-            reason = "has a backslash"
-        elif wrong := [part for part in name.split("/") if part in ("", ".", "..")]:
-            reason = f"has a part {wrong[0]!r}" if wrong[0] else "has an empty part"
-    if reason is not None:
-        shown = repr(name if len(name) <= LONGEST_NAME else f"{name[:20]}...")
-        raise ValueError(
-            f"{option} {shown}: must be a path below the folder of all runs, like a or a/b; it {reason}"
-        )
+    wrong = [part for part in name.split("/") if part in ("", ".", "..")]
+    if reason := (
+        _unfit(name)
+        or _too_long(name, LONGEST_NAME)
+        or "has a backslash" * ("\\" in name)
+        or (f"has a part {wrong[0]!r}" if wrong and wrong[0] else "has an empty part" * len(wrong[:1]))
+    ):
+        must = "must be a path below the folder of all runs, like a or a/b"
+        raise ValueError(f"{option} {_shown(name)}: {must}; it {reason}")
     return name
 
 
@@ -54,16 +50,14 @@ def check_folder(folder: str | Path, option: str) -> None:
         ValueError: if it can't.
     """
     path = Path(folder)
-    # Path makes . of an empty text, which nobody means to write into
-    reason = _unfit(str(folder))
-    if reason is None and (long := [part for part in path.parts if len(os.fsencode(part)) > LONGEST_PART]):
-        reason = f"has a part of {len(os.fsencode(long[0]))} bytes, {LONGEST_PART} at most"
-    if reason is None:
-        reason = _not_writable(path)
-    if reason is not None:
-        shown = str(folder) if len(str(folder)) <= LONGEST_NAME else f"{str(folder)[:20]}..."
+    # of the text, as Path makes . of an empty one, which nobody means to write into
+    reason = _unfit(str(folder)) or next(
+        filter(None, (_too_long(part, LONGEST_PART) for part in path.parts)), None
+    )
+    if reason := reason or _not_writable(path):
+        shown = _shown(str(folder))
         raise ValueError(
-            f"{option} {shown!r}: can't be made or written into; it {reason}. Name another folder."
+            f"{option} {shown}: can't be made or written into; it {reason}. Name another folder."
         )
 
 
@@ -93,16 +87,24 @@ def _unfit(text: str) -> str | None:
     return None
 
 
+def _too_long(text: str, most: int) -> str | None:
+    size = len(os.fsencode(text))
+    return f"has {size} bytes, {most} at most" if size > most else None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST_NAME else f"{text[:20]}...")
+
+
 def _not_writable(path: Path) -> str | None:
     """Why nothing can be written below a path, if so."""
     try:
         nearest = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+        itself = nearest == path.absolute()
         if not nearest.is_dir():
-            return "is a file" if nearest == path.absolute() else f"lies below {nearest}, a file"
+            return "is a file" if itself else f"lies below {nearest}, a file"
         if not os.access(nearest, os.W_OK | os.X_OK):
-            return (
-                "is read-only" if nearest == path.absolute() else f"lies below {nearest}, which is read-only"
-            )
+            return "is read-only" if itself else f"lies below {nearest}, which is read-only"
     except OSError as error:
         return f"can't be looked at ({error.strerror})"
     return None

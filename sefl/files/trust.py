@@ -138,9 +138,7 @@ def _is_known(module: str, origin: Path) -> bool:
     project = Path(__file__).resolve().parents[2]
     if package in (*OURS, "sefl") and origin.is_relative_to(project / package):
         return True
-    return any(origin.is_relative_to(root) for root in _installed()) or any(
-        origin.is_relative_to(root) for root in _editable().get(package, ())
-    )
+    return any(map(origin.is_relative_to, (*_installed(), *_editable().get(package, ()))))
 
 
 @cache
@@ -205,11 +203,8 @@ def made() -> tuple[type, ...]:
 def _may_be_made(found: Any) -> bool:
     """Whether it is a class of :func:`made` or of ours, or a function that says it returns one of :func:`made`."""
     if isinstance(found, type):
-        return (
-            issubclass(found, made())
-            or _package(found) in OURS
-            or _module(found).startswith("sefl.equivariance.")
-        )
+        ours = _package(found) in OURS or _module(found).startswith("sefl.equivariance.")
+        return ours or issubclass(found, made())
     try:
         returned = typing.get_type_hints(found).get("return")
     except (NameError, TypeError, AttributeError):

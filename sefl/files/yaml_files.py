@@ -61,9 +61,8 @@ def load_configuration(path: Path) -> dict[str, Any]:
     if content is None:
         raise YamlMistake(f"{path}: is empty; keys with values belong into it")
     if not isinstance(content, dict):
-        raise YamlMistake(
-            f"{path}, line 1, column 1: keys with values belong here, got a {type(content).__name__}"
-        )
+        kind = type(content).__name__
+        raise YamlMistake(f"{path}, line 1, column 1: keys with values belong here, got a {kind}")
     return content
 
 
@@ -193,9 +192,8 @@ def _require_few_levels(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         levels += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if levels > MOST_LEVELS:
-            raise YamlMistake(
-                f"{where}, {_place(event.start_mark)}: is nested deeper than {MOST_LEVELS} levels"
-            )
+            place = _place(event.start_mark)
+            raise YamlMistake(f"{where}, {place}: is nested deeper than {MOST_LEVELS} levels")
 
 
 def _count(node: Node, where: str, counted: dict[int, int], open_nodes: set[int]) -> int:
@@ -214,9 +212,8 @@ def _count(node: Node, where: str, counted: dict[int, int], open_nodes: set[int]
         counted[id(node)] = 1 + sum(_count(child, where, counted, open_nodes) for child in children)
         open_nodes.remove(id(node))
         if counted[id(node)] > MOST_VALUES:
-            raise YamlMistake(
-                f"{where}, {_place(node.start_mark)}: its aliases make more than {MOST_VALUES} values of it"
-            )
+            place = _place(node.start_mark)
+            raise YamlMistake(f"{where}, {place}: its aliases make more than {MOST_VALUES} values of it")
     return counted[id(node)]
 
 
