@@ -52,10 +52,8 @@ class EvaluateCLI(ExperimentCLI):
     only_evaluates = True
     # The machine that trained need not be the one that evaluates.
     overriding_stored = (
-        *("--trainer.accelerator", "auto"),
-        *("--trainer.devices", "auto"),
-        *("--trainer.strategy", "auto"),
-        *("--trainer.num_nodes", "1"),
+        *("--trainer.accelerator", "auto", "--trainer.devices", "auto"),
+        *("--trainer.strategy", "auto", "--trainer.num_nodes", "1"),
     )
 
     def __init__(self, arguments: list[str], processes: Process | None = None) -> None:
@@ -64,9 +62,8 @@ class EvaluateCLI(ExperimentCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_subclass_arguments(
-            Callback, "monitor", help="What measures equivariance, unless the configuration's callbacks do."
-        )
+        measuring = "What measures equivariance, unless the configuration's callbacks do."
+        parser.add_subclass_arguments(Callback, "monitor", help=measuring)
         parser.set_defaults({"monitor": {"class_path": DEFAULT_MONITOR}})
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -79,10 +76,11 @@ class EvaluateCLI(ExperimentCLI):
             monitors = [self.config_init.monitor]
             measuring += monitors
         self.monitors = monitors
+        group = f"{self.config.name}/{run.path.name}"
         progress = [] if self.config.trainer.enable_progress_bar is False else [RichProgressBar()]
         return super().instantiate_trainer(
             default_root_dir=self.output,
-            logger=wandb_loggers(self.output, self.group(run), self.config_init.wandb, "evaluation"),
+            logger=wandb_loggers(self.output, group, self.config_init.wandb, "evaluation"),
             enable_checkpointing=False,
             callbacks=[*measuring, *progress, self.run_started],
             plugins=with_checkpoint_io(listed(self.config_init.trainer.plugins)),
@@ -105,10 +103,6 @@ class EvaluateCLI(ExperimentCLI):
             )
         return RunFolder(Path(self.config.run_dir or Path(self.config.runs) / self.config.name / PRETRAINED))
 
-    def group(self, run: RunFolder) -> str:
-        """The W&B group of the run that is evaluated."""
-        return f"{self.config.name}/{run.path.name}"
-
     def discard_failed_start(self) -> None:
         output: Path | None = getattr(self, "output", None)
         if output is not None and output.exists() and not any(output.iterdir()):
@@ -116,9 +110,8 @@ class EvaluateCLI(ExperimentCLI):
 
     def evaluate(self) -> None:
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
-            self.trainer.test(
-                self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, verbose=False
-            )
+            of_run = {"datamodule": self.datamodule, "ckpt_path": self.checkpoint}
+            self.trainer.test(self.model, **of_run, verbose=False)
         if self.trainer.is_global_zero:
             with self.mistakes_reported():
                 self.report()
@@ -133,16 +126,13 @@ class EvaluateCLI(ExperimentCLI):
 
     def report(self) -> None:
         """Write and show what was measured."""
-        state: dict[str, Any] = {}
-        if self.checkpoint is not None:
-            state = read_checkpoint(self.checkpoint, mmap=True)
-        metrics = self.trainer.callback_metrics
+        state = {} if self.checkpoint is None else read_checkpoint(self.checkpoint, mmap=True)
         evaluation = Evaluation(
             checkpoint=None if self.checkpoint is None else str(self.checkpoint),
             epoch=state.get("epoch"),
             step=state.get("global_step"),
             parameters=count_parameters(self.model),
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics={name: float(value) for name, value in self.trainer.callback_metrics.items()},
             equivariance=[asdict(row) for monitor in self.monitors for row in monitor.results],
             data=yaml.safe_load(self.parser.dump(self.config, skip_none=False)).get("data"),
             samples_by_resolution=self.tested_samples(),

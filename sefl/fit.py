@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sefl.command_line.options import ExperimentCLI, listed
-from sefl.files.writing import write_atomically
+from sefl.files.writing import write_text
 from sefl.runs.checkpoints import (
     BestCheckpoint,
     LastCheckpoint,
@@ -69,7 +69,7 @@ class RunRecord(SaveConfigCallback):
         for option in NOT_STORED:
             stored[option] = None
         text = self.parser.dump(stored, skip_none=False)
-        write_atomically(self.folder.next_config(), lambda file: file.write(text.encode()))
+        write_text(self.folder.next_config(), text)
         record_command(self.folder.path, self.command)
         save_split = getattr(trainer.datamodule, "save_split", None)  # type: ignore[attr-defined]
         if save_split is not None and not self.folder.split.exists():

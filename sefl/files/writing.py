@@ -59,6 +59,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as :func:`write_atomically` does."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 @contextmanager
 def failed_writes_stop(how_to_go_on: Callable[[], str]) -> Iterator[None]:
     """End what needs to write with one message, whichever file it was.

@@ -13,7 +13,7 @@ from sefl.figures.accuracy import (
     most_accurate,
 )
 from sefl.figures.features import NotDrawn, features_of_networks
-from sefl.files.writing import write_atomically
+from sefl.files.writing import write_text
 from sefl.report.markdown import code, code_block, plain
 from sefl.report.sections import Section
 from sefl.report.tables import csv_text, grids
@@ -58,8 +58,8 @@ class Document:
         for count, section in enumerate(self.sections, 1):
             figures = _figures(section, folder, f"{count}-{section.slug}")
             text += [f"## {plain(section.title)}\n", *_tables(section), *figures, _origins(section)]
-        _write(folder / "results.csv", csv_text(self.sections))
-        _write(folder / "report.md", "\n".join(text))
+        write_text(folder / "results.csv", csv_text(self.sections))
+        write_text(folder / "report.md", "\n".join(text))
 
 
 def _tables(section: Section) -> list[str]:
@@ -99,7 +99,3 @@ def _origins(section: Section) -> str:
             lines.append(f"**{plain(experiment.title)}**: {code(str(run.path))}, {measured}\n")
             lines.append(code_block("bash", list(run.commands)) + "\n")
     return "\n".join(lines)
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))

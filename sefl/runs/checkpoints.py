@@ -58,9 +58,8 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__(
-            folder.checkpoints, filename="best", monitor=MONITOR, mode="max", enable_version_counter=False
-        )
+        options: dict[str, Any] = {"filename": "best", "enable_version_counter": False}
+        super().__init__(folder.checkpoints, monitor=MONITOR, mode="max", **options)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -70,13 +69,8 @@ class LastCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__(
-            folder.checkpoints,
-            filename="last",
-            monitor=None,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        options: dict[str, Any] = {"filename": "last", "enable_version_counter": False}
+        super().__init__(folder.checkpoints, monitor=None, save_on_train_epoch_end=True, **options)
 
 
 def require_files_of_their_own(callbacks: Sequence[Callback], folder: RunFolder) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sefl.files.reading import reading
-from sefl.files.writing import write_atomically
+from sefl.files.writing import write_text
 
 MEASURES = {
     "test/accuracy": "accuracy",
@@ -96,8 +97,7 @@ class Evaluation:
             "accuracy_by_resolution": self.accuracy_by_resolution,
             "scale_consistency": self.metrics.get("test/scale_consistency"),
         }
-        text = json.dumps(content, indent=2) + "\n"
-        write_atomically(self.file(folder), lambda file: file.write(text.encode()))
+        write_text(self.file(folder), json.dumps(content, indent=2) + "\n")
 
     def tables(self) -> list[Table]:
         """The measures, accuracy per resolution, agreement of predictions, and equivariance error per layer."""
@@ -138,7 +138,7 @@ class Evaluation:
         title = "Equivariance error (relative, squared)"
         table = Table("layer", "transformation", "mean", "max", "max at", title=title)
         for (layer, transformation), group in groupby(
-            self.equivariance, key=lambda row: (row["layer"], row["transformation"])
+            self.equivariance, itemgetter("layer", "transformation")
         ):
             rows = list(group)
             mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)

@@ -82,13 +82,9 @@ class Experiment:
 
     @cached_property
     def accuracy_by_resolution(self) -> dict[int, Summary]:
-        prefix = "accuracy_"
-        found = {
-            int(name.removeprefix(prefix)): summary
-            for name, summary in self.summaries.items()
-            if name.startswith(prefix) and name.removeprefix(prefix).isdecimal()
-        }
-        return dict(sorted(found.items()))
+        parts = ((*name.partition("accuracy_"), summary) for name, summary in self.summaries.items())
+        found = ((int(at), summary) for before, _, at, summary in parts if not before and at.isdecimal())
+        return dict(sorted(found))
 
     @cached_property
     def accuracy_spreads(self) -> dict[int, float]:
@@ -124,11 +120,10 @@ def group_runs(runs: Iterable[Run]) -> tuple[list[Experiment], list[str]]:
     for name, group in groupby(by_name, key=lambda run: run.name):
         alike: list[list[Run]] = []
         for run in group:
-            match = [others for others in alike if _compared(others[0]) == _compared(run)]
-            if match:
-                match[0].append(run)
-            else:
-                alike.append([run])
+            same = next((others for others in alike if _compared(others[0]) == _compared(run)), None)
+            if same is None:
+                alike.append(same := [])
+            same.append(run)
         for others in alike[1:]:
             warnings.append(
                 f"{name}: {alike[0][0].path} and {others[0].path} differ in more than their seed, "
@@ -161,16 +156,11 @@ def _compared(run: Run) -> list[dict[str, Any]]:
 def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
     if key in NOT_OF_THE_EXPERIMENT or key.rpartition(".")[2] in SEEDS:
         return
-    children = (
-        value.items()
-        if isinstance(value, dict)
-        else list(enumerate(value))
-        if isinstance(value, list)
-        else ()
-    )
-    if not children:
+    children = dict(enumerate(value)) if isinstance(value, list) else value
+    if not isinstance(children, dict) or not children:
         yield key, value
-    for name, child in children:
+        return
+    for name, child in children.items():
         yield from _flat(child, f"{key}.{name}" if key else str(name))
 
 
@@ -178,17 +168,12 @@ def _difference(one: Run, other: Run) -> str:
     first, second = _compared(one), _compared(other)
     if len(first) != len(second) and first[-1] == second[-1]:
         return "one was resumed with other options"
-    absent = object()
-    keys = [
-        key
-        for key in dict.fromkeys([*first[-1], *second[-1]])
-        if first[-1].get(key, absent) != second[-1].get(key, absent)
-    ]
-    if not keys:
+    both = {
+        key: [last.get(key, "absent") for last in (first[-1], second[-1])]
+        for key in {**first[-1], **second[-1]}
+    }
+    differing = [f"{key} {mine} and {theirs}" for key, (mine, theirs) in both.items() if mine != theirs]
+    if not differing:
         return "they began with other options"
-    shown = [
-        f"{key} {first[-1].get(key, 'absent')} and {second[-1].get(key, 'absent')}"
-        for key in keys[:SHOWN_DIFFERENCES]
-    ]
-    more = len(keys) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+    more = len(differing) - SHOWN_DIFFERENCES
+    return "; ".join(differing[:SHOWN_DIFFERENCES]) + f"; and {more} more" * (more > 0)

@@ -84,11 +84,8 @@ def run_loggers(folder: RunFolder, name: str, options: WandbOptions) -> list[Log
     A resumed run is the same W&B run. What it wrote offline lies in several folders then, of one identity, which
     ``wandb sync`` uploads in the order of their starts.
     """
-    run_id = stored_run_id(folder.path)
-    return [
-        MetricsCSV(folder),
-        *wandb_loggers(folder.path, f"{name}/{folder.path.name}", options, run_id=run_id),
-    ]
+    group, run_id = f"{name}/{folder.path.name}", stored_run_id(folder.path)
+    return [MetricsCSV(folder), *wandb_loggers(folder.path, group, options, run_id=run_id)]
 
 
 def stored_run_id(save_dir: Path) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from sefl.files.reading import reading
-from sefl.files.writing import write_atomically
+from sefl.files.writing import write_text
 
 
 @dataclass
@@ -58,5 +58,4 @@ class Resources:
         return loaded
 
     def save(self, path: Path) -> None:
-        text = json.dumps(asdict(self), indent=2) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")

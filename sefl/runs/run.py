@@ -247,13 +247,14 @@ class Run:
                 values["parameters"] = evaluation.parameters
             if evaluation.checkpoint is None or evaluation.epoch is None:
                 raise ValueError("it is of no checkpoint")
+            epoch = int(evaluation.epoch)
             checkpoint = self.folder.checkpoints / Path(evaluation.checkpoint).name
             layers = layer_errors(evaluation.equivariance)
             values |= _by_transformation(layers)
         recorded = self._kept(lambda: recorded_commands(folder), "its command is of its checkpoint")
         commands = recorded or [command_line(EVALUATE, ["--ckpt_path", str(checkpoint)])]
         data, samples = evaluation.data, evaluation.samples_by_resolution
-        return Results("test", folder, evaluation.epoch, values, layers, tuple(commands), data, samples)
+        return Results("test", folder, epoch, values, layers, tuple(commands), data, samples)
 
     def _validated(self) -> Results:
         """The epoch that ``best.ckpt`` is of. Where an epoch appears twice, the later row counts."""

@@ -23,11 +23,9 @@ TRAINED_ON = "trained_on"
 ONLY_TO_TRAIN = ("optimizer", "lr_scheduler")
 """Arguments without which a model predicts what it did."""
 
-POINTWISE = {
-    f"torch.nn.functional.{name}" for name in ("leaky_relu", "elu", "celu", "gelu", "softplus", "hardtanh")
-}
+_POINTWISE = ("leaky_relu", "elu", "celu", "gelu", "softplus", "hardtanh")
+POINTWISE = {f"torch.nn.functional.{name}" for name in _POINTWISE}
 """Functions that may be stored with options."""
-
 
 Model = TypeVar("Model", bound=LightningModule)
 
@@ -220,11 +218,9 @@ def _require_found(arguments: Mapping[str, Any], file: Path) -> None:
     Raises:
         UnreadableFile: if something of it could not be stored.
     """
-    lost = {
-        name: value for name, value in arguments.items() if name not in ONLY_TO_TRAIN and _has_lost(value)
-    }
+    lost = [name for name, value in arguments.items() if name not in ONLY_TO_TRAIN and _has_lost(value)]
     if lost:
-        name, what = next(iter(lost.items()))
+        name, what = lost[0], arguments[lost[0]]
         raise UnreadableFile(
             f"{file}: was written by a model made with {name}={what!r}, which a checkpoint cannot hold: give it, by "
             f"load_from_checkpoint(FILE, {', '.join(f'{name}=...' for name in lost)})."

@@ -1,6 +1,7 @@
 """What a training tells at its end: accuracy, equivariance error, where everything is and what to do next."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -108,11 +109,10 @@ class RunSummary(Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
                 files["Best" if callback.monitor else "Last"].append(callback.best_model_path)
-        for which, paths in files.items():
-            for path in paths:
-                if path and Path(path).is_file():
-                    return which, Path(path)
-        return "", None
+        found = (
+            (which, Path(path)) for which, paths in files.items() for path in paths if os.path.isfile(path)
+        )
+        return next(found, ("", None))
 
 
 def _add_errors(table: Table, transformation: str, errors: Sequence[LayerError]) -> None:
@@ -120,9 +120,8 @@ def _add_errors(table: Table, transformation: str, errors: Sequence[LayerError])
     means = mean_errors(errors, lambda error: error.layer)
     worst = max(means, key=lambda layer: (math.isnan(means[layer]), means[layer]))
     last = errors[-1].layer
-    table.add_row(
-        f"equivariance error, {transformation}", f"{means[worst]:.1e}", f"{worst}, the worst of {len(means)}"
-    )
+    named = f"{worst}, the worst of {len(means)}"
+    table.add_row(f"equivariance error, {transformation}", f"{means[worst]:.1e}", named)
     if last != worst:
         table.add_row("", f"{means[last]:.1e}", f"{last}, the last")
 
