@@ -1,6 +1,7 @@
 """Lightning datamodules: images, or signals, that each have one of several resolutions; images of one orientation."""
 
 from datamodules.augmentation import CircularShift, RandomAffine
+from datamodules.colour import RandomColour
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.glyphs import Glyphs
 from datamodules.image_folder_scale import ImageFolderScale
@@ -19,6 +20,7 @@ __all__ = [
     "ImageFolderScale",
     "MNISTScale",
     "RandomAffine",
+    "RandomColour",
     "RandomCrop",
     "RandomFlip",
     "RotatedMNIST",

@@ -21,6 +21,7 @@ from datamodules.batches import (
     TrainingBatches,
     make_loader,
 )
+from datamodules.colour import RandomColour
 from datamodules.content import check_images, check_labels
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from datamodules.resampling import Downsampling
@@ -45,8 +46,8 @@ class ScaleDataModule(LightningDataModule):
 
     A batch is ``(images, labels)``: float32 ``(batch, channels, r, r)``, with ``r`` the resolution of the
     batch, and int64 ``(batch,)``. A sample keeps its resolution throughout the run; resolutions are dealt
-    evenly over classes. Training images are cropped, flipped, deformed, shifted and cut out of, in this order and
-    each if asked for, at full resolution; validation and test images never.
+    evenly over classes. Training images are cropped, flipped, deformed, shifted, coloured and cut out of, in this
+    order and each if asked for, at full resolution; validation and test images never.
 
     Split, resolutions, order and augmentation follow from ``seed`` alone, whatever the number of processes
     and of workers. In training all processes get the same number of batches, at each step of the same
@@ -76,6 +77,7 @@ class ScaleDataModule(LightningDataModule):
         affine_augmentation: random affine and elastic deformation of training images at full resolution.
         crop_augmentation: random crops of training images, padded with black, at full resolution.
         flip_augmentation: mirror images of training images.
+        colour_augmentation: random brightness, contrast and saturation of training images of one or three channels.
         cutout_augmentation: black squares in training images at full resolution.
         split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
         seed: the source of everything random.
@@ -111,6 +113,7 @@ class ScaleDataModule(LightningDataModule):
         affine_augmentation: RandomAffine | None = None,
         crop_augmentation: RandomCrop | None = None,
         flip_augmentation: RandomFlip | None = None,
+        colour_augmentation: RandomColour | None = None,
         cutout_augmentation: Cutout | None = None,
         split_file: str | None = None,
         seed: int = 0,
@@ -146,6 +149,11 @@ class ScaleDataModule(LightningDataModule):
         self.affine_augmentation = affine_augmentation
         self.crop_augmentation = crop_augmentation
         self.flip_augmentation = flip_augmentation
+        if colour_augmentation is not None and channels not in (1, 3):
+            raise ValueError(
+                f"colour_augmentation is for images of 1 or 3 channels, got {channels}; set it to null"
+            )
+        self.colour_augmentation = colour_augmentation
         self.cutout_augmentation = cutout_augmentation
         self.split_file = split_file
         self.seed = require_seed("seed", seed)
@@ -288,6 +296,7 @@ class ScaleDataModule(LightningDataModule):
             self.flip_augmentation,
             self.affine_augmentation,
             self.shift_augmentation,
+            self.colour_augmentation,
             self.cutout_augmentation,
         )
         return tuple(augmentation for augmentation in possible if augmentation is not None)

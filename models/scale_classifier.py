@@ -1,15 +1,17 @@
 """What every network that predicts at several resolutions is trained by: losses, metrics, optimisers."""
 
+from typing import Literal
+
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.network_module import Batch, NetworkModule, images_of
-from sefl.arguments import require_number
+from sefl.arguments import require_number, require_one_of
 from sefl.metrics import PerResolutionAccuracy, ScaleConsistency
 from sefl.metrics.accumulation import Mean
-from sefl.networks import ScaleNetwork
+from sefl.networks import BandNetwork, ScaleNetwork
 from sefl.training.step_progress import counted
 
 
@@ -18,7 +20,8 @@ class ScaleClassifier(NetworkModule):
 
     The loss is the cross-entropy summed over the bands, plus ``consistency_weight`` times
     ``max(L_b - L_{b-1}, 0)`` per sample and pair of neighbouring bands (NeurIPS 2023, section 4.3; the published code
-    compares batch means). Regularisation is the optimiser's weight decay.
+    compares batch means). With ``trained_bands: two`` it is that of the finest band, the images' own, and of a coarser
+    one drawn for each batch: a head that is a network is then evaluated for these alone.
 
     Logged: ``train/loss``; ``val/loss``, ``val/accuracy`` and ``val/scale_consistency`` (over the bands of each
     sample, where there are several); and the same for ``test``, with ``test/accuracy_r`` for each resolution ``r``. A
@@ -29,12 +32,16 @@ class ScaleClassifier(NetworkModule):
     Args:
         network: what is trained.
         consistency_weight: weight of the scale-consistency hinge.
+        trained_bands: ``"all"``, as published, or ``"two"``.
+        label_smoothing: what of each label is spread over all classes in training.
+        mixup: images and labels are mixed in training, in pairs by ``Beta(mixup, mixup)`` (Zhang et al. 2018); 0 for
+            not at all.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from the optimiser to its schedule; :class:`models.schedules.OneCycle` steps with the optimiser,
             any other once per epoch.
 
     Raises:
-        ValueError: if ``consistency_weight`` is negative or not finite.
+        ValueError: if an argument is out of its range, or a network without bands is to be trained on two.
     """
 
     network: ScaleNetwork
@@ -43,11 +50,22 @@ class ScaleClassifier(NetworkModule):
         self,
         network: ScaleNetwork,
         consistency_weight: float = 1e-3,
+        trained_bands: Literal["all", "two"] = "all",
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(network, optimizer, lr_scheduler)
         self.consistency_weight = require_number("consistency_weight", consistency_weight, least=0)
+        require_one_of("trained_bands", trained_bands, ("all", "two"))
+        if trained_bands == "two" and not isinstance(network, BandNetwork):
+            raise ValueError(
+                f"trained_bands must be 'all' for a {type(network).__name__}, got 'two': it has no bands"
+            )
+        self.trained_bands = trained_bands
+        self.label_smoothing = require_number("label_smoothing", label_smoothing, least=0, below=1)
+        self.mixup = require_number("mixup", mixup, least=0)
         resolutions = range(network.base_resolution, network.max_resolution + 1)
         self.val_loss, self.test_loss = Mean(), Mean()
         self.val_accuracy = PerResolutionAccuracy(resolutions)
@@ -57,13 +75,38 @@ class ScaleClassifier(NetworkModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
-        losses = self.band_losses(self(images), labels)
+        targets = labels
+        if self.mixup:
+            targets = F.one_hot(labels, self.network.classes).to(images.dtype)
+            share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(images)
+            partners = torch.randperm(len(images)).to(labels.device)
+            images = torch.lerp(images[partners], images, share)
+            targets = torch.lerp(targets[partners], targets, share)
+        losses = self.band_losses(self._trained_logits(images), targets, self.label_smoothing)
         increase = (losses[:, 1:] - losses[:, :-1]).clamp(min=0).sum(1).mean()
         loss = losses.sum(1).mean() + self.consistency_weight * increase
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/loss_finest", losses[:, -1].mean())
         self.log("train/consistency_hinge", increase)
         return loss
+
+    def _trained_logits(self, images: Tensor) -> Tensor:
+        """Logits ``(batch, bands, classes)`` of the bands that are trained on."""
+        if self.trained_bands == "two" and isinstance(self.network, BandNetwork):
+            own = self.network.band_index(images.shape[-1])
+            coarser = [int(torch.randint(own, ()))] if own else []
+            logits: Tensor = self.network(images, [*coarser, own])
+        else:
+            logits = self(images)
+        return logits
+
+    def _own_logits(self, images: Tensor) -> Tensor:
+        """Logits ``(batch, classes)`` at the resolution of the images."""
+        if isinstance(self.network, BandNetwork):
+            logits: Tensor = self.network(images, [self.network.band_index(images.shape[-1])])
+        else:
+            logits = self(images)
+        return logits[:, -1]
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         images, labels = batch
@@ -85,7 +128,7 @@ class ScaleClassifier(NetworkModule):
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
         if dataloader_idx == 0:
-            logits = self(images)[:, -1]
+            logits = self._own_logits(images)
             self.test_loss.update(F.cross_entropy(logits.float(), labels, reduction="none"))
             self.test_accuracy.update(logits, labels, images.shape[-1])
         else:
@@ -98,8 +141,7 @@ class ScaleClassifier(NetworkModule):
 
     def predict_step(self, batch: Batch | Tensor, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Logits ``(batch, classes)`` at the resolution of the images, with or without their labels beside them."""
-        logits: Tensor = self(images_of(batch))[:, -1]
-        return logits
+        return self._own_logits(images_of(batch))
 
     def on_test_epoch_end(self) -> None:
         self.log_global("test/loss", self.test_loss.compute())
@@ -114,11 +156,17 @@ class ScaleClassifier(NetworkModule):
             metric.reset()
 
     @staticmethod
-    def band_losses(logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of each sample at each band: logits ``(batch, bands, classes)`` to ``(batch, bands)``."""
+    def band_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of each sample at each band: logits ``(batch, bands, classes)`` to ``(batch, bands)``.
+
+        ``labels`` are ``(batch,)``, or probabilities ``(batch, classes)``.
+        """
         bands = logits.shape[1]
         losses = F.cross_entropy(
-            logits.float().flatten(0, 1), labels.repeat_interleave(bands), reduction="none"
+            logits.float().flatten(0, 1),
+            labels.repeat_interleave(bands, 0),
+            reduction="none",
+            label_smoothing=label_smoothing,
         )
         return losses.view(-1, bands)
 

@@ -1,5 +1,6 @@
 """Features of a fixed size from every band at once, for classifiers (NeurIPS 2023, section 4.3)."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -13,6 +14,13 @@ from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import resolution_range, to_grid
 from sefl.fourier.shells import Shells
 from sefl.tensors.output_types import Bands
+
+_POOLS: dict[tuple[str, int], Callable[[Tensor, int], Tensor]] = {
+    ("max", 1): F.max_pool1d,
+    ("max", 2): F.max_pool2d,
+    ("mean", 1): F.avg_pool1d,
+    ("mean", 2): F.avg_pool2d,
+}
 
 
 class _BandPoolingNd(nn.Module):
@@ -45,22 +53,24 @@ class _BandPoolingNd(nn.Module):
             raise ValueError(f"pool must be 'max' or 'mean', got {pool!r}")
         self.pool = pool
 
-    def forward(self, coefficients: Tensor) -> Tensor:
+    def forward(self, coefficients: Tensor, places: Sequence[int] | None = None) -> Tensor:
         shells = Shells(self.axes)
         finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
         base = band(self.base_resolution)
-        if self.pool == "max":
+        every = range(finest - base + 1)
+        places = every if places is None else places
+        if self.pool == "max" and list(places) == list(every) and self.grid > self.cells:
             learning = torch.is_grad_enabled() and coefficients.requires_grad
             pooled = _PooledBands.apply(coefficients, shells, base, self.grid, self.cells, learning)
             return cast(Tensor, pooled)
-        counts = map(coefficient_count, range(base, finest + 1))
-        means = [self._means(coefficients[shells.whole(count)]).flatten(1) for count in counts]
-        return torch.stack(means, dim=1)
+        counts = [coefficient_count(base + place) for place in places]
+        pooled = [self._cells(coefficients[shells.whole(count)]).flatten(1) for count in counts]
+        return torch.stack(pooled, dim=1)
 
-    def _means(self, coefficients: Tensor) -> Tensor:
-        """Of every cell: ``(batch, channels, cells, ...)``."""
-        mean = F.avg_pool1d if self.axes == 1 else F.avg_pool2d
-        return mean(to_grid(coefficients, self.grid), self.grid // self.cells)
+    def _cells(self, coefficients: Tensor) -> Tensor:
+        """``(batch, channels, cells, ...)``."""
+        values, window = to_grid(coefficients, self.grid), self.grid // self.cells
+        return values if window == 1 else _POOLS[self.pool, self.axes](values, window)
 
     def extra_repr(self) -> str:
         return (
@@ -84,7 +94,8 @@ class BandPooling2d(_BandPoolingNd):
             one that is at least ``max_resolution``.
         pool: ``"max"`` or ``"mean"`` over each cell.
 
-    Shapes: ``(K, K, batch, channels)`` to ``(batch, bands, channels * cells^2)``, bands from coarse to fine.
+    Shapes: ``(K, K, batch, channels)`` to ``(batch, bands, channels * cells^2)``, bands from coarse to fine, or those
+    at the ``places`` among these that ``forward`` is given.
 
     Raises:
         ValueError: if an argument is out of its range, and in ``forward`` for coefficients that are not square,

@@ -1,5 +1,6 @@
 """What the networks with one prediction per band share: which band is whose, and a head for all of them."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_number, require_positive, require_positives
-from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band
+from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band, to_grid
+from sefl.fourier.basis import coefficient_count
+from sefl.fourier.shells import Shells
 from sefl.networks.network import Dimensions, ScaleNetwork
 from sefl.tensors.output_types import Bands
 
@@ -23,27 +26,57 @@ _GRID_LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module]]] = {
 }
 
 
-class BandConvolution(nn.Module):
-    """A convolution with three taps per axis on the map of every band by itself, batch norm, ReLU, max-pooling by two.
+class _SharedNorm(nn.Module):
+    """Batch norm of the maps of every band, by the statistics of the coarsest one that there is.
 
-    The norm's statistics are those of the coarsest band, which images of all resolutions have: as in
-    :class:`sefl.fourier.SpectralBatchNorm`, a band does not depend on how many finer ones a training batch has.
-
-    Shapes: ``(batch, bands, channels, *cells)`` to ``(batch, bands, width, *(cells // 2))``.
+    All images have it: as in :class:`sefl.fourier.SpectralBatchNorm`, a band does not depend on how many finer ones a
+    training batch has.
     """
 
-    def __init__(self, channels: int, width: int, dimensions: Dimensions) -> None:
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = GridBatchNorm(channels)
+
+    def forward(self, maps: Tensor, bands: int) -> Tensor:
+        normalised: Tensor = self.norm(maps, maps.unflatten(0, (-1, bands))[:, 0])
+        return normalised
+
+
+class BandConvolution(nn.Module):
+    """Convolution on the map of every band by itself, batch norm, ReLU, and max-pooling by two.
+
+    Shapes: ``(batch, bands, channels, *cells)`` to ``(batch, bands, width, *(cells // 2))``.
+
+    Args:
+        channels, width: channels of input and output.
+        dimensions: 2 for images, 1 for signals.
+        residual: two convolutions in place of one, and a 1 x 1 convolution, where channels change, beside them (He et
+            al. 2016).
+    """
+
+    output_type = Bands()
+
+    def __init__(self, channels: int, width: int, dimensions: Dimensions, residual: bool = False) -> None:
         super().__init__()
         convolution, pool = _GRID_LAYERS[dimensions]
         self.convolution = convolution(channels, width, 3, padding=1, bias=False)
-        self.norm = GridBatchNorm(width)
+        self.norm = _SharedNorm(width)
+        self.second: nn.Module | None = None
+        if residual:
+            self.second = convolution(width, width, 3, padding=1, bias=False)
+            self.second_norm = _SharedNorm(width)
+            self.shortcut = (
+                nn.Identity() if channels == width else convolution(channels, width, 1, bias=False)
+            )
         self.pool = pool(2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        shape = maps.shape[:2]
-        convolved = self.convolution(maps.flatten(0, 1))
-        coarsest = convolved.unflatten(0, shape)[:, 0]
-        pooled: Tensor = self.pool(self.norm(convolved, coarsest).relu()).unflatten(0, shape)
+        batch, bands = maps.shape[:2]
+        flat = maps.flatten(0, 1)
+        outcome = self.norm(self.convolution(flat), bands)
+        if self.second is not None:
+            outcome = self.second_norm(self.second(outcome.relu()), bands) + self.shortcut(flat)
+        pooled: Tensor = self.pool(outcome.relu()).unflatten(0, (batch, bands))
         return pooled
 
 
@@ -56,6 +89,10 @@ class BandHeadSettings:
         pool: ``"max"`` or ``"mean"`` over each cell.
         widths: output channels of convolutions in front, on the cells of every band by itself, each with batch norm,
             ReLU and max-pooling by two; published: none.
+        residual: blocks of two convolutions with a shortcut in place of each of these.
+        average: the mean over the cells that are left goes on, in place of all of them.
+        stem: output channels of ordinary convolutions, as those of ``widths``, on each band's image itself: on a grid
+            that they pool to ``cells``, where their outcome stands beside the features; published: none.
         hidden: hidden units, per band.
         dropout: dropout of the hidden units.
         growth: least growth, from a band to the next, of the log of what the logits are multiplied by: the more it is,
@@ -65,9 +102,58 @@ class BandHeadSettings:
     cells: int = 2
     pool: Literal["max", "mean"] = "max"
     widths: Sequence[int] = ()
+    residual: bool = False
+    average: bool = False
+    stem: Sequence[int] = ()
     hidden: int = 256
     dropout: float = 0.5
     growth: float | None = 0.1
+
+
+class BandStem(nn.Module):
+    """Ordinary convolutions on the image of every band, sampled on one fixed grid.
+
+    What no exact layer may do, turn fine texture into coarse features (NeurIPS 2023, claim 1), it does, for each band
+    by itself and from nothing finer.
+
+    Shapes: coefficients ``(K, K, batch, channels)``, on one axis ``(K, batch, channels)``, and the places of bands in
+    ``image_bands``, to ``(batch, places, widths[-1], *cells)``.
+
+    Args:
+        channels: channels of the images.
+        image_bands: of each prediction the band of the image that it sees.
+        settings: cells and widths.
+        dimensions: 2 for images, 1 for signals.
+
+    Raises:
+        ValueError: if a width is not positive, or the grid does not hold the finest band.
+    """
+
+    output_type = Bands()
+
+    def __init__(
+        self, channels: int, image_bands: Sequence[int], settings: BandHeadSettings, dimensions: Dimensions
+    ) -> None:
+        super().__init__()
+        widths = require_positives("head.stem", settings.stem)
+        self.image_bands, self.shells = image_bands, Shells(dimensions)
+        self.points = require_positive("head.cells", settings.cells) << len(widths)
+        needed = coefficient_count(image_bands[-1])
+        if self.points < needed:
+            raise ValueError(
+                f"head.stem of {len(widths)} convolutions must pool a grid that holds the images' {needed} pixels to "
+                f"head.cells, got {settings.cells} cells of {self.points} pixels; more cells or more widths would do"
+            )
+        self.blocks = nn.Sequential()
+        for width in widths:
+            self.blocks.append(BandConvolution(channels, width, dimensions))
+            channels = width
+
+    def forward(self, coefficients: Tensor, places: Sequence[int]) -> Tensor:
+        counts = [coefficient_count(self.image_bands[place]) for place in places]
+        images = [to_grid(coefficients[self.shells.whole(count)], self.points) for count in counts]
+        maps: Tensor = self.blocks(torch.stack(images, 1))
+        return maps
 
 
 class BandHead(nn.Module):
@@ -106,20 +192,19 @@ class BandHead(nn.Module):
         if settings.growth is not None:
             self.growth = require_number("head.growth", settings.growth, least=0)
         widths = require_positives("head.widths", settings.widths)
-        cells, hidden = (
-            require_positive("head.cells", settings.cells),
-            require_positive("head.hidden", settings.hidden),
-        )
+        cells = require_positive("head.cells", settings.cells)
+        hidden = require_positive("head.hidden", settings.hidden)
         if cells >> len(widths) < 1:
             raise ValueError(
                 f"head.cells must be at least {2 ** len(widths)} for {len(widths)} head.widths, got {cells}"
             )
         self.map_shape = (channels, *[cells] * dimensions)
+        self.average = settings.average
         self.blocks = nn.Sequential()
         for width in widths:
-            self.blocks.append(BandConvolution(channels, width, dimensions))
+            self.blocks.append(BandConvolution(channels, width, dimensions, settings.residual))
             channels, cells = width, cells // 2
-        features = channels * cells**dimensions
+        features = channels if self.average else channels * cells**dimensions
         self.perceptron = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
@@ -141,10 +226,13 @@ class BandHead(nn.Module):
         growth = self.growth + F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
         return torch.cat([self.log_weight[:1], growth]).cumsum(0).exp()
 
-    def forward(self, features: Tensor) -> Tensor:
-        if self.blocks:
-            features = self.blocks(features.unflatten(2, self.map_shape)).flatten(2)
-        logits: Tensor = self.perceptron(features) * self.weights()[: features.shape[1]]
+    def forward(self, features: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Logits ``(batch, bands, classes)`` of the bands at ``places``, by default the coarsest ones."""
+        if self.blocks or self.average:
+            maps = self.blocks(features.unflatten(2, self.map_shape)).flatten(3)
+            features = maps.mean(3) if self.average else maps.flatten(2)
+        places = range(features.shape[1]) if places is None else places
+        logits: Tensor = self.perceptron(features) * self.weights()[list(places)]
         return logits
 
 
@@ -152,13 +240,19 @@ class BandNetwork(ScaleNetwork):
     """Base of the networks that predict for every band at once, so that one pass holds every coarser resolution.
 
     ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, bands, classes)``, from the band of
-    ``base_resolution`` up to that of ``r``. A subclass whose layers pool says by how much (``reduction``), and one that
-    approximates (``exact_predictions``) predicts for each resolution in a pass of its own.
+    ``base_resolution`` up to that of ``r``, or of the bands at the ``places`` among these that it is asked for: the
+    head, which is not shared by bands, then does no other work. A subclass whose layers pool says by how much
+    (``reduction``), and one that approximates (``exact_predictions``) predicts for each resolution in a pass of its
+    own.
     """
 
     blocks: nn.Sequential
     reduction = 1
     exact_predictions = True
+
+    @abstractmethod
+    def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Logits ``(batch, bands, classes)`` of images ``(batch, in_channels, r, r)``."""
 
     def predict_all_resolutions(
         self,
@@ -169,18 +263,35 @@ class BandNetwork(ScaleNetwork):
         if not self.exact_predictions:  # the bands of a fine image are not quite those of a coarser one
             return super().predict_all_resolutions(images, resolutions, progress)
         indices = [self.band_index(r) for r in self._resolutions(images, resolutions)]
-        logits: Tensor = self(images)[:, indices]
+        places = sorted(set(indices))
+        logits: Tensor = self(images, places)[:, [places.index(index) for index in indices]]
         return logits
 
     def band_index(self, resolution: int) -> int:
         """Which entry of ``forward``'s bands is the prediction at this resolution."""
-        return band(ceil(resolution / self.reduction)) - band(ceil(self.base_resolution / self.reduction))
-
-    def band_pooling(self, settings: BandHeadSettings) -> nn.Module:
-        """Features of the head's cells, of every band."""
-        base, finest = (ceil(r / self.reduction) for r in (self.base_resolution, self.max_resolution))
-        return BAND_POOLINGS[self.dimensions](base, finest, settings.cells, pool=settings.pool)
+        return self._head_band(resolution) - self._head_band(self.base_resolution)
 
     def measured_layers(self) -> list[str]:
-        projection = [] if getattr(self, "projection", None) is None else ["projection"]
-        return [*projection, *(f"blocks.{index}" for index in range(len(self.blocks))), "head"]
+        of_images = [name for name in ("projection", "stem") if getattr(self, name, None) is not None]
+        return [*of_images, *(f"blocks.{index}" for index in range(len(self.blocks))), "head"]
+
+    def _head_band(self, resolution: int) -> int:
+        """The band of what the blocks make of an image."""
+        return band(ceil(resolution / self.reduction))
+
+    def _add_pooling(self, settings: BandHeadSettings) -> None:
+        """Features of the head's cells, of every band, and what the stem makes of the band's image beside them."""
+        base, finest = (ceil(r / self.reduction) for r in (self.base_resolution, self.max_resolution))
+        self.pooling = BAND_POOLINGS[self.dimensions](base, finest, settings.cells, pool=settings.pool)
+        self.stem: BandStem | None = None
+        if settings.stem:
+            bands = range(self._head_band(self.base_resolution), self._head_band(self.max_resolution) + 1)
+            image_bands = [self.reduction * b for b in bands]
+            self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions)
+
+    def _pooled(self, image: Tensor, features: Tensor | None, places: Sequence[int]) -> Tensor:
+        """What the head sees of bands: ``(batch, bands, channels * cells^dimensions)``."""
+        parts = [] if features is None else [self.pooling(features, places)]
+        if self.stem is not None:
+            parts.append(self.stem(image, places).flatten(2))
+        return torch.cat(parts, 2)

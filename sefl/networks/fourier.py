@@ -57,8 +57,10 @@ class FourierNetwork(BandNetwork):
 
     ``forward`` maps images ``(batch, in_channels, r, r)``, ``base_resolution <= r <= max_resolution``, to logits
     ``(batch, bands, classes)``: one prediction per band from the base up to the one of ``r`` (two neighbouring
-    resolutions, 9 and 10, share a band). Band ``b``'s logits depend on frequencies up to ``b`` alone, so one pass at
-    the finest resolution holds the predictions at every coarser one.
+    resolutions, 9 and 10, share a band), or of those at ``places`` among these. Band ``b``'s logits depend on
+    frequencies up to ``b`` alone, so one pass at the finest resolution holds the predictions at every coarser one.
+
+    Without blocks (``trunk.widths`` empty) the head sees the image's stem alone.
 
     Args:
         trunk: the blocks.
@@ -102,7 +104,11 @@ class FourierNetwork(BandNetwork):
         kernel_sizes = trunk.kernel_size
         if not isinstance(kernel_sizes, Sequence):
             kernel_sizes = [kernel_sizes] * len(trunk.widths)
-        shapes = block_shapes(entering, trunk.widths, pools, kernel_size=kernel_sizes)
+        if not trunk.widths and head.stem:
+            # All that the head sees is the image's stem: the control of what blocks are worth.
+            shapes, pools, kernel_sizes, outputs = [], [], [], 0
+        else:
+            shapes = block_shapes(entering, trunk.widths, pools, kernel_size=kernel_sizes)
         self.blocks = nn.Sequential()
         for (inputs, outputs, window), size in zip(shapes, kernel_sizes, strict=True):
             if convolutions == 1:
@@ -113,17 +119,18 @@ class FourierNetwork(BandNetwork):
             self.blocks.append(block)
             self.reduction *= window
         self.exact_predictions = self._computes_what_the_head_sees(pools)
-        self.pooling = self.band_pooling(head)
-        self.head = BandHead(
-            outputs, self.classes, self.band_index(self.max_resolution) + 1, head, self.dimensions
-        )
+        self._add_pooling(head)
+        channels = outputs + (head.stem[-1] if head.stem else 0)
+        bands = self.band_index(self.max_resolution) + 1
+        self.head = BandHead(channels, self.classes, bands, head, self.dimensions)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
-        coefficients = to_coefficients(images)
-        if self.projection is not None:
-            coefficients = self.projection(coefficients)
-        logits: Tensor = self.head(self.pooling(self.blocks(coefficients)))
+        places = range(self.band_index(images.shape[-1]) + 1) if places is None else places
+        image = to_coefficients(images)
+        features = image if self.projection is None else self.projection(image)
+        pooled = self._pooled(image, self.blocks(features) if self.blocks else None, places)
+        logits: Tensor = self.head(pooled, places)
         return logits
 
     def _computes_what_the_head_sees(self, pools: Sequence[int]) -> bool:

@@ -1,5 +1,6 @@
 """A network whose layers mix frequencies instead of convolving: equivariant at every integer resolution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -124,10 +125,11 @@ class MixerNetwork(BandNetwork):
         super().__init__(**common)
         depth = require_integer("depth", trunk.depth, 1, MOST_LAYERS)
         require_one_of("mixing", trunk.mixing, get_args(Mixing))
-        if mixes_bands and head.widths:
-            raise ValueError(
-                f"head.widths are for a head that does not mix bands, got {list(head.widths)} with mixes_bands"
-            )
+        for name, widths in [("widths", head.widths), ("stem", head.stem)]:
+            if mixes_bands and widths:
+                raise ValueError(
+                    f"head.{name} are for a head that does not mix bands, got {list(widths)} with mixes_bands"
+                )
         finest, width = self.max_resolution, trunk.width
         layers = FourierLayers(
             self.dimensions,
@@ -149,18 +151,25 @@ class MixerNetwork(BandNetwork):
                 layers.nonlinearity(width),
             )
             self.blocks.append(block)
-        self.pooling = self.band_pooling(head)
+        self._add_pooling(head)
         bands = self.band_index(finest) + 1
-        self.head = (
-            BandPerceptron(
-                width * head.cells**self.dimensions, head.hidden, self.classes, bands, head.dropout
-            )
-            if mixes_bands
-            else BandHead(width, self.classes, bands, head, self.dimensions)
-        )
+        self.mixes_bands = mixes_bands
+        if mixes_bands:
+            features = width * head.cells**self.dimensions
+            self.head: nn.Module = BandPerceptron(features, head.hidden, self.classes, bands, head.dropout)
+        else:
+            channels = width + (head.stem[-1] if head.stem else 0)
+            self.head = BandHead(channels, self.classes, bands, head, self.dimensions)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
-        coefficients = to_coefficients(images)
-        logits: Tensor = self.head(self.pooling(self.blocks(self.embedding(coefficients))))
+        bands = range(self.band_index(images.shape[-1]) + 1)
+        places = bands if places is None else places
+        image = to_coefficients(images)
+        features = self.blocks(self.embedding(image))
+        logits: Tensor
+        if self.mixes_bands:
+            logits = self.head(self._pooled(image, features, bands))[:, list(places)]
+        else:
+            logits = self.head(self._pooled(image, features, places), places)
         return logits
