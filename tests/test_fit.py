@@ -22,7 +22,7 @@ from sefl.networks import ScaleNetwork
 from sefl.runs.checkpoints import AtomicCheckpointIO
 from sefl.runs.folder import RunFolder, make_next_version, name_of, name_of_merged
 from sefl.runs.loggers import MetricsCSV, wandb_mode
-from sefl.runs.metrics_file import read_rows
+from sefl.runs.metrics_file import iterate_rows
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -73,7 +73,7 @@ def test_a_run_has_its_own_folder(tiny: Path) -> None:
         "checkpoints/last.ckpt",
     } <= files
     assert any(name.startswith("equivariance/") and name.endswith(".png") for name in files)
-    rows = read_rows(RUN / "metrics.csv")
+    rows = list(iterate_rows(RUN / "metrics.csv"))
     assert any(row["train/loss"] for row in rows)
     assert len([row for row in rows if row["val/accuracy"]]) == 2
     # the latest epoch, also where it is not the best
@@ -143,7 +143,7 @@ def test_versions_are_never_shared(tmp_path: Path) -> None:
 
 def test_resume_in_the_same_folder(tiny: Path) -> None:
     main(["--config", str(tiny)])
-    config, metrics = (RUN / "config.yaml").read_bytes(), read_rows(RUN / "metrics.csv")
+    config, metrics = (RUN / "config.yaml").read_bytes(), list(iterate_rows(RUN / "metrics.csv"))
     main(["--config", str(tiny), "--ckpt_path", "last", "--trainer.max_epochs", "3"])
     # without --config: the configuration of the latest start, three epochs
     main(["--ckpt_path", str(RUN / "checkpoints/last.ckpt"), "--trainer.max_epochs", "4"])
@@ -151,7 +151,7 @@ def test_resume_in_the_same_folder(tiny: Path) -> None:
     assert [path.name for path in RUN.parent.iterdir()] == ["0"]
     assert (RUN / "config.yaml").read_bytes() == config
     assert yaml.safe_load((RUN / "config_2.yaml").read_text())["trainer"]["max_epochs"] == 4
-    rows = read_rows(RUN / "metrics.csv")
+    rows = list(iterate_rows(RUN / "metrics.csv"))
     assert [row["train/loss"] for row in rows[: len(metrics)]] == [row["train/loss"] for row in metrics]
     assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1, 2, 3]
     assert sorted(path.name for path in (RUN / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -178,13 +178,13 @@ def test_sigkill_in_the_middle_of_an_epoch(tiny: Path, side_by_side: Callable[..
     killed.signal([0], signal.SIGKILL)
     assert killed.end() == [-signal.SIGKILL], killed.said
     assert torch.load(RUN / "checkpoints/last.ckpt")["epoch"] == 0
-    killed_after = read_rows(RUN / "metrics.csv")
+    killed_after = list(iterate_rows(RUN / "metrics.csv"))
 
     main(["--ckpt_path", str(RUN / "checkpoints/last.ckpt")])
     state = torch.load(RUN / "checkpoints/last.ckpt")
     assert state["epoch"] == 2
     assert state["global_step"] == 3 * steps_of_an_epoch(RUN)
-    rows = read_rows(RUN / "metrics.csv")
+    rows = list(iterate_rows(RUN / "metrics.csv"))
     assert len(rows) > len(killed_after)
     assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1, 2]
     main([*options, "--run_dir", "whole"])
@@ -226,11 +226,11 @@ def epochs_begun(metrics: Path) -> int:
     """How many epochs have logged a training loss."""
     if not metrics.exists():
         return 0
-    return len({row["epoch"] for row in read_rows(metrics) if row.get("train/loss")})
+    return len({row["epoch"] for row in iterate_rows(metrics) if row.get("train/loss")})
 
 
 def steps_of_an_epoch(run: Path) -> int:
-    rows = read_rows(run / "metrics.csv")
+    rows = list(iterate_rows(run / "metrics.csv"))
     return 1 + max(int(row["step"]) for row in rows if row["train/loss"] and float(row["epoch"]) == 0)
 
 
@@ -247,7 +247,7 @@ def test_two_processes_share_one_folder(
     assert "".join(run.said).count("validation accuracy, best") == 1
     assert [str(path) for path in Path("runs").glob("*/*")] == [str(RUN)]
     assert [path.name for path in RUN.glob("config*.yaml")] == ["config.yaml"]
-    rows = read_rows(RUN / "metrics.csv")
+    rows = list(iterate_rows(RUN / "metrics.csv"))
     assert [float(row["epoch"]) for row in rows if row["val/accuracy"]] == [0, 1]
 
     # from the middle of the last epoch, each process with its own random state; Lightning starts the second one

@@ -63,7 +63,9 @@ class OneLineParser(ArgumentParser):
         line = one_line(message, self)
         if not self.exit_on_error:
             raise jsonargparse.ArgumentError(None, line) from ex
-        if jsonargparse_debug():
+        from jsonargparse._common import debug_mode_active
+
+        if debug_mode_active():
             super().error(line, ex)
         self.exit(USAGE_ERROR, f"{self.prog}: error: {line}\n")
 
@@ -159,13 +161,6 @@ def _classes(config: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
             yield keys, content["class_path"], vars(init_args)
         for key, value in content.items():
             yield from _classes(value, keys if key in WRAPPING else (*keys, key))
-
-
-def jsonargparse_debug() -> bool:
-    """Whether jsonargparse was asked for tracebacks."""
-    from jsonargparse._common import debug_mode_active
-
-    return bool(debug_mode_active())
 
 
 def _mistakes(message: str) -> Iterator[Mistake]:

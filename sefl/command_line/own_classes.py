@@ -69,7 +69,10 @@ def exported(option: str) -> dict[str, str]:
     """
     package = PACKAGES.get(option, "")
     classes = {name: found for name, found in public_classes(package).items() if _is_for(option, found)}
-    return {f"{package}.{name}": _first_line(found) for name, found in classes.items()}
+    first_lines = (
+        (name, (inspect.getdoc(found) or "").partition("\n")[0]) for name, found in classes.items()
+    )
+    return {f"{package}.{name}": _ROLE.sub(r"\1", line) for name, line in first_lines}
 
 
 def public_classes(module: str) -> dict[str, type]:
@@ -91,7 +94,3 @@ def _is_for(option: str, found: type) -> bool:
         "data": lightning.LightningDataModule,
     }
     return issubclass(found, base.get(option, lightning.Callback)) and not inspect.isabstract(found)
-
-
-def _first_line(found: type) -> str:
-    return _ROLE.sub(r"\1", (inspect.getdoc(found) or "").partition("\n")[0])

@@ -38,15 +38,8 @@ CROWDED = 45
 
 def most_accurate(experiments: Sequence[Experiment]) -> Sequence[Experiment]:
     """As many as a figure can tell apart by colour, in their order: the most accurate ones."""
-    if len(experiments) <= MOST_LINES:
-        return experiments
-
-    def accuracy(index: int) -> float:
-        summary = experiments[index].summaries.get("accuracy")
-        return -math.inf if summary is None or math.isnan(summary.mean) else summary.mean
-
-    chosen = sorted(range(len(experiments)), key=accuracy, reverse=True)[:MOST_LINES]
-    return [experiments[index] for index in sorted(chosen)]
+    by_accuracy = sorted(range(len(experiments)), key=lambda index: experiments[index].accuracy, reverse=True)
+    return [experiments[index] for index in sorted(by_accuracy[:MOST_LINES])]
 
 
 def accuracy_over_resolution(experiments: Sequence[Experiment]) -> Figure | None:

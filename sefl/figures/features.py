@@ -1,6 +1,5 @@
 """The features of one image at several resolutions, of a scale-equivariant network and of an ordinary one."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -175,12 +174,7 @@ def _middle_layer(network: LightningModule, image: Tensor) -> str:
 
 def _runs(experiments: Sequence[Experiment]) -> list[tuple[str, Run]]:
     """All runs with the labels of their experiments, those of the most accurate experiment first."""
-
-    def accuracy(experiment: Experiment) -> float:
-        summary = experiment.summaries.get("accuracy")
-        return -math.inf if summary is None else summary.mean
-
-    ordered = sorted(experiments, key=accuracy, reverse=True)
+    ordered = sorted(experiments, key=lambda each: each.accuracy, reverse=True)
     return [(experiment.label, run) for experiment in ordered for run in experiment.runs]
 
 

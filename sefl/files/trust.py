@@ -40,11 +40,7 @@ class UntrustedCode(ValueError):
 
 
 class _Refused(BaseException):
-    """Passes through whatever catches exceptions of an import."""
-
-    def __init__(self, name: str, place: str) -> None:
-        self.name = name
-        self.place = place
+    """A module and where it is; passes through whatever catches exceptions of an import."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,8 @@ class Reading:
         try:
             yield
         except _Refused as refused:
-            raise self._refusal(self._spelled(refused.name), refused.place) from None
+            module, place = refused.args
+            raise self._refusal(self._spelled(module), place) from None
         finally:
             sys.meta_path.remove(guard)
 
@@ -96,7 +93,7 @@ class Reading:
             if any(name in argument for argument in self.arguments):
                 continue
             found = resolve_name(name) if isinstance(value, str) else value
-            if not (_may_be_made(found) if is_made else _may_be_given(found)):
+            if not (_may_be_made(found) or (not is_made and _package(found) in HOLDS_FUNCTIONS)):
                 raise self._refusal(name, "which is no network, data, callback or part of a training")
 
     def _named_by_user(self, module: str) -> bool:
@@ -210,10 +207,6 @@ def _may_be_made(found: Any) -> bool:
     except (NameError, TypeError, AttributeError):
         return False
     return isinstance(returned, type) and issubclass(returned, made())
-
-
-def _may_be_given(found: Any) -> bool:
-    return _may_be_made(found) or _package(found) in HOLDS_FUNCTIONS
 
 
 def _package(found: Any) -> str:

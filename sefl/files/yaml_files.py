@@ -76,23 +76,16 @@ def parse_yaml(text: str, where: str = "YAML") -> Any:
     Raises:
         YamlMistake: it is no YAML, has a key twice, or is too large, too deep or without end.
     """
-    loader: Any = None
     try:
         node = _composed(text, where)
-        if node is None:
-            return None
-        loader = _Loader("")
-        return loader.construct_document(node)
+        return None if node is None else _constructed(node)
+    except YamlMistake:
+        raise
     except yaml.YAMLError as error:
         raise YamlMistake(_located(error, text, where)) from error
     except (ValueError, ArithmeticError, AttributeError, TypeError, LookupError) as error:
-        if isinstance(error, YamlMistake):
-            raise
         # a constructor of PyYAML's met a value that its tag does not fit, as !!int x
         raise YamlMistake(f"{where}: holds a value that does not fit its tag ({error})") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 @dataclass(frozen=True)
@@ -223,7 +216,8 @@ def _refuse_repeated_keys(node: MappingNode, where: str) -> None:
     for key, _ in node.value:
         if not isinstance(key, ScalarNode):
             continue
-        name = _key(key)
+        # 1 and 0x1 are one, 1 and '1' are two
+        name = key.tag if key.tag in _WITHOUT_VALUE_OF_THEIR_OWN else _constructed(key)
         if name in first:
             raise YamlMistake(
                 f"{where}, {_place(key.start_mark)}: the key {key.value} is there twice, "
@@ -232,14 +226,10 @@ def _refuse_repeated_keys(node: MappingNode, where: str) -> None:
         first[name] = key
 
 
-def _key(node: ScalarNode) -> Hashable:
-    """The value of a key: 1 and 0x1 are one, 1 and '1' are two."""
-    if node.tag in _WITHOUT_VALUE_OF_THEIR_OWN:
-        return node.tag
-    loader = _Loader("")
+def _constructed(node: Node) -> Any:
+    loader: Any = _Loader("")
     try:
-        key: Hashable = loader.construct_object(node)
-        return key
+        return loader.construct_document(node)
     finally:
         loader.dispose()
 

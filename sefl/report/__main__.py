@@ -30,13 +30,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=str, default=DEFAULT_OUTPUT, help=output)
     parser.add_argument(OPTION, action="store_true", help=HELP)
     options = parser.parse_args(arguments)
-    from sefl.report.gathering import Report  # with torch and Lightning, after seconds
+    from sefl.report.gathering import report  # with torch and Lightning, after seconds
 
     try:
         check_folder(options.output, "--output")
-        report = Report(options.run_dirs, Path(options.output), options.trust)
         console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-        report.run(command_line(PROGRAM, arguments), console)
+        command = command_line(PROGRAM, arguments)
+        report(options.run_dirs, Path(options.output), options.trust, command, console)
     except ValueError as error:
         parser.error(str(error))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -23,51 +22,41 @@ MANY = 5
 """Runs, from where on reading them takes seconds."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What to report.
+def report(run_dirs: Sequence[Path], output: Path, trust: bool, command: str, console: Console) -> None:
+    """Show the tables of runs and write the report.
 
     Args:
         run_dirs: run folders, or folders above them.
         output: the folder whose next number becomes the report's folder.
         trust: whether to make networks of whatever classes the runs name.
+        command: what is running, for the report.
+        console: where to show the tables.
+
+    Raises:
+        ValueError: if a folder does not exist or has no run.
     """
+    document = _gathered(run_dirs, trust, command, console)
+    for grid in (grid for section in document.sections for grid in grids(section)):
+        console.print(grid.rich())
+    for note in document.notes:
+        console.print(Text.assemble(("note ", "bold yellow"), printable(note)), soft_wrap=True)
+    folder = make_next_version(output)
+    with console.status("Drawing figures") if console.is_terminal else nullcontext():
+        document.write(folder)
+    console.print(f"Written to [bold]{escape(str(folder))}[/bold]", soft_wrap=True)
 
-    run_dirs: Sequence[Path]
-    output: Path
-    trust: bool = False
 
-    def gather(self, command: str, console: Console) -> Document:
-        """Read all runs. One that is damaged or has no results becomes a note; the others go on.
-
-        Raises:
-            ValueError: if a folder does not exist or has no run.
-        """
-        runs: list[Run] = []
-        notes: list[str] = []
-        paths = find_runs(self.run_dirs)
-        silent = not console.is_terminal or len(paths) < MANY
-        for path in track(paths, "Reading runs", console=console, transient=True, disable=silent):
-            try:
-                runs.append(run := read_run(path, self.trust))
-                notes += run.damages
-            except (NoResults, DamagedFile) as left_out:
-                notes.append(f"left out: {left_out}")
-        experiments, warnings = group_runs(runs)
-        return Document(command, sections(experiments), [*warnings, *notes])
-
-    def run(self, command: str, console: Console) -> None:
-        """Show the tables and write the report.
-
-        Raises:
-            ValueError: if a folder does not exist or has no run.
-        """
-        document = self.gather(command, console)
-        for grid in (grid for section in document.sections for grid in grids(section)):
-            console.print(grid.rich())
-        for note in document.notes:
-            console.print(Text.assemble(("note ", "bold yellow"), printable(note)), soft_wrap=True)
-        folder = make_next_version(self.output)
-        with console.status("Drawing figures") if console.is_terminal else nullcontext():
-            document.write(folder)
-        console.print(f"Written to [bold]{escape(str(folder))}[/bold]", soft_wrap=True)
+def _gathered(run_dirs: Sequence[Path], trust: bool, command: str, console: Console) -> Document:
+    """All runs. One that is damaged or has no results becomes a note; the others go on."""
+    runs: list[Run] = []
+    notes: list[str] = []
+    paths = find_runs(run_dirs)
+    silent = not console.is_terminal or len(paths) < MANY
+    for path in track(paths, "Reading runs", console=console, transient=True, disable=silent):
+        try:
+            runs.append(run := read_run(path, trust))
+            notes += run.damages
+        except (NoResults, DamagedFile) as left_out:
+            notes.append(f"left out: {left_out}")
+    experiments, warnings = group_runs(runs)
+    return Document(command, sections(experiments), [*warnings, *notes])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,9 +72,14 @@ def results(section: Section) -> Grid:
         for each in section.experiments
     ]
     for model, numbers in published.items():
-        rows.append((model, "published", ABSENT, *(_printed(numbers.get(name)) for name in measures)))
+        printed = (re.sub(r"^\.", "0.", numbers.get(name, ABSENT)) for name in measures)
+        rows.append((model, "published", ABSENT, *printed))
     headings = ("experiment", "from", "seeds", *(_heading(name, measures) for name in measures))
-    return Grid(section.title, headings, tuple(rows), _caption(section))
+    caption = None
+    if section.published:
+        protocol = "" if section.comparable else f" under another protocol ({section.published.title})"
+        caption = f"published{protocol}: {section.published.source}"
+    return Grid(section.title, headings, tuple(rows), caption)
 
 
 def accuracies(section: Section) -> Grid | None:
@@ -173,17 +179,3 @@ def _formatted(name: str, value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.1e}" if abs(value) < LEAST_DECIMAL else f"{value:.3f}"
-
-
-def _printed(number: str | None) -> str:
-    if number is None:
-        return ABSENT
-    return f"0{number}" if number.startswith(".") else number
-
-
-def _caption(section: Section) -> str | None:
-    if section.published is None:
-        return None
-    if section.comparable:
-        return f"published: {section.published.source}"
-    return f"published under another protocol ({section.published.title}): {section.published.source}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -99,50 +100,36 @@ class Evaluation:
         }
         write_text(self.file(folder), json.dumps(content, indent=2) + "\n")
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> Iterator[Table]:
         """The measures, accuracy per resolution, agreement of predictions, and equivariance error per layer."""
-        tables = [self._measures()]
-        if self.accuracy_by_resolution:
-            tables.append(self._accuracies())
-        if self.agreement:
-            tables.append(self._agreements())
-        if self.equivariance:
-            tables.append(self._errors())
-        return tables
-
-    def _measures(self) -> Table:
         weights = (
             "the model's own weights" if self.checkpoint is None else f"checkpoint of epoch {self.epoch}"
         )
         table = Table("measure", "value", title=f"Test split, {weights}")
-        for name, measure in MEASURES.items():
-            if name in self.metrics:
-                table.add_row(measure, f"{self.metrics[name]:.4f}")
-        return table
-
-    def _accuracies(self) -> Table:
-        table = Table("resolution", "accuracy", title="Accuracy per resolution")
-        for resolution, accuracy in self.accuracy_by_resolution.items():
-            table.add_row(str(resolution), f"{accuracy:.4f}")
-        return table
-
-    def _agreements(self) -> Table:
-        title = "Agreement of predictions (fraction of images)"
-        table = Table("transformation", "with the untransformed image", "all pairs", title=title)
-        for transformation, measured in self.agreement.items():
-            pairs = f"{measured['pairs']:.4f}" if "pairs" in measured else ""
-            table.add_row(escape(transformation), f"{measured['mean']:.4f}", pairs)
-        return table
-
-    def _errors(self) -> Table:
-        title = "Equivariance error (relative, squared)"
-        table = Table("layer", "transformation", "mean", "max", "max at", title=title)
-        for (layer, transformation), group in groupby(
-            self.equivariance, itemgetter("layer", "transformation")
-        ):
-            rows = list(group)
-            mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)
-            worst = max(rows, key=lambda row: row["max"])
-            at = str(worst["parameter"])
-            table.add_row(escape(layer), escape(transformation), f"{mean:.1e}", f"{worst['max']:.1e}", at)
-        return table
+        for name in (name for name in MEASURES if name in self.metrics):
+            table.add_row(MEASURES[name], f"{self.metrics[name]:.4f}")
+        yield table
+        if self.accuracy_by_resolution:
+            table = Table("resolution", "accuracy", title="Accuracy per resolution")
+            for resolution, accuracy in self.accuracy_by_resolution.items():
+                table.add_row(str(resolution), f"{accuracy:.4f}")
+            yield table
+        if self.agreement:
+            columns = ("transformation", "with the untransformed image", "all pairs")
+            table = Table(*columns, title="Agreement of predictions (fraction of images)")
+            for transformation, measured in self.agreement.items():
+                pairs = f"{measured['pairs']:.4f}" if "pairs" in measured else ""
+                table.add_row(escape(transformation), f"{measured['mean']:.4f}", pairs)
+            yield table
+        if self.equivariance:
+            title = "Equivariance error (relative, squared)"
+            table = Table("layer", "transformation", "mean", "max", "max at", title=title)
+            for (layer, transformation), group in groupby(
+                self.equivariance, itemgetter("layer", "transformation")
+            ):
+                rows = list(group)
+                mean = sum(row["mean"] * row["count"] for row in rows) / sum(row["count"] for row in rows)
+                worst = max(rows, key=itemgetter("max"))
+                numbers = f"{mean:.1e}", f"{worst['max']:.1e}", str(worst["parameter"])
+                table.add_row(escape(layer), escape(transformation), *numbers)
+            yield table

@@ -80,6 +80,12 @@ class Experiment:
         names = dict.fromkeys(name for of_run in values for name in of_run)
         return {name: Summary.of([of_run[name] for of_run in values if name in of_run]) for name in names}
 
+    @property
+    def accuracy(self) -> float:
+        """To order by: less than any where it was not measured, or is NaN."""
+        summary = self.summaries.get("accuracy")
+        return -math.inf if summary is None or math.isnan(summary.mean) else summary.mean
+
     @cached_property
     def accuracy_by_resolution(self) -> dict[int, Summary]:
         parts = ((*name.partition("accuracy_"), summary) for name, summary in self.summaries.items())

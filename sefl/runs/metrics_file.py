@@ -22,11 +22,6 @@ LONGEST_LINE = 2**22
 """In bytes. No row of numbers is longer: what is, is no such file."""
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that is known to be short, as :func:`iterate_rows` has them."""
-    return list(iterate_rows(path))
-
-
 def iterate_rows(path: Path, having: str | None = None) -> Iterator[dict[str, str]]:
     """The rows of a CSV file, one at a time, without a last line that a kill cut off. What is missing in one is empty.
 

@@ -303,7 +303,11 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}: there is no such folder; give run folders or folders above them")
-        runs = sorted(_runs_below(folder), key=_by_version)
+        below = (
+            (path.parent, int(path.name) if path.name.isdecimal() else 0, path)
+            for path in _runs_below(folder)
+        )
+        runs = [path for *_, path in sorted(below)]
         if not runs:
             raise ValueError(f"{folder}: there is no run in it; python -m sefl.fit makes runs/NAME/VERSION")
         for run in runs:
@@ -329,10 +333,6 @@ def _runs_below(folder: Path) -> Iterator[Path]:
             children.clear()
             yield Path(parent)
         children[:] = [child for child in children if not child.startswith(".")]
-
-
-def _by_version(path: Path) -> tuple[Path, int, str]:
-    return path.parent, int(path.name) if path.name.isdecimal() else 0, path.name
 
 
 def _configuration(path: Path) -> dict[str, Any]:

@@ -58,12 +58,16 @@ def chosen_images(
     Returns:
         their indices in the batch, int64.
     """
-    at = places_of(evaluation_loader(trainer, dataloader_idx), batch_idx, count)
+    if trainer.state.stage is RunningStage.TESTING:
+        loaders, limit = trainer.test_dataloaders, trainer.limit_test_batches
+    else:
+        loaders, limit = trainer.val_dataloaders, trainer.limit_val_batches
+    at = places_of(torch.utils._pytree.tree_leaves(loaders)[dataloader_idx], batch_idx, count)
     chosen = at.steps % every_n_steps == 0
     if samples_per_step is not None:
         chosen &= at.positions < samples_per_step
     if at.total is not None:
-        chosen &= at.steps < limited(trainer, at.total)
+        chosen &= at.steps < (int(limit * at.total) if isinstance(limit, float) else min(limit, at.total))
     return chosen.nonzero()[:, 0]
 
 
@@ -88,22 +92,6 @@ def places_of(loader: Any, batch_idx: int, count: int) -> Places:
     # Behind the last sample the first ones come again, so that all processes have as many.
     steps = torch.where(places < samples, places // size, torch.iinfo(torch.int64).max)
     return Places(steps, places % size, samples // size if batches.drop_last else -(-samples // size))
-
-
-def evaluation_loader(trainer: pl.Trainer, dataloader_idx: int) -> Any:
-    """The loader that the current validation or test step's batch comes from."""
-    loaders = trainer.test_dataloaders if is_test(trainer) else trainer.val_dataloaders
-    return torch.utils._pytree.tree_leaves(loaders)[dataloader_idx]
-
-
-def limited(trainer: pl.Trainer, steps: int) -> int:
-    """How many of so many evaluation steps one process would take."""
-    limit = trainer.limit_test_batches if is_test(trainer) else trainer.limit_val_batches
-    return int(limit * steps) if isinstance(limit, float) else min(limit, steps)
-
-
-def is_test(trainer: pl.Trainer) -> bool:
-    return trainer.state.stage is RunningStage.TESTING
 
 
 def require_whole_model(trainer: pl.Trainer, callback: pl.Callback) -> None:

@@ -196,10 +196,10 @@ class FirstProcess(Process):
         """Begin to listen; where, for the others."""
         if host == _THIS_COMPUTER:
             self._server = socket.create_server((host, 0))
-        elif socket.has_dualstack_ipv6():
-            self._server = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         else:
-            self._server = socket.create_server(("", 0))
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            self._server = socket.create_server(("", 0), family=family, dualstack_ipv6=both)
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
         return f"{host} {self._server.getsockname()[1]} {self._token}"
 
@@ -352,15 +352,12 @@ class OtherProcess(Process):
 def join() -> Process:
     """Find out which process of a run this one is, and connect it; exits if the first one does not come."""
     environment = _external()
-    started_by_lightning = os.environ.get("LOCAL_RANK", "0") != "0" and ADDRESS in os.environ
-    if environment is None and started_by_lightning:
-        return OtherProcess(_rank(), os.environ[ADDRESS])
-    first = FirstProcess()
     if environment is None:
-        return first
-    is_first = environment.global_rank() == 0 and environment.node_rank() == 0
+        started_by_lightning = os.environ.get("LOCAL_RANK", "0") != "0" and ADDRESS in os.environ
+        return OtherProcess(_rank(), os.environ[ADDRESS]) if started_by_lightning else FirstProcess()
     try:
-        if is_first:
+        if environment.global_rank() == 0 and environment.node_rank() == 0:
+            first = FirstProcess()
             first.publish(environment)
             return first
         os.environ[ADDRESS] = _store(environment, here=False).get(ADDRESS).decode()

@@ -66,12 +66,11 @@ def test_layers_of_the_same_names_stand_above_each_other() -> None:
 
 
 def test_of_many_experiments_the_most_accurate_are_drawn() -> None:
-    many: Any = [
-        SimpleNamespace(summaries={"accuracy": SimpleNamespace(mean=index % 50 / 50)}) for index in range(200)
-    ]
-    many[3].summaries = {}
-    many[5].summaries["accuracy"].mean = math.nan
+    runs: Any = [SimpleNamespace(values={"accuracy": index % 50 / 50}) for index in range(200)]
+    runs[3].values = {}
+    runs[5].values["accuracy"] = math.nan
+    many = [Experiment("network", "test", (run,)) for run in runs]
     drawn = most_accurate(many)
     assert len(drawn) == 10
-    assert min(each.summaries["accuracy"].mean for each in drawn) == 47 / 50
+    assert min(each.accuracy for each in drawn) == 47 / 50
     assert most_accurate(many[:10]) == many[:10]

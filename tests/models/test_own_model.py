@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
 from sefl.networks import TorchvisionNetwork
-from sefl.runs.metrics_file import read_rows
+from sefl.runs.metrics_file import iterate_rows
 
 CONFIG = Path(__file__).parents[2] / "configs/own_model/resnet18.yaml"
 TINY = {
@@ -63,11 +63,11 @@ def mine(tmp_path: Path) -> Path:
 def test_it_trains_and_is_measured(configs: list[str]) -> None:
     fit(configs)
     folder = Path("runs/own/0/equivariance")
-    rows = read_rows(folder / "fit.csv")
+    rows = list(iterate_rows(folder / "fit.csv"))
     assert list(dict.fromkeys(row["layer"] for row in rows)) == MEASURED
     assert {row["transformation"] for row in rows} == {"downsample", "flip_horizontal", "shift"}
     assert all(float(row["mean"]) > 1e-3 for row in rows), "an ordinary network is not equivariant"
-    agreement = read_rows(folder / "fit-agreement.csv")
+    agreement = list(iterate_rows(folder / "fit-agreement.csv"))
     assert [row["parameter"] for row in agreement if row["transformation"] == "shift"][-2:] == [
         "mean",
         "pairs",

@@ -9,7 +9,7 @@ from sefl.files.reading import DamagedFile
 from sefl.fit import main as fit
 from sefl.runs.folder import RunFolder
 from sefl.runs.loggers import MetricsCSV
-from sefl.runs.metrics_file import iterate_rows, read_rows
+from sefl.runs.metrics_file import iterate_rows
 from sefl.runs.run import read_run
 
 MANY = 100_000
@@ -40,12 +40,12 @@ def test_a_row_that_grows_while_it_is_read_is_no_other_row(tmp_path: Path) -> No
     begun = [next(rows)]
     logger.log_metrics({"loss": 2.34567}, step=1)
     assert [row["step"] for row in [*begun, *rows]] == ["0", "1"]
-    assert read_rows(tmp_path / "metrics.csv")[-1] == {"step": "1", "lr": "0.2", "loss": "2.34567"}
+    assert list(iterate_rows(tmp_path / "metrics.csv"))[-1] == {"step": "1", "lr": "0.2", "loss": "2.34567"}
 
 
 def test_an_epoch_is_one_row(tiny: Path) -> None:
     fit(["--config", str(tiny), "--trainer.log_every_n_steps", "5"])
-    rows = read_rows(Path("runs/tiny/0/metrics.csv"))
+    rows = list(iterate_rows(Path("runs/tiny/0/metrics.csv")))
     assert len({row["step"] for row in rows}) == len(rows)
     epochs = [row for row in rows if row["val/accuracy"]]
     assert [(row["step"], row["epoch"]) for row in epochs] == [("11", "0.0"), ("23", "1.0")]

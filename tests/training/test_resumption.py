@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from sefl.fit import main
-from sefl.runs.metrics_file import read_rows
+from sefl.runs.metrics_file import iterate_rows
 from sefl.training.resumption import KEY
 
 EVERY = 7
@@ -22,7 +22,7 @@ def checkpoints_in_between(**options: object) -> str:
 
 def logged(run: str) -> dict[tuple[str, str], str]:
     """The last value of every measure at every step; the resumed part of a run repeats none that the kill cut off."""
-    rows = read_rows(Path(run) / "metrics.csv")
+    rows = list(iterate_rows(Path(run) / "metrics.csv"))
     return {(row["step"], name): value for row in rows for name, value in row.items() if value}
 
 

@@ -15,7 +15,7 @@ import yaml
 from sefl.evaluate import main as evaluate
 from sefl.fit import main
 from sefl.report.__main__ import main as report
-from sefl.runs.metrics_file import read_rows
+from sefl.runs.metrics_file import iterate_rows
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -76,7 +76,7 @@ def test_quickstart_ends_with_what_was_measured_and_the_next_commands(
     run = Path("runs/quickstart/0")
     accuracies = {
         int(float(row["epoch"])): float(row["val/accuracy"])
-        for row in read_rows(run / "metrics.csv")
+        for row in iterate_rows(run / "metrics.csv")
         if row["val/accuracy"]
     }
     best = max(accuracies, key=accuracies.__getitem__)
@@ -114,7 +114,7 @@ def test_a_run_that_stops_early_or_goes_on_says_the_same(
     arguments = ["--ckpt_path", str(RUN / "checkpoints/last.ckpt"), "--trainer.max_epochs", "2"]
     main([*arguments, "--model.optimizer.init_args.lr", "0"])
     output = capfd.readouterr().out
-    rows = [float(row["val/accuracy"]) for row in read_rows(RUN / "metrics.csv") if row["val/accuracy"]]
+    rows = [float(row["val/accuracy"]) for row in iterate_rows(RUN / "metrics.csv") if row["val/accuracy"]]
     assert len(rows) == 2
     assert of_measure(output, "validation accuracy, best")[0] == round(max(rows), 4)
     assert of_measure(output, "validation accuracy, last") == (round(rows[-1], 4), "epoch 1")
@@ -125,7 +125,7 @@ def test_max_time(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     main(["--config", str(tiny), "--trainer.max_epochs", "100000", "--trainer.max_time", "00:00:00:05"])
     output = capfd.readouterr().out
     last, epoch = of_measure(output, "validation accuracy, last")
-    rows = [row for row in read_rows(RUN / "metrics.csv") if row["val/accuracy"]]
+    rows = [row for row in iterate_rows(RUN / "metrics.csv") if row["val/accuracy"]]
     assert last == round(float(rows[-1]["val/accuracy"]), 4)
     assert epoch == f"epoch {float(rows[-1]['epoch']):.0f}"
 
