@@ -236,14 +236,6 @@ class EquivarianceMonitor(pl.Callback):
             )
         self._reported |= set(self.unmeasured)
 
-    def _depth(self, title: str) -> Figure | None:
-        """Errors over depth, where there is a depth and more to show than the curves over the resolution do."""
-        layers = {row.layer for row in self.results}
-        names = {row.transformation for row in self.results if not is_floor(row.transformation)}
-        if len(layers) < 3 or names <= {IdealDownsampling.name}:
-            return None
-        return propagation(self.results, title)
-
     def _write(self, trainer: pl.Trainer, folder: Path, prefix: str) -> None:
         stage = str(trainer.state.fn.value) if trainer.state.fn else "fit"
         epoch, step = trainer.current_epoch, trainer.global_step
@@ -253,13 +245,15 @@ class EquivarianceMonitor(pl.Callback):
         if not self.figures:
             return
         stages = {"fit": f"validation in epoch {epoch}", "validate": "validation"}
-        during = stages.get(stage, stage)
-        of_model = f"of {type(trainer.lightning_module).__name__}, {during}"
+        of_model = f"of {type(trainer.lightning_module).__name__}, {stages.get(stage, stage)}"
         title = f"Equivariance error {of_model}"
+        names = {row.transformation for row in self.results if not is_floor(row.transformation)}
+        # over depth where there is one, and more to show than the curves over the resolution do
+        deep = len({row.layer for row in self.results}) > 2 and not names <= {IdealDownsampling.name}
         drawn: dict[str, Figure | None] = {
             "heatmap": heat_map(self.results, title),
             "curves": curves(self.results, title),
-            "depth": self._depth(title),
+            "depth": propagation(self.results, title) if deep else None,
             "agreement": agreements(self.agreement, f"Agreement of predictions {of_model}"),
         }
         for kind, figure in drawn.items():

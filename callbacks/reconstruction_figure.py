@@ -1,5 +1,7 @@
 """What group subsampling keeps: the discarded group elements, reconstructed from the kept ones."""
 
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -62,19 +64,14 @@ class ReconstructionFigure(pl.Callback):
 
 def downsampling_inputs(model: nn.Module, images: Tensor) -> dict[str, tuple[SubgroupDownsample, Tensor]]:
     """What every subgroup subsampling of ``model(images)`` gets, by the name of the layer."""
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, SubgroupDownsample)}
     found: dict[str, tuple[SubgroupDownsample, Tensor]] = {}
-    hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, SubgroupDownsample):
 
-            def record(layer: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                assert isinstance(layer, SubgroupDownsample)
-                found[name] = (layer, inputs[0].detach())
+    def record(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found[name] = layers[name], inputs[0].detach()
 
-            hooks.append(module.register_forward_pre_hook(record))
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.callback(layer.register_forward_pre_hook(partial(record, name)).remove)
         model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found

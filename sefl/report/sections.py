@@ -11,7 +11,6 @@ from sefl.runs.experiments import Experiment
 LONGEST_SLUG = 60
 LONGEST_LIST = 4
 
-
 Place = tuple[str, PublishedTable | None, bool]
 
 
@@ -55,20 +54,16 @@ def _place(experiment: Experiment) -> tuple[str, Place]:
     """What experiments of one section have in common, and the section's beginning."""
     data_class = str(experiment.data.get("class_path", "data without a name")).rpartition(".")[2]
     options = experiment.data.get("init_args") or {}
-    tables = published_of(data_class)
-    departures = [table.departures(options) for table in tables]
-    for table, departure in zip(tables, departures, strict=True):
-        if not departure:
-            return table.title, (table.title, table, True)
-    if not tables:
+    departures = [(table, table.departures(options)) for table in published_of(data_class)]
+    if not departures:
         return data_class, (data_class, None, False)
-    nearest = min(range(len(tables)), key=lambda index: len(departures[index]))
-    spelled = ", ".join(f"{name} {_short(value)}" for name, value in departures[nearest].items())
-    place = f"{data_class}, {spelled}", tables[nearest], False
-    return f"{data_class} {departures[nearest]}", place
+    nearest, departure = min(departures, key=lambda pair: len(pair[1]))
+    if not departure:
+        return nearest.title, (nearest.title, nearest, True)
 
+    def short(value: Any) -> str:
+        long = isinstance(value, list) and len(value) > LONGEST_LIST
+        return f"{value[0]}, {value[1]}, ..., {value[-1]}" if long else str(value)
 
-def _short(value: Any) -> str:
-    if isinstance(value, list) and len(value) > LONGEST_LIST:
-        return f"{value[0]}, {value[1]}, ..., {value[-1]}"
-    return str(value)
+    spelled = ", ".join(f"{name} {short(value)}" for name, value in departure.items())
+    return f"{data_class} {departure}", (f"{data_class}, {spelled}", nearest, False)

@@ -83,10 +83,8 @@ def require_files_of_their_own(callbacks: Sequence[Callback], folder: RunFolder)
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             # Files that Lightning numbers, or names after epoch and step, do not meet.
-            fixed = callback.filename is not None and "{" not in callback.filename
-            names = [callback.filename] if fixed else []
-            names += [callback.CHECKPOINT_NAME_LAST] if callback.save_last else []
-            for name in dict.fromkeys(names):
+            names = {callback.filename} if callback.filename and "{" not in callback.filename else set()
+            for name in sorted(names | ({callback.CHECKPOINT_NAME_LAST} if callback.save_last else set())):
                 file = Path(callback.dirpath or folder.checkpoints).absolute() / f"{name}.ckpt"
                 writer = type(callback).__name__
                 if file in writers:

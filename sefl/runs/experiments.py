@@ -98,14 +98,12 @@ class Experiment:
 
         Without the number of its samples there is none.
         """
-        samples = self.runs[0].results.samples
-        spreads = {}
-        for resolution, summary in self.accuracy_by_resolution.items():
-            if summary.spread is not None:
-                spreads[resolution] = summary.spread
-            elif resolution in samples:
-                spreads[resolution] = standard_error(summary.mean, samples[resolution])
-        return spreads
+        measured, samples = self.accuracy_by_resolution, self.runs[0].results.samples
+        errors = {
+            at: standard_error(each.mean, samples[at]) for at, each in measured.items() if at in samples
+        }
+        spreads = {at: each.spread for at, each in measured.items() if each.spread is not None}
+        return {**errors, **spreads}
 
     @cached_property
     def errors_by_layer(self) -> dict[str, dict[str, list[float]]]:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,20 +106,10 @@ def wandb_loggers(
     mode = wandb_mode(options.mode) if is_rank_zero() else "disabled"
     if mode == "disabled":
         return []
-    return [
-        WandbLogger(
-            name=f"{group}/{job}" if job else group,
-            group=group,
-            job_type=job,
-            id=run_id,
-            save_dir=save_dir,
-            project=options.project,
-            entity=options.entity,
-            tags=options.tags,
-            mode=mode,
-            settings=wandb.Settings(silent=mode == "offline", console="off"),
-        )
-    ]
+    name = f"{group}/{job}" if job else group
+    filed: dict[str, Any] = {**asdict(options), "mode": mode, "group": group, "job_type": job, "id": run_id}
+    settings = wandb.Settings(silent=mode == "offline", console="off")
+    return [WandbLogger(name=name, save_dir=save_dir, settings=settings, **filed)]
 
 
 @contextmanager

@@ -133,12 +133,13 @@ def open_checkpoint(
 
 def described(data: Any) -> TrainedOn:
     """What a datamodule says of its normalisation and classes."""
+
+    def listed(name: str) -> list[float] | None:
+        value = getattr(data, name, None)
+        return None if value is None else torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+
     names = getattr(data, "class_names", None)
-    mean, std = (
-        None if value is None else torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
-        for value in (getattr(data, name, None) for name in ("mean", "std"))
-    )
-    return TrainedOn(mean, std, None if names is None else [str(name) for name in names])
+    return TrainedOn(listed("mean"), listed("std"), None if names is None else list(map(str, names)))
 
 
 class _Lost:

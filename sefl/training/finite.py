@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -18,14 +18,6 @@ NEVER = torch.iinfo(torch.int64).max
 SKIPPED_IN_A_ROW = 20
 """How many losses in a row may overflow under a gradient scaler, which skips their steps, before training is stuck."""
 MOST_NAMES = 3
-
-
-class Step(NamedTuple):
-    """Where a batch stands in the training."""
-
-    epoch: int
-    step: int
-    learning_rate: float
 
 
 class FiniteTraining(Callback):
@@ -54,8 +46,8 @@ class FiniteTraining(Callback):
         )
         self.stop = stop
         self.warned = False
-        self._seen: list[Step] = []
-        """The batches since the trainer asked last."""
+        self._seen: list[tuple[int, int, float]] = []
+        """Epoch, step and learning rate of the batches since the trainer asked last."""
         self._in_a_row: Tensor | int = 0
         self._first: Tensor | None = None
 
@@ -66,7 +58,7 @@ class FiniteTraining(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         rates = [float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        self._seen.append(Step(trainer.current_epoch, trainer.global_step, max(rates, default=math.nan)))
+        self._seen.append((trainer.current_epoch, trainer.global_step, max(rates, default=math.nan)))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -112,9 +104,13 @@ class FiniteTraining(Callback):
         if at == NEVER:
             self._forget()
             return
-        found = ["the loss"] if loss_at != NEVER else []
-        found += [named(not_finite(model))] if weights_at != NEVER else []
-        message = report(self._seen[at], " and ".join(found))
+        found = ["the loss"] * (loss_at != NEVER) + [named(not_finite(model))] * (weights_at != NEVER)
+        epoch, step, rate = self._seen[at]
+        message = (
+            f"training is not finite in epoch {epoch}, step {step}, at learning rate {rate:g}: not finite: "
+            f"{' and '.join(found)}. Try a lower learning rate or --trainer.gradient_clip_val, and look at the data; "
+            "checkpoints that were written before are kept."
+        )
         if self.stop:
             raise TrainingStopped(message)
         self.warned = True
@@ -133,10 +129,8 @@ def weights_are_finite(model: nn.Module) -> bool:
     >>> weights_are_finite(nn.ParameterList([torch.zeros(0), torch.ones(2)]))
     True
     """
-    parameters = [part for each in model.parameters() if (part := _local(each)).numel()]
-    buffers = [
-        part for each in model.buffers() if (part := _local(each)).numel() and part.is_floating_point()
-    ]
+    parameters = [part for part in map(_local, model.parameters()) if part.numel()]
+    buffers = [part for part in map(_local, model.buffers()) if part.numel() and part.is_floating_point()]
     # The largest of all magnitudes: in the weights' own precision, it overflows in none.
     largest, statistic = (get_total_norm(each, math.inf) for each in (parameters, buffers))
     return bool(largest.isfinite() & ~statistic.isnan().to(largest.device))
@@ -158,15 +152,6 @@ def named(weights: list[str]) -> str:
         return "the weights of another process"
     more = f" and {len(weights) - MOST_NAMES} more" * (len(weights) > MOST_NAMES)
     return f"the weights {', '.join(weights[:MOST_NAMES])}{more}"
-
-
-def report(at: Step, what: str) -> str:
-    """The message: where, what, and what would do."""
-    return (
-        f"training is not finite in epoch {at.epoch}, step {at.step}, at learning rate {at.learning_rate:g}: not "
-        f"finite: {what}. Try a lower learning rate or --trainer.gradient_clip_val, and look at the data; checkpoints "
-        "that were written before are kept."
-    )
 
 
 def _local(weight: Tensor) -> Tensor:

@@ -40,22 +40,21 @@ class NetworkSummary(RichModelSummary):
         total_flops: int,
         **summarize_kwargs: Any,
     ) -> None:
-        left_out = set() if total_flops else {"FLOPs"}
-        left_out |= set() if total_training_modes["eval"] else {"Mode"}
-        columns = {name.strip(): values for name, values in summary_data if name not in left_out}
+        worth_it = {"FLOPs": total_flops, "Mode": total_training_modes["eval"]}
+        columns = {name.strip(): values for name, values in summary_data if worth_it.get(name, True)}
         table = Table()
         for name in columns:
             table.add_column(name, justify="left" if name in ("Name", "Type", "Mode") else "right")
         for row in zip(*columns.values(), strict=True):
             table.add_row(*row)
-        console = get_console()
-        console.print(table)
         fixed = total_parameters - trainable_parameters
-        said = f"{get_human_readable_count(total_parameters).strip()} parameters"
-        said += f", {get_human_readable_count(fixed).strip()} of them fixed" * (fixed > 0)
-        said += f", {get_formatted_model_size(model_size)} MB"
-        said += f", {get_human_readable_count(total_flops).strip()} FLOPs" * (total_flops > 0)
-        console.print(said, highlight=False)
+        total, of_them, flops = (
+            get_human_readable_count(count).strip() for count in (total_parameters, fixed, total_flops)
+        )
+        said = f"{total} parameters" + f", {of_them} of them fixed" * (fixed > 0)
+        said += f", {get_formatted_model_size(model_size)} MB" + f", {flops} FLOPs" * (total_flops > 0)
+        get_console().print(table)
+        get_console().print(said, highlight=False)
 
 
 class SummaryWithoutMetrics(ModelSummary):
@@ -64,9 +63,7 @@ class SummaryWithoutMetrics(ModelSummary):
     @property
     def named_modules(self) -> list[tuple[str, nn.Module]]:
         modules = super().named_modules
-        metrics = [name for name, module in modules if isinstance(module, Metric | MetricCollection)]
-        return [
-            (name, module)
-            for name, module in modules
-            if not any(name == metric or name.startswith(f"{metric}.") for metric in metrics)
-        ]
+        metrics = tuple(
+            f"{name}." for name, module in modules if isinstance(module, Metric | MetricCollection)
+        )
+        return [(name, module) for name, module in modules if not f"{name}.".startswith(metrics)]

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rich.table import Table
 from sefl.equivariance.table import MeasuresEquivariance
 from sefl.runs.commands import command_line
 from sefl.runs.folder import MONITOR, RunFolder, folder_of
-from sefl.runs.layer_errors import LayerError, layer_errors, mean_errors, spoken
+from sefl.runs.layer_errors import layer_errors, mean_errors, spoken
 
 CAPTION = "Equivariance errors are relative and squared: mean over samples and parameters, latest validation."
 PIPED_WIDTH = 120
@@ -80,8 +79,19 @@ class RunSummary(Callback):
             errors = layer_errors(asdict(row) for row in monitor.results)
             transformations = dict.fromkeys(error.transformation for error in errors)
             for name in transformations:
-                here = [error for error in errors if error.transformation == name]
-                _add_errors(table, spoken(name, transformations), here)
+                # The worst layer and the last one, which may be the same; a NaN is the worst there is.
+                means = mean_errors(
+                    (each for each in errors if each.transformation == name), lambda each: each.layer
+                )
+                worst = max(means, key=lambda layer: (math.isnan(means[layer]), means[layer]))
+                *_, last = (error.layer for error in errors if error.transformation == name)
+                subject, of = (
+                    f"equivariance error, {spoken(name, transformations)}",
+                    f"the worst of {len(means)}",
+                )
+                table.add_row(subject, f"{means[worst]:.1e}", f"{worst}, {of}")
+                if last != worst:
+                    table.add_row("", f"{means[last]:.1e}", f"{last}, the last")
                 table.caption = CAPTION
         return table
 
@@ -113,17 +123,6 @@ class RunSummary(Callback):
             (which, Path(path)) for which, paths in files.items() for path in paths if os.path.isfile(path)
         )
         return next(found, ("", None))
-
-
-def _add_errors(table: Table, transformation: str, errors: Sequence[LayerError]) -> None:
-    """The worst layer's error and that of the last one, which may be the same; a NaN is the worst there is."""
-    means = mean_errors(errors, lambda error: error.layer)
-    worst = max(means, key=lambda layer: (math.isnan(means[layer]), means[layer]))
-    last = errors[-1].layer
-    named = f"{worst}, the worst of {len(means)}"
-    table.add_row(f"equivariance error, {transformation}", f"{means[worst]:.1e}", named)
-    if last != worst:
-        table.add_row("", f"{means[last]:.1e}", f"{last}, the last")
 
 
 def _shown(path: Path) -> str:
