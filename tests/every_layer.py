@@ -38,6 +38,10 @@ def limit(whole: str = "D4", below: str = "C4") -> groups.Bandlimit:
     return groups.bandlimit(groups.finite_group(whole), below)
 
 
+def bandlimited(whole: str = "D4", below: str = "C4") -> groups.BandlimitedField:
+    return groups.BandlimitedField(limit(whole, below))
+
+
 ON_IMAGES, ON_SIGNALS = (FINEST, FINEST, 0, 4), (FINEST, 0, 4)
 IMAGES, FIELD, SPECTRUM = (0, 2, FINEST, FINEST), (0, 16, 6, 6), (0, 4, FINEST, FINEST)
 EVERY_LAYER: dict[str, Case] = {
@@ -68,6 +72,14 @@ EVERY_LAYER: dict[str, Case] = {
     "SpectralBatchNorm": Case(lambda: fourier.SpectralBatchNorm(4), ON_IMAGES),
     "SpectralConv1d": Case(lambda: fourier.SpectralConv1d(4, 3, 3, FINEST), ON_SIGNALS),
     "SpectralConv2d": Case(lambda: fourier.SpectralConv2d(4, 3, 3, FINEST, residual=True), ON_IMAGES),
+    "BandlimitedDownsample": Case(
+        lambda: groups.BandlimitedDownsample(
+            bandlimited("C16", "C16"), groups.subgroup(groups.cyclic(16), "C4")
+        ),
+        FIELD,
+    ),
+    "BandlimitedNonlinearity": Case(lambda: groups.BandlimitedNonlinearity(bandlimited()), FIELD),
+    "BandlimitedNorm": Case(lambda: groups.BandlimitedNorm(bandlimited(), 4), FIELD),
     "BlurPool": Case(lambda: groups.BlurPool(2), FIELD),
     "Canonicalize": Case(lambda: groups.Canonicalize(groups.subgroup(groups.dihedral(4), "C4")), FIELD),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
@@ -86,6 +98,7 @@ EVERY_LAYER: dict[str, Case] = {
         ),
         IMAGES,
     ),
+    "SteerableConv": Case(lambda: groups.SteerableConv((bandlimited(), 4), (bandlimited(), 2), 3), FIELD),
     "SubgroupDownsample": Case(lambda: groups.SubgroupDownsample(limit()), FIELD),
     "compat SubgroupDownsample": Case(
         lambda: compat.SubgroupDownsample(

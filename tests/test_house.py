@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sefl", "models", "datamodules", "callbacks")
 FLOORS = (
-    {"sefl", "sefl.arguments", "sefl.files", "sefl.tensors"},
+    {"sefl", "sefl.arguments"},
+    {"sefl.files", "sefl.tensors"},
     {"sefl.fourier", "sefl.groups"},
     {"datamodules", "sefl.metrics", "sefl.networks"},
     {"sefl.compat", "sefl.equivariance", "sefl.runs"},

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation, border_median
-from sefl.groups.field import RegularField
+from sefl.groups.field import Element, RegularField
 
 Cosets = tuple[Tensor, Tensor]
 
@@ -56,16 +56,16 @@ def transformed_field(
         raise NotMeasurable(str(error)) from error
 
 
-def _element(field: RegularField, matrix: NDArray[np.float64] | None, parameter: Parameter) -> int:
+def _element(field: RegularField, matrix: NDArray[np.float64] | None, parameter: Parameter) -> Element:
     element = field.group.identity if matrix is None else field.element(matrix)
     if element is None:
         raise NotMeasurable(
             f"it is a regular field of {field.group.name}, which has no element for {parameter}"
         )
-    return int(element)
+    return element
 
 
-def _act_on_fibre(field: RegularField, features: Tensor, element: int) -> Tensor:
+def _act_on_fibre(field: RegularField, features: Tensor, element: Element) -> Tensor:
     """``rho(g) F(x)`` at every point: points are taken for samples, which have no space to move in."""
     batch, channels = features.shape[:2]
     samples = features.reshape(batch, channels, -1).movedim(2, 1).reshape(-1, channels)
@@ -73,7 +73,7 @@ def _act_on_fibre(field: RegularField, features: Tensor, element: int) -> Tensor
     return moved.movedim(1, 2).reshape(features.shape)
 
 
-def _move_canonical(field: RegularField, features: Tensor, element: int, cosets: Cosets) -> Tensor:
+def _move_canonical(field: RegularField, features: Tensor, element: Element, cosets: Cosets) -> Tensor:
     if features.dim() == 2:
         return field.act(features, element, cosets=cosets)
     background = border_median(features)

@@ -1,6 +1,16 @@
 """Signals on finite groups: subgroups, bandlimits, sampling."""
 
 from sefl.groups.bandlimit import Bandlimit, bandlimit
+from sefl.groups.bandlimited import BandlimitedField, circular_field
+from sefl.groups.bandlimited_layers import (
+    BandlimitedDownsample,
+    BandlimitedNonlinearity,
+    BandlimitedNorm,
+    from_samples,
+    from_values,
+    to_samples,
+    to_values,
+)
 from sefl.groups.blur import BlurPool, blur_pool
 from sefl.groups.canonicalization import Canonicalize
 from sefl.groups.convolution import GroupConv
@@ -22,6 +32,7 @@ from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import SubgroupDownsample
 from sefl.groups.spatial import act_on_fibre, act_on_field, act_on_grid, act_on_samples
+from sefl.groups.steerable import SteerableConv
 from sefl.groups.subgroup import (
     Subgroup,
     automatic_subgroup,
@@ -33,6 +44,10 @@ from sefl.groups.subgroup import (
 
 __all__ = [
     "Bandlimit",
+    "BandlimitedDownsample",
+    "BandlimitedField",
+    "BandlimitedNonlinearity",
+    "BandlimitedNorm",
     "BlurPool",
     "Canonicalize",
     "FieldNorm",
@@ -40,6 +55,7 @@ __all__ = [
     "GroupConv",
     "OptimizedDesign",
     "RegularField",
+    "SteerableConv",
     "Subgroup",
     "SubgroupDownsample",
     "act_on_fibre",
@@ -49,9 +65,12 @@ __all__ = [
     "automatic_subgroup",
     "bandlimit",
     "blur_pool",
+    "circular_field",
     "cyclic",
     "dihedral",
     "finite_group",
+    "from_samples",
+    "from_values",
     "full_octahedral",
     "icosahedral",
     "octahedral",
@@ -61,6 +80,8 @@ __all__ = [
     "subgroups",
     "symmetric",
     "tetrahedral",
+    "to_samples",
+    "to_values",
     "trivial",
     "uniform_subgroup",
 ]

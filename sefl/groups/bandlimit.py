@@ -9,7 +9,7 @@ import numpy as np
 from sefl.arguments import require_one_of
 from sefl.groups.blocks import Block, right_convolution
 from sefl.groups.group import FiniteGroup, FloatArray
-from sefl.groups.lowpass import Equivariance, Fill, lowpass_blocks
+from sefl.groups.lowpass import Equivariance, Fill, leading_blocks, lowpass_blocks
 from sefl.groups.optimized import OptimizedDesign, optimized_basis
 from sefl.groups.subgroup import Subgroup, automatic_subgroup
 from sefl.groups.subgroup import subgroup as subgroup_of_name
@@ -125,6 +125,30 @@ def bandlimit(
     if design == "optimized":
         return _optimized(subgroup, equivariance, optimized)
     return _closed_form(subgroup, equivariance, fill)
+
+
+@lru_cache(maxsize=256)
+def leading_bandlimit(bandlimit: Bandlimit, subgroup: Subgroup) -> Bandlimit:
+    """The longest run of leading blocks of a bandlimit that values on a smaller subgroup determine.
+
+    Coefficients of the one are the first coefficients of the other. On cyclic groups it is what :func:`bandlimit`
+    finds on its own; on others that may be larger, and rougher than ``bandlimit`` allows.
+
+    Raises:
+        ValueError: if ``subgroup`` is one of another group.
+
+    >>> from sefl.groups import cyclic
+    >>> from sefl.groups import subgroup as subgroup_of_name
+    >>> leading_bandlimit(bandlimit(cyclic(24), "C12"), subgroup_of_name(cyclic(24), "C6")).dimension
+    5
+    """
+    if subgroup.parent is not bandlimit.subgroup.parent:
+        raise ValueError(
+            f"subgroup must be one of {bandlimit.subgroup.parent.name}, got {subgroup.name} of another group"
+        )
+    kept = leading_blocks(subgroup, bandlimit.kept)
+    basis = np.concatenate([block.basis for block in kept], axis=1)
+    return _bandlimit(subgroup, basis @ basis.T, basis, tuple(kept))
 
 
 @lru_cache(maxsize=256)

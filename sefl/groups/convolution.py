@@ -12,6 +12,7 @@ systems: no Clebsch-Gordan coefficients, no cache on disk, any subgroup.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
 
@@ -31,7 +32,83 @@ OUTER_WIDTH = 0.4
 INNER_WIDTH = 0.6
 
 
-class GroupConv(nn.Module):
+class ExpandedConv(nn.Module, ABC):
+    """An ordinary convolution with a kernel that is expanded from fewer weights in every call.
+
+    That takes a fraction of the convolution's time, and nothing goes stale when weights change.
+
+    Args:
+        dimension: of space: 2 or 3.
+        kernel_size: pixels per axis, odd.
+        padding: zeros at every border, ``dilation * (kernel_size // 2)`` by default, which keeps the size.
+        stride: pixels from one output to the next.
+        dilation: pixels from one tap of the kernel to the next.
+    """
+
+    def __init__(
+        self, dimension: int, kernel_size: int, padding: int | None, stride: int, dilation: int
+    ) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.kernel_size = _check_kernel_size(kernel_size)
+        self.stride = require_positive("stride", stride)
+        self.dilation = require_positive("dilation", dilation)
+        same = self.dilation * (self.kernel_size // 2)
+        self.padding = same if padding is None else require_integer("padding", padding, least=0)
+
+    @property
+    @abstractmethod
+    def in_channels(self) -> int:
+        """Channels of the input."""
+
+    @property
+    @abstractmethod
+    def out_channels(self) -> int:
+        """Channels of the output."""
+
+    @abstractmethod
+    def kernel(self) -> Tensor:
+        """The kernel of the ordinary convolution that this is: ``(out_channels, in_channels, *kernel)``."""
+
+    @abstractmethod
+    def channel_bias(self) -> Tensor | None:
+        """Its bias, ``(out_channels,)``."""
+
+    @abstractmethod
+    def input_in_words(self) -> tuple[str, str]:
+        """What acts on space, and what the channels of the input are, for messages."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        self._check(features)
+        convolve = F.conv2d if self.dimension == 2 else F.conv3d
+        return convolve(
+            features,
+            self.kernel(),
+            self.channel_bias(),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+
+    def _check(self, features: Tensor) -> None:
+        require_floating("features", features)
+        acting, fields = self.input_in_words()
+        if features.dim() != 2 + self.dimension:
+            raise ValueError(
+                f"features must have {2 + self.dimension} axes, (batch, channels, *space), for {acting} acts "
+                f"on {self.dimension}-D space; got shape {tuple(features.shape)}"
+            )
+        if features.shape[1] != self.in_channels:
+            raise ValueError(
+                f"features must have {self.in_channels} channels ({fields}), got {features.shape[1]}"
+            )
+
+    def geometry_in_words(self) -> str:
+        """For ``repr``."""
+        return f"kernel_size={self.kernel_size}, padding={self.padding}, stride={self.stride}, dilation={self.dilation}"
+
+
+class GroupConv(ExpandedConv):
     """Convolution from regular fields of ``H``, or from scalar images, to regular fields of ``H``.
 
         out[o, a](x) = bias[o] + sum_{i, b, y} K[o, i](y)[a, b] in[i, b](x + y)
@@ -41,8 +118,7 @@ class GroupConv(nn.Module):
     the pixel grid to itself, up to the resolution of the pixels for the others. ``x`` counts pixels along the last
     axis, ``-y`` along the second last, ``-z`` along the one before, as in escnn.
 
-    The kernel is expanded in every call, which takes a fraction of the convolution's time, so that nothing goes stale
-    when weights change; ``state_dict`` holds ``weight`` and ``bias``.
+    The kernel is expanded in every call; ``state_dict`` holds ``weight`` and ``bias``.
 
     Args:
         group: ``H``, a group of 2 x 2 or 3 x 3 matrices.
@@ -78,27 +154,16 @@ class GroupConv(nn.Module):
         dilation: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        _check_matrices(group)
+        super().__init__(moving_matrices(group).shape[-1], kernel_size, padding, stride, dilation)
         self.group = group
         self.in_fields = require_positive("in_fields", in_fields)
         self.out_fields = require_positive("out_fields", out_fields)
-        self.kernel_size = _check_kernel_size(kernel_size)
         self.lifting = lifting
-        self.stride = require_positive("stride", stride)
-        self.dilation = require_positive("dilation", dilation)
-        same = self.dilation * (self.kernel_size // 2)
-        self.padding = same if padding is None else require_integer("padding", padding, least=0)
         self._filter_shape = sampled_filters(group, self.kernel_size).shape[1:]
         size = (self.out_fields, self.in_fields, self._filter_shape[0])
         self.weight = nn.Parameter(torch.empty(size if lifting else (*size[:2], len(group), size[2])))
         self.bias = nn.Parameter(torch.empty(self.out_fields)) if bias else None
         self.reset_parameters()
-
-    @property
-    def dimension(self) -> int:
-        """Of space: 2 or 3."""
-        return len(self._filter_shape) - 1
 
     @property
     def filters(self) -> Tensor:
@@ -108,12 +173,10 @@ class GroupConv(nn.Module):
 
     @property
     def in_channels(self) -> int:
-        """Channels of the input."""
         return self.in_fields if self.lifting else self.in_fields * len(self.group)
 
     @property
     def out_channels(self) -> int:
-        """Channels of the output."""
         return self.out_fields * len(self.group)
 
     def reset_parameters(self) -> None:
@@ -127,7 +190,6 @@ class GroupConv(nn.Module):
             nn.init.zeros_(self.bias)
 
     def kernel(self) -> Tensor:
-        """The kernel of the ordinary convolution that this is: ``(out_channels, in_channels, *kernel)``."""
         filters = self.filters.flatten(2)
         if self.lifting:
             taps = torch.einsum("oin,anx->oaix", self.weight, filters)
@@ -138,32 +200,17 @@ class GroupConv(nn.Module):
             taps = torch.einsum("oiabn,anx->oaibx", weight, filters)
         return taps.reshape(self.out_channels, self.in_channels, *self._filter_shape[1:])
 
-    def forward(self, features: Tensor) -> Tensor:
-        self._check(features)
-        bias = None if self.bias is None else self.bias.repeat_interleave(len(self.group))
-        convolve = F.conv2d if self.dimension == 2 else F.conv3d
-        return convolve(
-            features, self.kernel(), bias, stride=self.stride, padding=self.padding, dilation=self.dilation
-        )
+    def channel_bias(self) -> Tensor | None:
+        return None if self.bias is None else self.bias.repeat_interleave(len(self.group))
 
-    def _check(self, features: Tensor) -> None:
-        require_floating("features", features)
-        if features.dim() != 2 + self.dimension:
-            raise ValueError(
-                f"features must have {2 + self.dimension} axes, (batch, channels, *space), for {self.group.name} acts "
-                f"on {self.dimension}-D space; got shape {tuple(features.shape)}"
-            )
-        if features.shape[1] != self.in_channels:
-            kind = "scalar images" if self.lifting else f"regular fields of {len(self.group)} elements"
-            raise ValueError(
-                f"features must have {self.in_channels} channels ({self.in_fields} {kind}), got {features.shape[1]}"
-            )
+    def input_in_words(self) -> tuple[str, str]:
+        kind = "scalar images" if self.lifting else f"regular fields of {len(self.group)} elements"
+        return self.group.name, f"{self.in_fields} {kind}"
 
     def extra_repr(self) -> str:
         return (
-            f"{self.group.name}, {self.in_fields}, {self.out_fields}, kernel_size={self.kernel_size}, "
-            f"lifting={self.lifting}, padding={self.padding}, stride={self.stride}, "
-            f"dilation={self.dilation}, bias={self.bias is not None}"
+            f"{self.group.name}, {self.in_fields}, {self.out_fields}, lifting={self.lifting}, "
+            f"{self.geometry_in_words()}, bias={self.bias is not None}"
         )
 
 
@@ -190,7 +237,7 @@ def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:
     >>> sampled_filters(cyclic(8), 5).shape
     (8, 11, 5, 5)
     """
-    matrices = _check_matrices(group)
+    matrices = moving_matrices(group)
     kernel_size = _check_kernel_size(kernel_size)
     dimension = matrices.shape[-1]
     pixels = _pixel_centres(kernel_size, dimension)
@@ -280,7 +327,12 @@ def _pixel_numbers(points: FloatArray, kernel_size: int) -> IntArray:
     return cast(IntArray, np.ravel_multi_index(tuple(steps.T[::-1]), (kernel_size,) * points.shape[1]))
 
 
-def _check_matrices(group: FiniteGroup) -> FloatArray:
+def moving_matrices(group: FiniteGroup) -> FloatArray:
+    """The 2 x 2 or 3 x 3 matrices of a group.
+
+    Raises:
+        ValueError: if it has none.
+    """
     dimension = None if group.matrices is None else group.matrices.shape[-1]
     if group.matrices is None or dimension not in (2, 3):
         has = "none" if dimension is None else f"matrices of {dimension} dimensions"

@@ -1,7 +1,7 @@
 """How features behind a chain of subsamplings ``G > H1 > H2 ...`` transform under the group of the input."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from sefl.groups.bandlimit import Bandlimit
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.groups.sampling import multiply_fibres
 from sefl.groups.spatial import act_on_fibre, act_on_grid, check_field, moves_of
+
+Element = int | FloatArray
+"""The number of an element of a finite group; of a continuous one, its matrix."""
 
 
 class FieldFeatures(NamedTuple):
@@ -81,7 +84,12 @@ class RegularField:
         """
         return RegularField(self.group, (*self.bandlimits, bandlimit))
 
-    def element(self, matrix: ArrayLike) -> int | None:
+    @property
+    def channels(self) -> int:
+        """Of each field: ``|H|``."""
+        return len(self.fibre)
+
+    def element(self, matrix: ArrayLike) -> Element | None:
         """The element of ``G`` that moves points as ``matrix`` does, ``None`` if there is none.
 
         Raises:
@@ -89,19 +97,27 @@ class RegularField:
         """
         return self.group.element_of_matrix(matrix)
 
-    def fibre_action(self, element: int) -> FloatArray:
+    def fibre_action(self, element: Element) -> FloatArray:
         """``(|H|, |H|)``: the permutation ``L_h`` for an element of ``H``, else ``S L_g U``.
 
         Raises:
             ValueError: if ``element`` is not in ``G``.
         """
-        element = self.group.element(element)
+        element = self.group.element(cast(int, element))
         inside = np.flatnonzero(self.elements == element)
         if len(inside):
             return self.fibre.left_translation(int(inside[0]))
         moved_back = self.group.table[self.group.inverse[element], self.elements]
         action: FloatArray = self.reconstruction[moved_back]
         return action
+
+    def matrix(self, element: Element) -> FloatArray:
+        """How an element moves points.
+
+        Raises:
+            ValueError: if ``G`` has no matrices.
+        """
+        return moves_of(self.group)[element] if isinstance(element, int) else element
 
     def act(
         self,
@@ -127,7 +143,7 @@ class RegularField:
             ValueError: if ``features`` are no field on ``H``, if ``element`` is not in ``G`` or no element has this
                 matrix, and as in :func:`sefl.groups.act_on_grid`.
         """
-        check_field(features, self.fibre)
+        self.check(features)
         if cosets is not None or _is_per_sample(element):
             return self._act_on_samples(
                 features, self._per_sample(element, len(features), cosets), background
@@ -144,7 +160,16 @@ class RegularField:
         embedded = torch.as_tensor(self.elements, device=coset.device)[coset]
         return embedded if before is None else self._product(before, embedded)
 
-    def _number(self, element: int | Tensor | ArrayLike) -> int:
+    def check(self, features: Tensor) -> None:
+        """Refuse features that are not of this field.
+
+        Raises:
+            TypeError: if they are not a floating-point tensor.
+            ValueError: if they have no channels or these are no multiple of :attr:`channels`.
+        """
+        check_field(features, self.fibre)
+
+    def _number(self, element: int | Tensor | ArrayLike) -> Element:
         if isinstance(element, int | np.integer):
             return self.group.element(int(element))
         matrix = element.detach().cpu().numpy() if isinstance(element, Tensor) else np.asarray(element)
@@ -153,22 +178,25 @@ class RegularField:
             raise ValueError(f"matrix {matrix.tolist()} is that of no element of {self.group.name}")
         return found
 
-    def _act(self, features: Tensor, element: int, background: float | Tensor) -> Tensor:
+    def _act(self, features: Tensor, element: Element, background: float | Tensor) -> Tensor:
+        moved = self._act_on_fibre(features, element)
+        return moved if features.dim() == 2 else act_on_grid(moved, self.matrix(element), background)
+
+    def _act_on_fibre(self, features: Tensor, element: Element) -> Tensor:
         inside = np.flatnonzero(self.elements == element)
         if len(inside):
-            moved = act_on_fibre(features, self.fibre, int(inside[0]))
-        else:
-            matrix = torch.tensor(self.fibre_action(element), dtype=features.dtype, device=features.device)
-            moved = multiply_fibres(features, matrix)
-        if features.dim() == 2:
-            return moved
-        return act_on_grid(moved, moves_of(self.group)[element], background)
+            return act_on_fibre(features, self.fibre, int(inside[0]))
+        return self._multiply_fibres(features, element)
+
+    def _multiply_fibres(self, features: Tensor, element: Element) -> Tensor:
+        matrix = torch.tensor(self.fibre_action(element), dtype=features.dtype, device=features.device)
+        return multiply_fibres(features, matrix)
 
     def _per_sample(
         self, element: int | Tensor | ArrayLike, batch: int, cosets: tuple[Tensor, Tensor] | None
     ) -> Tensor:
         if not _is_per_sample(element):
-            element = torch.full((batch,), self._number(element))
+            element = torch.full((batch,), cast(int, self._number(element)))
         if cosets is None:
             return element
         before, after = cosets

@@ -1,5 +1,6 @@
 """Which blocks of signals on a group to keep, so that restriction to a subgroup loses nothing of them."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -30,6 +31,18 @@ def lowpass_blocks(subgroup: Subgroup, equivariance: Equivariance, fill: Fill) -
     kept, dropped = _whole_blocks(subgroup)
     if fill == "maximal" and sum(block.dimension for block in kept) < len(subgroup.elements):
         return _fill_up(subgroup, kept, dropped)
+    return kept
+
+
+def leading_blocks(subgroup: Subgroup, ordered: Sequence[Block]) -> list[Block]:
+    """The first of the blocks, up to one that aliases with itself or with those before it."""
+    samples = _Samples(subgroup)
+    kept: list[Block] = []
+    for block in ordered:
+        if samples.margin(block.basis) < _WELL_CONDITIONED:
+            break
+        samples.take(block.basis)
+        kept.append(block)
     return kept
 
 
