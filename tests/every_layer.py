@@ -84,7 +84,7 @@ EVERY_LAYER: dict[str, Case] = {
     "Canonicalize": Case(lambda: groups.Canonicalize(groups.subgroup(groups.dihedral(4), "C4")), FIELD),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
-    "GroupConv lifting": Case(lambda: groups.GroupConv(groups.cyclic(8), 2, 1, 3, lifting=True), IMAGES),
+    "LiftingConv": Case(lambda: groups.LiftingConv(groups.cyclic(8), 2, 1, 3), IMAGES),
     "GroupSampledNetwork": Case(
         lambda: made(
             "GroupSampledNetwork",

@@ -24,6 +24,7 @@ from sefl.groups import (
     BlurPool,
     Canonicalize,
     GroupConv,
+    LiftingConv,
     SubgroupDownsample,
     bandlimit,
     finite_group,
@@ -119,7 +120,7 @@ def _downsample(group: str, name: str) -> nn.Module:
 
 
 def _our_stages(group: str, fields: int, kernel_size: int) -> list[nn.Module]:
-    lifting = GroupConv(finite_group(group), 1, fields, kernel_size, lifting=True)
+    lifting = LiftingConv(finite_group(group), 1, fields, kernel_size)
     return [lifting, *(_convolution(group, fields, kernel_size) for _ in range(2))]
 
 

@@ -27,6 +27,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
     """What :class:`ScaleEquivariantMaxPool2d` does, along ``axes`` axes."""
 
     axes: ClassVar[int]
+    eps = 1e-5  # added to the variance, as by torch's norms
 
     def __init__(
         self,
@@ -36,7 +37,6 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         max_resolution: int = 28,
         channels: int | None = None,
         oversampling: float = 1.0,
-        eps: float = 1e-5,
         band_step: int = 1,
         grid_sharing: float = 1.0,
     ) -> None:
@@ -48,7 +48,6 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             channels = require_positive("channels", channels)
         require_activation(activation, channels, self.axes)
         self.activation = activation
-        self.eps = require_number("eps", eps, least=0)
         self.band_step = require_positive("band_step", band_step)
         self.grid_sharing = require_number("grid_sharing", grid_sharing, least=1)
         self.base_band = self._output_band(self.base_resolution)
@@ -131,7 +130,6 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
             learned scales and offsets per band; ``None`` leaves out the norm.
         oversampling: grid points per axis as a multiple of the critical ``2 b + 1``; a finer grid aliases less,
             which brings the layer closer to commuting with sub-pixel shifts.
-        eps: added to the variance.
         band_step: of the output bands compute each so many; 1 computes all and is exact. An increment of ``2 m`` pixels
             in the published code is a step of ``m`` bands.
         grid_sharing: neighbouring bands share a grid, that of the finest of them, of at most so many times the points
@@ -172,7 +170,6 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
         max_resolution: int = 28,
         channels: int | None = None,
         oversampling: float = 1.0,
-        eps: float = 1e-5,
         band_step: int = 1,
         grid_sharing: float = 1.0,
     ) -> None:
@@ -183,7 +180,6 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
             max_resolution,
             channels,
             oversampling,
-            eps,
             band_step,
             grid_sharing,
         )

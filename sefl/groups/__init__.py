@@ -13,7 +13,7 @@ from sefl.groups.bandlimited_layers import (
 )
 from sefl.groups.blur import BlurPool, blur_pool
 from sefl.groups.canonicalization import Canonicalize
-from sefl.groups.convolution import GroupConv
+from sefl.groups.convolution import GroupConv, LiftingConv
 from sefl.groups.field import RegularField
 from sefl.groups.group import (
     FiniteGroup,
@@ -53,6 +53,7 @@ __all__ = [
     "FieldNorm",
     "FiniteGroup",
     "GroupConv",
+    "LiftingConv",
     "OptimizedDesign",
     "RegularField",
     "SteerableConv",

@@ -14,7 +14,7 @@ systems: no Clebsch-Gordan coefficients, no cache on disk, any subgroup.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class ExpandedConv(nn.Module, ABC):
 
 
 class GroupConv(ExpandedConv):
-    """Convolution from regular fields of ``H``, or from scalar images, to regular fields of ``H``.
+    """Convolution between regular fields of ``H``; from scalar images it is :class:`LiftingConv`.
 
         out[o, a](x) = bias[o] + sum_{i, b, y} K[o, i](y)[a, b] in[i, b](x + y)
         K[o, i](y)[a, b] = sum_n weight[o, i, a^-1 b, n] filter_n(a^-1 y)
@@ -122,24 +122,24 @@ class GroupConv(ExpandedConv):
 
     Args:
         group: ``H``, a group of 2 x 2 or 3 x 3 matrices.
-        in_fields: regular fields, or scalar images if ``lifting``, of the input.
+        in_fields: regular fields of the input.
         out_fields: regular fields of the output.
         kernel_size: pixels per axis, odd.
-        lifting: take scalar images rather than regular fields.
         padding: zeros at every border, ``dilation * (kernel_size // 2)`` by default, which keeps the size.
         stride: pixels from one output to the next. It keeps the symmetry of the grid where it divides
             ``size + 2 padding - dilation (kernel_size - 1) - 1``.
         dilation: pixels from one tap of the kernel to the next.
         bias: add a learned constant per field.
 
-    Shapes: ``(batch, in_fields |H|, *space)``, or ``(batch, in_fields, *space)`` if ``lifting``, to
-    ``(batch, out_fields |H|, *space)``; channel ``field |H| + element``. ``weight`` is
-    ``(out_fields, in_fields, |H|, filters)``, without ``|H|`` if ``lifting``.
+    Shapes: ``(batch, in_fields |H|, *space)`` to ``(batch, out_fields |H|, *space)``; channel ``field |H| + element``.
+    ``weight`` is ``(out_fields, in_fields, |H|, filters)``.
 
     Raises:
         ValueError: if an argument is out of its range or ``group`` has no such matrices, and in ``forward`` for an
             input of other axes or channels.
     """
+
+    lifting: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -148,7 +148,6 @@ class GroupConv(ExpandedConv):
         out_fields: int,
         kernel_size: int,
         *,
-        lifting: bool = False,
         padding: int | None = None,
         stride: int = 1,
         dilation: int = 1,
@@ -158,10 +157,9 @@ class GroupConv(ExpandedConv):
         self.group = group
         self.in_fields = require_positive("in_fields", in_fields)
         self.out_fields = require_positive("out_fields", out_fields)
-        self.lifting = lifting
         self._filter_shape = sampled_filters(group, self.kernel_size).shape[1:]
         size = (self.out_fields, self.in_fields, self._filter_shape[0])
-        self.weight = nn.Parameter(torch.empty(size if lifting else (*size[:2], len(group), size[2])))
+        self.weight = nn.Parameter(torch.empty(size if self.lifting else (*size[:2], len(group), size[2])))
         self.bias = nn.Parameter(torch.empty(self.out_fields)) if bias else None
         self.reset_parameters()
 
@@ -209,9 +207,22 @@ class GroupConv(ExpandedConv):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.group.name}, {self.in_fields}, {self.out_fields}, lifting={self.lifting}, "
+            f"{self.group.name}, {self.in_fields}, {self.out_fields}, "
             f"{self.geometry_in_words()}, bias={self.bias is not None}"
         )
+
+
+class LiftingConv(GroupConv):
+    """:class:`GroupConv` from scalar images, which ``H`` moves alone, to regular fields of ``H``.
+
+        out[o, a](x) = bias[o] + sum_{i, y} K[o, i](y)[a] in[i](x + y)
+        K[o, i](y)[a] = sum_n weight[o, i, n] filter_n(a^-1 y)
+
+    Shapes: ``(batch, in_fields, *space)`` to ``(batch, out_fields |H|, *space)``. ``weight`` is
+    ``(out_fields, in_fields, filters)``.
+    """
+
+    lifting = True
 
 
 def _quotients(group: FiniteGroup) -> IntArray:

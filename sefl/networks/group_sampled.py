@@ -16,7 +16,7 @@ from sefl.arguments import (
 from sefl.groups.bandlimit import Bandlimit, bandlimit
 from sefl.groups.blur import BlurPool
 from sefl.groups.canonicalization import Canonicalize
-from sefl.groups.convolution import GroupConv
+from sefl.groups.convolution import GroupConv, LiftingConv
 from sefl.groups.field import FieldFeatures, RegularField
 from sefl.groups.group import finite_group
 from sefl.groups.normalization import FieldNorm
@@ -175,17 +175,10 @@ class GroupSampledNetwork(Network):
                     design="optimized" if sampling.anti_aliasing == "optimized" else "closed_form",
                     optimized=optimized or OptimizedDesign(),
                 )
-            layers: list[nn.Module] = [
-                GroupConv(
-                    field.fibre,
-                    entering,
-                    width,
-                    kernel_size,
-                    lifting=index == 0,
-                    dilation=stages.dilation,
-                    bias=not stages.norm,
-                )
-            ]
+            convolution = (GroupConv if index else LiftingConv)(
+                field.fibre, entering, width, kernel_size, dilation=stages.dilation, bias=not stages.norm
+            )
+            layers: list[nn.Module] = [convolution]
             if stages.norm:
                 layers.append(FieldNorm(field.fibre, width))
             layers.append(nn.ReLU())

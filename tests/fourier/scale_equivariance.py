@@ -103,11 +103,13 @@ def max_pool(
     norm: bool = False,
     dtype: torch.dtype = torch.float64,
     channels: int = 3,
+    eps: float = 1e-5,
     **settings: Any,
 ) -> Pooling:
     """A layer with or without instance norm, whose affine parameters are random then."""
     settings = {"channels": channels if norm else None, **settings}
     layer = kind(window, ACTIVATIONS[activation](), base, finest, **settings).to(dtype)
+    layer.eps = eps
     if norm:
         torch.manual_seed(window)
         nn.init.normal_(layer.weight)

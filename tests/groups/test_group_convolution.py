@@ -17,6 +17,7 @@ from sefl.groups import (
     FieldNorm,
     FiniteGroup,
     GroupConv,
+    LiftingConv,
     act_on_field,
     act_on_grid,
     finite_group,
@@ -83,7 +84,7 @@ def with_random_bias(layer: GroupConv) -> GroupConv:
 @pytest.mark.parametrize("name", [*PLANE, *SUBGROUPS], ids=str)
 def test_commutes_with_the_symmetries_of_the_pixel_grid(name: str | tuple[str, str], size: int) -> None:
     group = called(name)
-    lifting = with_random_bias(GroupConv(group, 2, 3, 5, lifting=True))
+    lifting = with_random_bias(LiftingConv(group, 2, 3, 5))
     layer = with_random_bias(GroupConv(group, 3, 2, 3))
     assert_commutes(lifting, group, random_images(group, 2, size), lifted=True)
     assert_commutes(layer, group, random_images(group, 3 * len(group), size))
@@ -92,7 +93,7 @@ def test_commutes_with_the_symmetries_of_the_pixel_grid(name: str | tuple[str, s
 @pytest.mark.parametrize("name", ["O", "Oh", TURNED, *SPACE_SUBGROUPS], ids=str)
 def test_commutes_with_the_symmetries_of_the_voxel_grid(name: str | tuple[str, str]) -> None:
     group = called(name)
-    lifting = with_random_bias(GroupConv(group, 2, 2, 5, lifting=True))
+    lifting = with_random_bias(LiftingConv(group, 2, 2, 5))
     layer = with_random_bias(GroupConv(group, 1, 1, 3))
     assert_commutes(lifting, group, random_images(group, 2, 4, batch=1), lifted=True)
     assert_commutes(layer, group, random_images(group, len(group), 4, batch=1))
@@ -132,7 +133,7 @@ def test_commutes_with_the_transformations_of_escnn(name: str, space: gspaces.GS
     group = finite_group(name)
     scalars = FieldType(space, 2 * [space.trivial_repr])
     fields = FieldType(space, 2 * [space.regular_repr])
-    lifting = with_random_bias(GroupConv(group, 2, 2, 3, lifting=True))
+    lifting = with_random_bias(LiftingConv(group, 2, 2, 3))
     layer = with_random_bias(GroupConv(group, 2, 2, 3))
     x = random_images(group, 2, 5, batch=1)
     for element in lattice_elements(group):
@@ -155,7 +156,7 @@ def test_nearly_commutes_with_other_rotations_of_smooth_images() -> None:
 
     turned = image(angled[0, 0] * x + angled[1, 0] * y, angled[0, 1] * x + angled[1, 1] * y)
     torch.manual_seed(0)
-    lifting, layer = GroupConv(group, 1, 2, 5, lifting=True).double(), GroupConv(group, 2, 2, 5).double()
+    lifting, layer = LiftingConv(group, 1, 2, 5).double(), GroupConv(group, 2, 2, 5).double()
     inside = x**2 + y**2 < 4
 
     def error(element: int) -> float:
@@ -209,14 +210,14 @@ def test_kernels_are_those_of_escnn_in_the_plane(name: str, size: int, lifting: 
     source = FieldType(space, [space.trivial_repr if lifting else space.regular_repr])
     target = FieldType(space, [space.regular_repr])
     theirs = R2Conv(source, target, size, bias=False, initialize=False)
-    assert_same_kernels(GroupConv(finite_group(name), 1, 1, size, lifting=lifting), theirs)
+    assert_same_kernels((LiftingConv if lifting else GroupConv)(finite_group(name), 1, 1, size), theirs)
 
 
 def test_kernels_are_those_of_escnn_in_space() -> None:
     space = gspaces.octaOnR3()
     source, target = FieldType(space, [space.trivial_repr]), FieldType(space, [space.regular_repr])
     theirs = R3Conv(source, target, 3, bias=False, initialize=False)
-    assert_same_kernels(GroupConv(finite_group("O"), 1, 1, 3, lifting=True), theirs)
+    assert_same_kernels(LiftingConv(finite_group("O"), 1, 1, 3), theirs)
 
 
 def test_kernels_of_another_group_are_not_those_of_escnn() -> None:
@@ -280,7 +281,7 @@ def test_white_noise_comes_out_with_variance_two(name: str, size: int, lifting: 
     group = finite_group(name)
     torch.manual_seed(0)
     fields = 2400 // len(group)
-    layer = GroupConv(group, fields, 12, size, lifting=lifting, padding=0)
+    layer = (LiftingConv if lifting else GroupConv)(group, fields, 12, size, padding=0)
     with torch.no_grad():  # white noise: the sum of squared taps
         variance = layer.kernel().flatten(1).square().sum(1).mean()
         share = layer.weight.square().mean() * layer.weight[0].numel()
@@ -288,9 +289,9 @@ def test_white_noise_comes_out_with_variance_two(name: str, size: int, lifting: 
     assert float(share) == pytest.approx(2, rel=0.05)
 
 
-def small(**settings: object) -> GroupConv:
+def small(kind: type[GroupConv] = GroupConv, **settings: object) -> GroupConv:
     torch.manual_seed(0)
-    return GroupConv(finite_group("D4"), 2, 3, 3, **settings)  # type: ignore[arg-type]
+    return kind(finite_group("D4"), 2, 3, 3, **settings)  # type: ignore[arg-type]
 
 
 def test_channels_are_field_major_and_the_bias_belongs_to_fields() -> None:
@@ -303,7 +304,7 @@ def test_channels_are_field_major_and_the_bias_belongs_to_fields() -> None:
         layer.bias.copy_(torch.arange(3.0))
     constant = layer(torch.randn(1, 16, 4, 4))[0, :, 0, 0]
     assert constant.tolist() == [0.0] * 8 + [1.0] * 8 + [2.0] * 8
-    assert small(lifting=True, bias=False).weight.shape == (3, 2, 6)
+    assert small(LiftingConv, bias=False).weight.shape == (3, 2, 6)
 
 
 def test_state_is_weight_and_bias_and_follows_them() -> None:
@@ -338,7 +339,7 @@ def test_meta_device_comes_to_life() -> None:
 
 
 def test_gradients() -> None:
-    for layer in (small(), small(lifting=True)):
+    for layer in (small(), small(LiftingConv)):
         layer = layer.double()
         x = torch.randn(1, layer.in_channels, 4, 4, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(lambda x, w, layer=layer: with_weight(layer, x, w), (x, layer.weight))
@@ -352,7 +353,7 @@ def with_weight(layer: GroupConv, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def test_compiles_as_one_graph() -> None:
-    layer, x = nn.Sequential(small(lifting=True), FieldNorm(finite_group("D4"), 3)), torch.randn(2, 2, 5, 5)
+    layer, x = nn.Sequential(small(LiftingConv), FieldNorm(finite_group("D4"), 3)), torch.randn(2, 2, 5, 5)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), layer(x))
     with torch.no_grad():
@@ -413,7 +414,7 @@ def test_autocast(dtype: torch.dtype) -> None:
             r"padding must be an integer of at least 0, got -1",
         ),
         (lambda: small()(torch.zeros(1, 15, 5, 5)), r"must have 16 channels \(2 regular fields of 8.*got 15"),
-        (lambda: small(lifting=True)(torch.zeros(1, 16, 5, 5)), r"must have 2 channels \(2 scalar.*got 16"),
+        (lambda: small(LiftingConv)(torch.zeros(1, 16, 5, 5)), r"must have 2 channels \(2 scalar.*got 16"),
         (lambda: small()(torch.zeros(16, 5, 5)), r"must have 4 axes.*D4 acts on 2-D space; got shape \(16"),
         (lambda: FieldNorm(finite_group("C4"), 0), r"fields must be a positive integer, got 0"),
         (lambda: FieldNorm(finite_group("C4"), 2)(torch.zeros(3, 9)), r"\(batch, 8, \*space\).*\(3, 9\)"),
