@@ -1,7 +1,10 @@
 """Batch norm over the batches of all processes: of coefficients, where it commutes with downsampling, and of grids."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sefl.arguments import require_floating, require_positive
 from sefl.fourier.basis import band, coefficient_count
@@ -96,16 +99,50 @@ class GridBatchNorm(SharedBatchNorm):
             raise ValueError(f"maps must have channels={self.num_features}, got {maps.shape[1]}")
         with torch.autocast(maps.device.type, enabled=False):
             mean, variance = self._statistics(maps if statistics_of is None else statistics_of)
-            shape = (-1, *[1] * (maps.dim() - 2))
-            scale = self._scale(variance).view(shape)
-            # The mean goes first: what is left of a large one would else be rounding.
-            centred = maps.to(scale.dtype) - mean.view(shape)
-            return torch.addcmul(self.bias.to(scale.dtype).view(shape), centred, scale).to(maps.dtype)
+            scale = self._scale(variance)
+            return _affine(_mixed(maps, scale), mean, scale, self.bias.to(scale.dtype)).to(maps.dtype)
 
     def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
-        precise = x.to(precise_type(self.weight.dtype))
-        axes = (0, *range(2, x.dim()))
-        count = precise.numel() // self.num_features
-        mean = mean_over(precise, axes)
-        variance = (precise - mean).square().sum(axes) / max(1, count)
-        return count, mean.flatten(), variance
+        count = x.numel() // self.num_features
+        mean, variance = _Moments.apply(_mixed(x, self.weight.to(precise_type(self.weight.dtype))))
+        return count, mean, variance
+
+
+class _Moments(torch.autograd.Function):
+    """Mean and variance of each channel in one pass over maps, by what torch has for its own batch norm."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
+        if not maps.numel():  # a process whose batch is empty takes no part in the statistics
+            mean = variance = maps.new_zeros(maps.shape[1], dtype=precise_type(maps.dtype))
+        else:
+            # The weight says of which precision the statistics are.
+            ones = maps.new_ones(maps.shape[1], dtype=precise_type(maps.dtype))
+            _, mean, inverse_deviation = torch.native_batch_norm(maps, ones, None, None, None, True, 0.0, 0.0)
+            variance = inverse_deviation.square().reciprocal()
+        ctx.save_for_backward(maps, mean)
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> Tensor:
+        maps, mean = ctx.saved_tensors
+        count = max(1, maps.numel() // len(mean))
+        return _affine(maps, mean, 2 * of_variance / count, of_mean / count)
+
+
+def _affine(maps: Tensor, mean: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """``(maps - mean) scale + bias`` of each channel, in one pass over the maps.
+
+    The mean goes first: what is left of a large one would else be rounding. To torch it is a constant; its gradient
+    goes by the bias, to which it adds zero.
+    """
+    constant = mean.detach()
+    bias = bias - (mean - constant) * scale
+    return F.batch_norm(maps, constant, torch.ones_like(constant), scale, bias, eps=0.0)
+
+
+def _mixed(maps: Tensor, parameters: Tensor) -> Tensor:
+    """Maps of the parameters' precision or half of it, of which torch normalises either."""
+    return (
+        maps if maps.dtype.itemsize < 4 and parameters.dtype == torch.float32 else maps.to(parameters.dtype)
+    )

@@ -64,7 +64,7 @@ class Plan:
     @property
     def is_relu(self) -> bool:
         """The common case, which needs no memory of its own: ReLU in place, its gradient from the grid alone."""
-        return self.window == 1 and (self.activation is F.relu or type(self.activation) is nn.ReLU)
+        return self.activation is F.relu or type(self.activation) is nn.ReLU
 
 
 class _Grid:
@@ -126,11 +126,32 @@ class _Grid:
         if self.plan.window == 1:
             return activated
         pooled = F.max_pool2d(self.shells.image(activated), self.shells.window(self.plan.window))
-        return (
-            pooled.squeeze(0)
-            .permute(1, 2, 0)
-            .reshape(*self.shells.extent(self.pooled_points), values.shape[-1])
+        return self._of_image(pooled, self.pooled_points)
+
+    def rectified(self, values: Tensor, out: Tensor) -> Tensor:
+        """What :meth:`activated` is for ReLU, of values pooled first; into ``out`` where nothing is pooled."""
+        if self.plan.window == 1:
+            return torch.clamp(values, min=0, out=out)
+        pooled = F.max_pool2d(self.shells.image(values), self.shells.window(self.plan.window))
+        return self._of_image(pooled.clamp_(min=0), self.pooled_points)
+
+    def rectified_backward(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient of :meth:`rectified`, which is written over ``gradient``."""
+        where = torch.ops.aten.threshold_backward.grad_input
+        if self.plan.window == 1:
+            where(gradient, values, 0, grad_input=gradient)
+            return gradient
+        image, window = self.shells.image(values), self.shells.window(self.plan.window)
+        pooled, indices = F.max_pool2d(image, window, return_indices=True)
+        where(gradient, self._of_image(pooled, self.pooled_points), 0, grad_input=gradient)
+        unpooled = torch.ops.aten.max_pool2d_with_indices_backward(
+            self.shells.image(gradient), image, window, window, (0, 0), (1, 1), False, indices
         )
+        return self._of_image(unpooled, self.points)
+
+    def _of_image(self, image: Tensor, points: int) -> Tensor:
+        """The inverse of ``Shells.image``, of as many points per axis."""
+        return image.squeeze(0).permute(1, 2, 0).reshape(*self.shells.extent(points), image.shape[1])
 
     def activated_backward(
         self, values: Tensor, gradient: Tensor, trained: list[Tensor], totals: list[Tensor]
@@ -205,15 +226,12 @@ class ShellwiseActivation(torch.autograd.Function):
                         if place:
                             grid.change(values, source, place, 1)
                         inside = _inside(values, norm, block, workspace)
-                        last = place == len(run) - 1
                         if not plan.is_relu:
                             activated = grid.activated(inside)
-                        elif last or norm is not None:
-                            activated = inside.clamp_(min=0)
-                        else:
-                            activated = torch.clamp(
-                                inside, min=0, out=workspace.take("inside", *inside.shape)
-                            )
+                        else:  # over what nobody reads again
+                            spent = norm is not None or place == len(run) - 1
+                            out_of_it = inside if spent else workspace.take("inside", *inside.shape)
+                            activated = grid.rectified(inside, out_of_it)
                         grid.write_shells(place, activated, out[..., block], workspace)
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
@@ -259,9 +277,7 @@ class ShellwiseActivation(torch.autograd.Function):
                         inside = _inside(values, norm, block, workspace)
                         gradient_here = grid.read_shells(place, upstream[..., block], workspace)
                         if plan.is_relu:
-                            gradient_here = torch.ops.aten.threshold_backward.grad_input(
-                                gradient_here, inside, 0, grad_input=gradient_here
-                            )
+                            gradient_here = grid.rectified_backward(inside, gradient_here)
                         else:
                             gradient_here = grid.activated_backward(
                                 inside, gradient_here, trained, trained_gradients

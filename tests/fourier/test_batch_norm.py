@@ -174,9 +174,11 @@ def test_a_large_mean_costs_what_it_costs_in_torch(kind: Layer, mean: float) -> 
     else:
         given = x.requires_grad_()
         output, expected = ours(given), exact(given.double())
-    rounding = 2**-24 * mean  # of the mean to float32
+    rounding = (
+        2**-24 * mean
+    )  # of the mean to float32, and half as much of the deviation's product with the scale
     assert (theirs(x) - exact(x.double())).abs().max() < rounding
-    assert (output - expected).abs().max() < rounding
+    assert (output - expected).abs().max() < 1.5 * rounding
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     gradient, expected_gradient = (
         torch.autograd.grad((y * weights).sum(), given)[0] for y in (output, expected)
