@@ -49,11 +49,10 @@ class RandomColour:
             require_number(f"colour_augmentation.{name}", getattr(self, name), least=0, most=1)
 
     def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
-        """See :class:`datamodules.augmentation.Augmentation`; values stay in the range of the images' type."""
+        """See :class:`datamodules.augmentation.Augmentation`; linear, so that values may leave the images' range."""
         uniform = 2 * torch.rand(batch, 3, generator=generator)[share] - 1
         extents = torch.tensor([self.brightness, self.contrast, self.saturation])
-        white = 255.0 if images.dtype == torch.uint8 else 1.0
-        return change_colours(images, *(1 + uniform * extents).unbind(1)).clamp(0, white)
+        return change_colours(images, *(1 + uniform * extents).unbind(1))
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from datamodules.batches import (
     TrainingBatches,
     make_loader,
 )
+from datamodules.colour import RandomColour
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
 from sefl.fourier import downsample
 
@@ -263,3 +264,25 @@ def test_a_loader_continues_where_another_stopped() -> None:
         assert torch.equal(images, expected)
     resumed.sampler.set_epoch(5)
     assert len(list(resumed)) == len(whole)
+
+
+def test_bytes_are_augmented_as_floats_are() -> None:
+    """Whatever stands in front of an augmentation: some hand on floats up to 255."""
+    every = [
+        RandomCrop(4),
+        RandomFlip(),
+        RandomAffine(rotation=20, scale=1.2, elastic=0.05),
+        CircularShift(),
+        RandomColour(),
+        Cutout(4),
+    ]
+    images = torch.randint(256, (8, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    request = BatchRequest(9, torch.arange(8), (0, 1, 2), 8, slice(None))
+    for augmentations in itertools.permutations(every, 2):
+        of_bytes, of_floats = (
+            ResolutionImages(
+                given, torch.zeros(8, dtype=torch.int64), "ideal", [0.5] * 3, [0.2] * 3, augmentations
+            )[request][0]
+            for given in (images, images / 255)
+        )
+        torch.testing.assert_close(of_bytes, of_floats)
