@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
@@ -34,8 +35,8 @@ class ScaleClassifier(NetworkModule):
         consistency_weight: weight of the scale-consistency hinge.
         trained_bands: ``"all"``, as published, or ``"two"``.
         label_smoothing: what of each label is spread over all classes in training.
-        mixup: images and labels are mixed in training, in pairs by ``Beta(mixup, mixup)`` (Zhang et al. 2018); 0 for
-            not at all.
+        mixup: images and labels are mixed in training, in pairs by ``Beta(mixup, mixup)`` (Zhang et al. 2018), each
+            with another of its process; 0 for not at all.
         optimizer: from parameters to an optimiser.
         lr_scheduler: from the optimiser to its schedule; :class:`models.schedules.OneCycle` steps with the optimiser,
             any other once per epoch.
@@ -74,15 +75,16 @@ class ScaleClassifier(NetworkModule):
         self.test_monotone = ScaleConsistency(strict=True)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        images, labels = batch
-        targets = labels
+        images, targets = batch
+        # The same draws in every process, in a run that goes on as in one without a break.
+        generator = np.random.default_rng([torch.initial_seed(), self.current_epoch, batch_index])
         if self.mixup:
-            targets = F.one_hot(labels, self.network.classes).to(images.dtype)
-            share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(images)
-            partners = torch.randperm(len(images)).to(labels.device)
+            targets = F.one_hot(targets, self.network.classes).to(images.dtype)
+            share = generator.beta(self.mixup, self.mixup)
+            partners = torch.from_numpy(generator.permutation(len(images))).to(targets.device)
             images = torch.lerp(images[partners], images, share)
             targets = torch.lerp(targets[partners], targets, share)
-        losses = self.band_losses(self._trained_logits(images), targets, self.label_smoothing)
+        losses = self.band_losses(self._trained_logits(images, generator), targets, self.label_smoothing)
         increase = (losses[:, 1:] - losses[:, :-1]).clamp(min=0).sum(1).mean()
         loss = losses.sum(1).mean() + self.consistency_weight * increase
         self.log("train/loss", loss, prog_bar=True)
@@ -90,11 +92,11 @@ class ScaleClassifier(NetworkModule):
         self.log("train/consistency_hinge", increase)
         return loss
 
-    def _trained_logits(self, images: Tensor) -> Tensor:
+    def _trained_logits(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """Logits ``(batch, bands, classes)`` of the bands that are trained on."""
         if self.trained_bands == "two" and isinstance(self.network, BandNetwork):
             own = self.network.band_index(images.shape[-1])
-            coarser = [int(torch.randint(own, ()))] if own else []
+            coarser = [int(generator.integers(own))] if own else []
             logits: Tensor = self.network(images, [*coarser, own])
         else:
             logits = self(images)

@@ -226,7 +226,9 @@ class BandHead(nn.Module):
         if self.growth is None:
             return self.log_weight.exp()
         growth = self.growth + F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
-        return torch.cat([self.log_weight[:1], growth]).cumsum(0).exp()
+        grown = torch.cat([torch.zeros_like(growth[:1]), growth]).cumsum(0)
+        # About their mean: many bands would else begin with logits too certain to learn from.
+        return (self.log_weight[:1] + grown - grown.mean()).exp()
 
     def forward(self, features: Tensor, places: Sequence[int] | None = None) -> Tensor:
         """Logits ``(batch, bands, classes)`` of the bands at ``places``, by default the coarsest ones."""

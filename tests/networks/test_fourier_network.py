@@ -37,6 +37,20 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "oversampled": {"oversampling": 1.5, "head_cells": 3, "activation": "tanh", "max_resolution": 13},
     "batch norm": {"norm": "batch", "pools": [1, 2]},
     "convolutions in the head": {"norm": "batch", "head_cells": 5, "head_widths": [3, 4], "pools": [1, 2]},
+    "residual convolutions, their mean": {
+        "head_cells": 5,
+        "head_widths": [3, 4],
+        "head_residual": True,
+        "head_average": True,
+    },
+    "a stem beside the blocks": {
+        "norm": "batch",
+        "pools": [1, 2],
+        "head_cells": 4,
+        "head_stem": [3, 4],
+        "head_widths": [5],
+    },
+    "a stem alone": {"widths": [], "pools": [], "head_cells": 8, "head_stem": [3], "head_average": True},
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -144,6 +158,20 @@ def test_coefficients_of_every_block_are_nested(name: str) -> None:
             count = 2 * band(ceil(r / window)) + 1
             assert coarse.shape[:2] == (count, count)
             assert_same(coarse, whole[:count, :count])
+
+
+@every_network
+def test_bands_that_are_asked_for_are_those_of_all(name: str) -> None:
+    """In any order; the head does no other work."""
+    model = network(name)
+    x = images(model.max_resolution)
+    logits = model(x)
+    seen: list[int] = []
+    model.head.perceptron.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    last = logits.shape[1] - 1
+    for places in ([0], [last], [last, 0]):
+        assert_same(model(x, places), logits[:, places])
+    assert seen == [1, 1, 2]
 
 
 def block_outputs(model: FourierNetwork, x: Tensor) -> list[Tensor]:
@@ -284,6 +312,12 @@ def test_copies_and_state() -> None:
             {"kernel_size": [3, 3, 3]},
             r"kernel_size must have one entry per block, 2 as widths, got \[3, 3, 3\]",
         ),
+        (
+            {"head_stem": [3], "head_cells": 6},
+            "head.stem of 1 convolutions must pool a grid that holds the images' 15 pixels to head.cells, "
+            "got 6 cells of 12 pixels; more cells or more widths would do",
+        ),
+        ({"head_stem": [0], "head_cells": 8}, r"head.stem must be positive integers, got \[0\]"),
         ({"widths": [], "kernel_size": 3}, r"widths must name the channels of at least one block, got \[\]"),
         ({"kernel_size": 4}, "kernel_size must be odd .* got 4"),
         ({"kernel_size": [3, 9], "pools": [2, 1]}, r"kernel_size must be odd and at most .* \(8\), got 9"),
