@@ -3,12 +3,13 @@
 from datamodules.augmentation import CircularShift, RandomAffine
 from datamodules.colour import RandomColour
 from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
+from datamodules.data_set import DataSet
 from datamodules.glyphs import Glyphs
 from datamodules.image_folder_scale import ImageFolderScale
 from datamodules.mnist_scale import MNISTScale
 from datamodules.rotated_mnist import RotatedMNIST
 from datamodules.scale import ScaleDataModule
-from datamodules.scale_signals import ScaleSignals
+from datamodules.settings import ScaleSettings
 from datamodules.stl10_scale import STL10Scale
 from datamodules.wav_folder import WavFolder
 from datamodules.waveforms import Waveforms
@@ -16,6 +17,7 @@ from datamodules.waveforms import Waveforms
 __all__ = [
     "CircularShift",
     "Cutout",
+    "DataSet",
     "Glyphs",
     "ImageFolderScale",
     "MNISTScale",
@@ -26,7 +28,7 @@ __all__ = [
     "RotatedMNIST",
     "STL10Scale",
     "ScaleDataModule",
-    "ScaleSignals",
+    "ScaleSettings",
     "WavFolder",
     "Waveforms",
 ]

@@ -75,13 +75,18 @@ class BatchSampler(DistributedSampler[BatchRequest]):
         resolutions: NDArray[np.int64],
         batch_size: int,
         seed: int,
-        rank: int,
-        world_size: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         super().__init__(samples, num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.batch_size = require_positive("batch_size", batch_size)
         self.groups = {int(r): samples[resolutions == r] for r in np.unique(resolutions)}
         self.start = 0
+        self.cut()
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Cut the groups into batches, as far as all epochs have the same."""
 
     @abstractmethod
     def requests(self) -> Iterator[BatchRequest]:
@@ -106,24 +111,15 @@ class TrainingBatches(BatchSampler):
         ValueError: if a resolution has fewer samples than there are processes.
     """
 
-    def __init__(
-        self,
-        samples: NDArray[np.int64],
-        resolutions: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(samples, resolutions, batch_size, seed, rank, world_size)
+    def cut(self) -> None:
         self.bounds = {}
         for resolution, group in self.groups.items():
-            if len(group) < world_size:
+            if len(group) < self.num_replicas:
                 raise ValueError(
                     f"train_size leaves {len(group)} training samples at resolution {resolution}, fewer than "
-                    f"the {world_size} processes; use more samples, fewer resolutions or fewer processes"
+                    f"the {self.num_replicas} processes; use more samples, fewer resolutions or fewer processes"
                 )
-            self.bounds[resolution] = _batch_bounds(len(group), batch_size, world_size)
+            self.bounds[resolution] = _batch_bounds(len(group), self.batch_size, self.num_replicas)
 
     def __len__(self) -> int:
         return sum(len(bounds) - 1 for bounds in self.bounds.values())
@@ -161,24 +157,15 @@ class EvaluationBatches(BatchSampler):
         ValueError: if there are fewer samples than processes.
     """
 
-    def __init__(
-        self,
-        samples: NDArray[np.int64],
-        resolutions: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if len(samples) < world_size:
+    def cut(self) -> None:
+        samples = sum(map(len, self.groups.values()))
+        if samples < self.num_replicas:
             raise ValueError(
-                f"world_size must be at most the {len(samples)} samples to evaluate, got {world_size}; "
+                f"world_size must be at most the {samples} samples to evaluate, got {self.num_replicas}; "
                 "use fewer processes"
             )
-        super().__init__(
-            samples, resolutions, min(batch_size, len(samples) // world_size), seed, rank, world_size
-        )
-        self.full_size = min(batch_size, len(samples))
+        self.full_size = min(self.batch_size, samples)
+        self.batch_size = min(self.batch_size, samples // self.num_replicas)
         self.total_steps = 0
         batches = []
         for resolution, group in self.groups.items():
@@ -188,7 +175,7 @@ class EvaluationBatches(BatchSampler):
                 steps = self.total_steps + places // self.full_size
                 batches.append((resolution, chosen, (steps, places % self.full_size)))
             self.total_steps += math.ceil(len(group) / self.full_size)
-        self.batches = batches[rank::world_size]
+        self.batches = batches[self.rank :: self.num_replicas]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -242,8 +229,8 @@ class ResolutionImages(Dataset[Batch]):
         images: Images,
         labels: Tensor,
         downsampling: Downsampling,
-        mean: list[float],
-        std: list[float],
+        mean: Sequence[float],
+        std: Sequence[float],
         augmentations: Sequence[Augmentation] = (),
     ) -> None:
         self.images = images

@@ -5,19 +5,49 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
-from datamodules.protocols import Protocol
 from datamodules.reading import reading, require_folder
+from datamodules.settings import ScaleSettings
 from datamodules.split import PARTS, Parts, draw_stratified_parts
 from sefl.arguments import require_number, require_one_of
 
 # Bytes that tell most files of one size apart.
 _BLOCK = 4_096
+
+
+@dataclass
+class FolderSettings(ScaleSettings):
+    """The options of files in folders, beside those of :class:`ScaleSettings`.
+
+    Args:
+        protocol: ``standard`` (the parts that the folders make) or ``pool`` (all files, split anew).
+        val_fraction: the fraction of the files to hold out for validation, where there is no folder of them.
+        test_fraction: the fraction of the files to hold out for test, where there is no folder of them.
+    """
+
+    protocol: Literal["standard", "pool"] = "standard"
+    val_fraction: float = 0.1
+    test_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("protocol", self.protocol, ("standard", "pool"))
+        for name in ("val_fraction", "test_fraction"):
+            require_number(name, getattr(self, name), above=0, below=1)
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "val_fraction and test_fraction must leave something to train on, "
+                f"got {self.val_fraction} and {self.test_fraction}"
+            )
 
 
 class ClassFolders:
@@ -30,35 +60,17 @@ class ClassFolders:
         root: the folder.
         extensions: how the names of files of the kind end, in lower case.
         kind: what to call one of them in messages.
-        protocol: ``standard`` (the parts that the folders make) or ``pool`` (all files, split anew).
-        val_fraction: the fraction of the files to hold out for validation, where there is no folder of them.
-        test_fraction: the fraction of the files to hold out for test, where there is no folder of them.
+        settings: how parts are made of them.
 
     Attributes:
         classes: the names of the class folders, sorted.
 
     Raises:
         FileNotFoundError: if ``root`` has no class folders, or a folder ``val`` or ``test`` but none called ``train``.
-        ValueError: if an argument is outside its range, ``root`` is a file or cannot be read, or has one class only.
+        ValueError: if ``root`` is a file or cannot be read, or has one class only.
     """
 
-    def __init__(
-        self,
-        root: str,
-        extensions: Sequence[str],
-        kind: str,
-        protocol: Protocol,
-        val_fraction: float,
-        test_fraction: float,
-    ) -> None:
-        require_one_of("protocol", protocol, ("standard", "pool"))
-        for name, value in [("val_fraction", val_fraction), ("test_fraction", test_fraction)]:
-            require_number(name, value, above=0, below=1)
-        if val_fraction + test_fraction >= 1:
-            raise ValueError(
-                "val_fraction and test_fraction must leave something to train on, "
-                f"got {val_fraction} and {test_fraction}"
-            )
+    def __init__(self, root: str, extensions: Sequence[str], kind: str, settings: FolderSettings) -> None:
         self.root = Path(root).absolute()
         require_folder(self.root, "one subfolder for each class")
         self.folders = {part: self.root / part for part in PARTS if (self.root / part).is_dir()}
@@ -75,12 +87,12 @@ class ClassFolders:
             )
         self.extensions = tuple(extensions)
         self.kind = kind
-        self.protocol = protocol
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.pooled = settings.protocol == "pool"
+        self.fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
         self._sizes: dict[str, int] = {}
 
-    def find(self) -> tuple[list[Path], list[int]]:
-        """The files of all folders, training files first, and the class of each.
+    def find(self) -> tuple[list[Path], Tensor]:
+        """The files of all folders, training files first, and the class of each: ``(files,)``.
 
         Raises:
             FileNotFoundError: if a class has no file in a folder.
@@ -88,17 +100,16 @@ class ClassFolders:
                 or empty; hidden files do not count.
         """
         self._warn_of_misplaced_files()
-        files: list[Path] = []
-        labels: list[int] = []
+        found: list[tuple[Path, int]] = []
         for part, folder in self.folders.items():
-            of_part = self._find_in(folder)
-            self._sizes[part] = sum(map(len, of_part))
-            for label, of_class in enumerate(of_part):
-                files += of_class
-                labels += [label] * len(of_class)
-        if self.protocol == "standard":
+            before = len(found)
+            for label, of_class in enumerate(self._find_in(folder)):
+                found += [(file, label) for file in of_class]
+            self._sizes[part] = len(found) - before
+        files, labels = zip(*found, strict=True)
+        if not self.pooled:
             self._warn_of_shared_files(files)
-        return files, labels
+        return list(files), torch.tensor(labels)
 
     def checksum(self, files: list[Path]) -> str:
         """Of the names of the files: a stored split, which holds indices into them, fits those of the same names."""
@@ -113,7 +124,7 @@ class ClassFolders:
         """
         fixed: dict[str, NDArray[np.int64]] = {}
         drawn_from = len(labels)
-        if self.protocol == "standard":
+        if not self.pooled:
             ends = np.cumsum(list(self._sizes.values()))
             for (part, size), end in zip(self._sizes.items(), ends, strict=True):
                 fixed[part] = np.arange(end - size, end)
@@ -191,7 +202,7 @@ class ClassFolders:
                     "train, val and test"
                 )
 
-    def _warn_of_shared_files(self, files: list[Path]) -> None:
+    def _warn_of_shared_files(self, files: Sequence[Path]) -> None:
         """Say which files of the validation and test parts are training files too, by their bytes."""
         training = self._sizes["train"]
         train, others = files[:training], files[training:]

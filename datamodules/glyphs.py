@@ -1,6 +1,7 @@
 """Digits rendered offline from fonts that ship inside matplotlib: a small data set that needs no download."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from datamodules.augmentation import affine_coordinates, affine_matrices
-from datamodules.batches import seeded_generator
-from datamodules.memory import require_memory
+from datamodules.data_set import DataSet
+from datamodules.rendering import RenderedSettings
 from datamodules.scale import ScaleDataModule
-from datamodules.split import Parts, draw_stratified_parts
-from sefl.arguments import require_integer, require_positive
+from sefl.arguments import require_integer
 
 # By name, not by a search: another matplotlib must not change the data. Left out are fonts of symbols
 # (cmex10, cmsy10, STIXSiz*, STIXNonUni*, *Display, LastResort), which have no digits.
@@ -40,7 +40,6 @@ SMALLEST, LARGEST = 8, 512
 
 # Images are drawn so much finer and averaged.
 SUPERSAMPLING = 2
-RENDER_BATCH = 500
 
 _RENDER_STREAM = 20
 
@@ -55,64 +54,27 @@ class Glyphs(ScaleDataModule):
 
     Args:
         image_size: pixels per side at full resolution, from 8 to 512.
-        train_samples: the size of the training part.
-        val_samples: the size of the validation part.
-        test_samples: the size of the test part.
         mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the default images.
         std: what each pixel is divided by.
-        **common: the other arguments of :class:`ScaleDataModule`.
+        **common: the options of :class:`RenderedSettings`.
 
     Raises:
         ValueError: if an argument is outside its range or contradicts another.
     """
 
-    def __init__(
-        self,
-        image_size: int = 28,
-        train_samples: int = 4_000,
-        val_samples: int = 1_000,
-        test_samples: int = 1_000,
-        mean: float = 0.36,
-        std: float = 0.26,
-        **common: Any,
-    ) -> None:
-        sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
-        for name, size in sizes.items():
-            require_positive(name, size)
+    def __init__(self, image_size: int = 28, mean: float = 0.36, std: float = 0.26, **common: Any) -> None:
+        settings = RenderedSettings(**common)
         require_integer("image_size", image_size, SMALLEST, LARGEST)
-        require_memory(
-            f"image_size {image_size} of {sum(sizes.values())} samples",
-            sum(sizes.values()) * image_size**2,
-            "use fewer or smaller images",
-        )
+        settings.require_memory(f"image_size {image_size}", image_size**2, "use fewer or smaller images")
+
+        def load() -> tuple[Tensor, Tensor]:
+            draw = partial(render, base_glyphs(), image_size=image_size)
+            return settings.render(draw, len(DIGITS), _RENDER_STREAM)
+
+        name = f"Glyphs/{image_size}"
         super().__init__(
-            image_size=image_size,
-            channels=1,
-            num_classes=len(DIGITS),
-            dataset=f"Glyphs/{image_size}",
-            mean=[mean],
-            std=[std],
-            **common,
+            DataSet(name, image_size, 1, DIGITS, [mean], [std], load, settings.draw_parts), settings
         )
-        self.sizes = list(sizes.values())
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """Render all images: ``(samples, 1, image_size, image_size)`` uint8 and ``(samples,)``.
-
-        Raises:
-            FileNotFoundError: if a font is missing from matplotlib.
-        """
-        generator = seeded_generator(self.seed, _RENDER_STREAM)
-        glyphs = base_glyphs()
-        samples = sum(self.sizes)
-        labels = torch.randperm(samples, generator=generator) % len(DIGITS)
-        images = [render(glyphs, batch, self.image_size, generator) for batch in labels.split(RENDER_BATCH)]
-        return torch.cat(images), labels
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Stratified training, validation and test indices."""
-        train, val, test = draw_stratified_parts(labels, self.sizes, generator)
-        return train, val, test
 
 
 def base_glyphs() -> Tensor:
@@ -136,14 +98,14 @@ def base_glyphs() -> Tensor:
     return torch.from_numpy(np.concatenate(variants, axis=1)).float() / 255
 
 
-def render(glyphs: Tensor, labels: Tensor, image_size: int, generator: torch.Generator) -> Tensor:
+def render(glyphs: Tensor, labels: Tensor, generator: torch.Generator, image_size: int) -> Tensor:
     """Draw one image per label.
 
     Args:
         glyphs: what :func:`base_glyphs` returns.
         labels: ``(batch,)``, int64.
-        image_size: pixels per side.
         generator: the source of everything random.
+        image_size: pixels per side.
 
     Returns:
         ``(batch, 1, image_size, image_size)``, uint8.

@@ -9,7 +9,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from datamodules.reading import UnsupportedError, reading
-from sefl.arguments import require_integer, require_one_of
 
 WHITE = 255
 
@@ -44,12 +43,11 @@ class ImageFiles:
     """
 
     def __init__(self, files: list[Path], channels: int, image_size: int, background: int = WHITE) -> None:
-        require_one_of("channels", channels, list(_MODES))
         # One array, not a list: worker processes share it as long as nobody counts references to its items.
         self.files = np.array([os.fsencode(file) for file in files])
         self.channels = channels
-        self.image_size = require_integer("image_size", image_size, 1)
-        self.background = require_integer("background", background, 0, 255)
+        self.image_size = image_size
+        self.background = background
 
     def __len__(self) -> int:
         return len(self.files)

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from datamodules.batches import Images
-from datamodules.class_folders import ClassFolders
+from datamodules.class_folders import ClassFolders, FolderSettings
+from datamodules.data_set import DataSet
 from datamodules.image_files import WHITE, ImageFiles
 from datamodules.memory import GIB, require_memory
-from datamodules.scale import LARGEST, ScaleDataModule
-from datamodules.split import Parts
+from datamodules.scale import ScaleDataModule
 from sefl.arguments import require_integer, require_number, require_one_of
 
 # Of ImageNet's training images; the published ones of torchvision's models.
@@ -35,22 +33,18 @@ class ImageFolderScale(ScaleDataModule):
     Each image is turned as its EXIF orientation says, laid over ``background`` where it is transparent, resized and
     cropped to a square. What cannot be shown rightly in 8 bits is refused; see :class:`ImageFiles`. If all images fit
     into ``memory_limit`` they are decoded once, by :meth:`setup`; otherwise each time that they are asked for, by
-    ``num_workers`` processes.
+    ``num_workers`` processes. Resolutions are by default all from half of ``image_size`` on.
 
     Args:
         root: the folder of the images.
         image_size: pixels per side at full resolution.
         channels: 3 for colours or 1 for grey; whatever the files have is converted.
-        protocol: ``standard`` (the parts that the folders make) or ``pool`` (all images, split anew).
-        val_fraction: the fraction of the images to hold out for validation, where there is no folder of them.
-        test_fraction: the fraction of the images to hold out for test, where there is no folder of them.
-        resolutions: the resolutions, each at most ``image_size``; by default every one from half of it on.
         memory_limit: keep the decoded images in memory if they take at most so many GiB, on each process of a run;
             0 decodes them each time.
         mean: what is taken from each channel, on a scale from 0 to 1; by default that of ImageNet.
         std: what each channel is divided by.
         background: the grey behind transparent pixels, from 0 (black) to 255 (white).
-        **common: the other arguments of :class:`ScaleDataModule`.
+        **common: the options of :class:`FolderSettings`.
 
     Raises:
         FileNotFoundError: if ``root`` has no class folders, or a folder ``val`` or ``test`` but none called ``train``.
@@ -62,50 +56,38 @@ class ImageFolderScale(ScaleDataModule):
         root: str,
         image_size: int = 224,
         channels: Literal[1, 3] = 3,
-        protocol: Literal["standard", "pool"] = "standard",
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        resolutions: list[int] | None = None,
         memory_limit: float = 2.0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         background: int = WHITE,
         **common: Any,
     ) -> None:
+        settings = FolderSettings(**common)
         require_one_of("channels", channels, (1, 3))
         self.memory_limit = require_number("memory_limit", memory_limit, least=0)
         self.background = require_integer("background", background, 0, 255)
-        require_integer("image_size", image_size, 1, LARGEST)
-        self.folders = ClassFolders(root, IMG_EXTENSIONS, "image", protocol, val_fraction, test_fraction)
-        self.classes = self.folders.classes
-        if resolutions is None:
-            resolutions = list(range(max(image_size // 2, 1), image_size + 1))
+        self.folders = ClassFolders(root, IMG_EXTENSIONS, "image", settings)
         grey = channels == 1
-        super().__init__(
-            image_size=image_size,
-            channels=channels,
-            num_classes=len(self.classes),
-            dataset=f"ImageFolderScale/{protocol}",
-            mean=list(mean or (MEAN_GREY if grey else MEAN)),
-            std=list(std or (STD_GREY if grey else STD)),
-            resolutions=resolutions,
-            **common,
+        data = DataSet(
+            f"ImageFolderScale/{settings.protocol}",
+            image_size,
+            channels,
+            self.folders.classes,
+            mean=mean or (MEAN_GREY if grey else MEAN),
+            std=std or (STD_GREY if grey else STD),
+            load=self._decode,
+            draw_parts=self.folders.draw_parts,
+            resolutions=range(max(image_size // 2, 1), image_size + 1),
         )
-        self.protocol = protocol
+        super().__init__(data, settings)
 
-    def load_images(self) -> tuple[Images, Tensor]:
-        """The images of all folders, training images first, and their labels.
-
-        Raises:
-            FileNotFoundError: if a class has no image in a folder.
-            ValueError: if a file is no image, or folders differ in classes.
-        """
+    def _decode(self) -> tuple[Images, Tensor]:
         files, labels = self.folders.find()
-        self.dataset = f"ImageFolderScale/{self.protocol}/{self.folders.checksum(files)}"
+        self.dataset = f"{self.data.name}/{self.folders.checksum(files)}"
         images = ImageFiles(files, self.channels, self.image_size, self.background)
         size = len(files) * self.channels * self.image_size**2
         if size > self.memory_limit * GIB:
-            return images, torch.tensor(labels)
+            return images, labels
         require_memory(
             f"memory_limit {self.memory_limit}: image_size {self.image_size} of {len(files)} images",
             size,
@@ -114,8 +96,4 @@ class ImageFolderScale(ScaleDataModule):
         decoded = torch.empty(len(files), self.channels, self.image_size, self.image_size, dtype=torch.uint8)
         for batch in torch.arange(len(files)).split(_DECODING_BATCH):
             decoded[batch] = images[batch]
-        return decoded, torch.tensor(labels)
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
-        return self.folders.draw_parts(labels, generator)
+        return decoded, labels

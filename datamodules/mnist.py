@@ -12,6 +12,7 @@ from datamodules.reading import UnsupportedError, downloading, reading
 
 OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE = 60_000, 10_000
 IMAGE_SIZE = 28
+CLASS_NAMES = "0123456789"
 SIZES = {"train": OFFICIAL_TRAIN_SIZE, "t10k": OFFICIAL_TEST_SIZE}
 
 # MD5 of the files; torchvision knows those of their archives alone.

@@ -1,27 +1,25 @@
 """MNIST-scale: each MNIST image at one of the resolutions 8 to 28 (NeurIPS 2023, section 5)."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
+from datamodules import mnist
 from datamodules.augmentation import CircularShift
-from datamodules.mnist import (
-    IMAGE_SIZE,
-    MEAN,
-    OFFICIAL_TEST_SIZE,
-    OFFICIAL_TRAIN_SIZE,
-    STD,
-    download_mnist,
-    read_mnist,
-)
+from datamodules.data_set import DataSet
 from datamodules.protocols import OfficialParts, Protocol
 from datamodules.scale import ScaleDataModule
-from datamodules.split import Parts
+from datamodules.settings import ScaleSettings
 
 # The published protocol: 10,000 of the pooled images to train on.
-OFFICIAL = OfficialParts(OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE, pool_train=10_000)
+OFFICIAL = OfficialParts(mnist.OFFICIAL_TRAIN_SIZE, mnist.OFFICIAL_TEST_SIZE, pool_train=10_000)
+
+
+@dataclass
+class MNISTScaleSettings(ScaleSettings):
+    """Those of :class:`ScaleSettings`, by default with the published shifts; ``null`` for none."""
+
+    shift_augmentation: CircularShift | None = CircularShift()
 
 
 class MNISTScale(ScaleDataModule):
@@ -38,9 +36,8 @@ class MNISTScale(ScaleDataModule):
         val_size: validation samples.
         mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the training images.
         std: what each pixel is divided by.
-        shift_augmentation: as in :class:`ScaleDataModule`; by default the published one, ``null`` for none.
         checksums: whether the files must be MNIST's own, not others of its format, such as Fashion-MNIST's.
-        **common: the other arguments of :class:`ScaleDataModule`.
+        **common: the options of :class:`MNISTScaleSettings`.
 
     Raises:
         ValueError: if an argument is outside its range or contradicts another.
@@ -52,43 +49,20 @@ class MNISTScale(ScaleDataModule):
         download: bool = False,
         protocol: Protocol = "pool",
         val_size: int = 10_000,
-        mean: float = MEAN,
-        std: float = STD,
-        shift_augmentation: CircularShift | None = CircularShift(),  # noqa: B008 (immutable)
+        mean: float = mnist.MEAN,
+        std: float = mnist.STD,
         checksums: bool = True,
         **common: Any,
     ) -> None:
-        OFFICIAL.check(protocol, val_size)
-        super().__init__(
-            image_size=IMAGE_SIZE,
+        data = DataSet(
+            f"MNISTScale/{protocol}",
+            mnist.IMAGE_SIZE,
             channels=1,
-            num_classes=10,
-            dataset=f"MNISTScale/{protocol}",
+            class_names=mnist.CLASS_NAMES,
             mean=[mean],
             std=[std],
-            shift_augmentation=shift_augmentation,
-            **common,
+            load=partial(mnist.read_mnist, data_dir, checksums),
+            draw_parts=OFFICIAL.drawn_by(protocol, val_size),
+            download=partial(mnist.download_mnist, data_dir) if download else None,
         )
-        self.data_dir = data_dir
-        self.download = download
-        self.checksums = checksums
-        self.protocol = protocol
-        self.val_size = val_size
-
-    def prepare_data(self) -> None:
-        """Download what is missing, if ``download`` is set; on one process per machine."""
-        if self.download:
-            download_mnist(self.data_dir)
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """The official training images followed by the test images: ``(70000, 1, 28, 28)`` and ``(70000,)``.
-
-        Raises:
-            FileNotFoundError: if the files are missing.
-            ValueError: if they are damaged, exchanged or others than MNIST's.
-        """
-        return read_mnist(self.data_dir, self.checksums)
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Training, validation and test indices by ``protocol``, stratified."""
-        return OFFICIAL.draw(self.protocol, self.val_size, labels, generator)
+        super().__init__(data, MNISTScaleSettings(**common))

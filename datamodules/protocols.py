@@ -1,5 +1,6 @@
 """How a data set that comes in an official training and test part is split: as published, pooled, or as it comes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,34 +26,33 @@ class OfficialParts:
 
     train: int
     test: int
-    pool_train: int | None = None
-    pool_test: int | None = None
+    pool_train: int = 0
+    pool_test: int = 0
 
-    def check(self, protocol: Protocol, val_size: int) -> None:
-        """Raise a ValueError if there is no such protocol, or ``val_size`` leaves it an empty part."""
-        require_one_of("protocol", protocol, ("pool", "standard"))
-        available = self.train
-        if protocol == "pool":
-            available += self.test - (self.pool_train or 0) - (self.pool_test or 0)
-        require_integer("val_size", val_size, 1, available - 1)
-
-    def draw(
-        self, protocol: Protocol, val_size: int, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> Parts:
-        """Training, validation and test indices, stratified where they are drawn.
+    def drawn_by(
+        self, protocol: Protocol, val_size: int
+    ) -> Callable[[NDArray[np.int64], np.random.Generator], Parts]:
+        """What draws the training, validation and test samples, stratified: see :class:`datamodules.data_set.DataSet`.
 
         Args:
             protocol: ``pool`` draws all three parts from all samples, ``standard`` validation samples from the official
                 training part.
             val_size: validation samples.
-            labels: of the official training samples, then of the test samples.
-            generator: the source of everything random.
+
+        Raises:
+            ValueError: if there is no such protocol, or ``val_size`` leaves it an empty part.
         """
-        if protocol == "pool":
-            rest = len(labels) - val_size
-            train_size = self.pool_train or rest - (self.pool_test or 0)
-            sizes = [train_size, val_size, rest - train_size]
-            train, val, test = draw_stratified_parts(labels, sizes, generator)
-            return train, val, test
-        train, val = draw_stratified_parts(labels[: self.train], [self.train - val_size, val_size], generator)
-        return train, val, np.arange(self.train, len(labels))
+        require_one_of("protocol", protocol, ("pool", "standard"))
+        pooled = protocol == "pool"
+        available = self.train + (self.test - self.pool_train - self.pool_test if pooled else 0)
+        require_integer("val_size", val_size, 1, available - 1)
+
+        def draw(labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
+            rest = (len(labels) if pooled else self.train) - val_size
+            if pooled:
+                train_size = self.pool_train or rest - self.pool_test
+                return draw_stratified_parts(labels, [train_size, val_size, rest - train_size], generator)
+            train, val = draw_stratified_parts(labels[: self.train], [rest, val_size], generator)
+            return train, val, np.arange(self.train, len(labels))
+
+        return draw

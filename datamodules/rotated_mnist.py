@@ -1,10 +1,10 @@
 """MNIST for rotation-equivariant networks: upright to train on, or every image turned (ICLR 2025)."""
 
-import zipfile
-import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules import mnist
-from datamodules.augmentation import Augmentation, RandomAffine
+from datamodules.augmentation import Augmentation
 from datamodules.batches import BatchLoader, ResolutionImages
+from datamodules.data_set import DataSet
 from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
-from datamodules.split import Parts, Split, draw_stratified_parts
+from datamodules.settings import LoadingSettings, ScaleSettings
+from datamodules.split import Parts, Split, draw_stratified_parts, reading_split
 from sefl.arguments import require_integer, require_one_of
 from sefl.groups.orbit import rotate
 
@@ -56,18 +58,27 @@ class RotatedSplit(Split):
             ValueError: if the file is damaged or holds something else.
         """
         split = Split.load(path)
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                angles = archive["angles"].astype(np.float32, casting="same_kind")
-                mirrored = archive["mirrored"].astype(np.bool_, casting="safe")
+        with reading_split(path, "has no valid angles"), np.load(path, allow_pickle=False) as archive:
+            angles = archive["angles"].astype(np.float32, casting="same_kind")
+            mirrored = archive["mirrored"].astype(np.bool_, casting="safe")
             if not angles.shape == mirrored.shape == split.fingerprint[:1] or not np.isfinite(angles).all():
                 raise ValueError("angles must be finite and, like mirrored, one for each sample")
-        except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(
-                f"split_file {path} has no valid angles ({error}); "
-                "put back a copy, or write it again with save_split of the same data and seed"
-            ) from error
         return cls(**vars(split), angles=angles, mirrored=mirrored)
+
+
+@dataclass
+class RotatedSettings(LoadingSettings):
+    """The options of :class:`RotatedMNIST`, beside those of :class:`LoadingSettings`.
+
+    ``train_size`` is by default 5,000 upright or all of the rotated ones.
+
+    Args:
+        val_size: validation images.
+        test_size: test images; a smaller test set is part of every larger one. By default all.
+    """
+
+    val_size: int = 2_000
+    test_size: int | None = None
 
 
 class RotatedMNIST(ScaleDataModule):
@@ -90,19 +101,10 @@ class RotatedMNIST(ScaleDataModule):
         protocol: ``upright`` or ``rotated``.
         reflections: whether the protocol ``rotated`` also reflects each image, with probability one half.
         image_size: pixels per side, at least 28; strided layers keep a centred grid on odd ones.
-        train_size: training images; a smaller training set is part of every larger one. By default 5,000 upright or
-            all of the rotated ones.
-        val_size: validation images.
-        test_size: test images; a smaller test set is part of every larger one. By default all.
         mean: what is taken from each pixel, on a scale from 0 to 1; by default that of the training images.
         std: what each pixel is divided by.
-        batch_size: the most samples of a training batch, on each process.
-        eval_batch_size: the most samples of a validation or test batch, on each process.
-        affine_augmentation: random deformation of training images; ``rotation: 180`` for rotations.
-        split_file: a split that :meth:`save_split` wrote, to use instead of drawing one.
-        seed: the source of everything random.
-        num_workers: loader processes; batches are vectorised, so that 0 is usually best.
         checksums: whether the files must be MNIST's own, not others of its format, such as Fashion-MNIST's.
+        **common: the options of :class:`RotatedSettings`.
 
     Raises:
         ValueError: if an argument is outside its range or contradicts another.
@@ -115,19 +117,12 @@ class RotatedMNIST(ScaleDataModule):
         protocol: Literal["upright", "rotated"] = "upright",
         reflections: bool = False,
         image_size: int = DEFAULT_IMAGE_SIZE,
-        train_size: int | None = None,
-        val_size: int = 2_000,
-        test_size: int | None = None,
         mean: float = mnist.MEAN,
         std: float = mnist.STD,
-        batch_size: int = 128,
-        eval_batch_size: int = 500,
-        affine_augmentation: RandomAffine | None = None,
-        split_file: str | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
         checksums: bool = True,
+        **common: Any,
     ) -> None:
+        settings = RotatedSettings(**common)
         require_one_of("protocol", protocol, ("upright", "rotated"))
         if reflections and protocol == "upright":
             raise ValueError(
@@ -139,63 +134,41 @@ class RotatedMNIST(ScaleDataModule):
             f"image_size {image_size} of {total} images", total * image_size**2, "use a smaller image_size"
         )
         fitting, testing = SIZES[protocol]
-        require_integer("val_size", val_size, 1, fitting - 1)
-        if test_size is not None:
-            require_integer("test_size", test_size, 1, testing)
-        if train_size is None and protocol == "upright":
-            train_size = UPRIGHT_TRAIN_SIZE
-        super().__init__(
-            image_size=image_size,
-            channels=1,
-            num_classes=10,
-            dataset=f"RotatedMNIST/{protocol}{'+reflections' if reflections else ''}",
-            mean=[mean],
-            std=[std],
-            resolutions=[image_size],
-            downsampling="bicubic",  # at full resolution it changes nothing, where `ideal` drops the Nyquist term
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            train_size=train_size,
-            affine_augmentation=affine_augmentation,
-            split_file=split_file,
-            seed=seed,
-            num_workers=num_workers,
-        )
-        self.data_dir = data_dir
-        self.download = download
-        self.checksums = checksums
-        self.protocol = protocol
-        self.reflections = reflections
-        self.val_size = val_size
-        self.test_size = test_size
+        require_integer("val_size", settings.val_size, 1, fitting - 1)
+        if settings.test_size is not None:
+            require_integer("test_size", settings.test_size, 1, testing)
+        if settings.train_size is None and protocol == "upright":
+            settings.train_size = UPRIGHT_TRAIN_SIZE
+        self.protocol, self.reflections, self.test_size = protocol, reflections, settings.test_size
+        self._sizes = fitting - settings.val_size, settings.val_size, settings.test_size or testing
         self._turned: Tensor | None = None
 
-    def prepare_data(self) -> None:
-        """Download what is missing, if ``download`` is set; on one process per machine."""
-        if self.download:
-            mnist.download_mnist(self.data_dir)
+        def load() -> tuple[Tensor, Tensor]:
+            images, labels = mnist.read_mnist(data_dir, checksums)
+            return pad_to(images, image_size), labels
 
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """All images, as they are but for the padding: ``(70000, 1, image_size, image_size)`` and ``(70000,)``.
+        data = DataSet(
+            f"RotatedMNIST/{protocol}{'+reflections' if reflections else ''}",
+            image_size,
+            channels=1,
+            class_names=mnist.CLASS_NAMES,
+            mean=[mean],
+            std=[std],
+            load=load,
+            draw_parts=self._draw_parts,
+            download=partial(mnist.download_mnist, data_dir) if download else None,
+            resolutions=[image_size],
+        )
+        loading = {field.name: getattr(settings, field.name) for field in fields(LoadingSettings)}
+        # Bicubic downsampling changes nothing at full resolution, where the ideal one drops the Nyquist term.
+        super().__init__(data, ScaleSettings(**loading, downsampling="bicubic"))
 
-        Raises:
-            FileNotFoundError: if the files are missing.
-            ValueError: if they are damaged, exchanged or others than MNIST's.
-        """
-        images, labels = mnist.read_mnist(self.data_dir, self.checksums)
-        return pad_to(images, self.image_size), labels
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Training, validation and test indices by ``protocol``, stratified."""
-        fitting, testing = SIZES[self.protocol]
-        sizes = [fitting - self.val_size, self.val_size]
-        test_size = self.test_size or testing
+    def _draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
         if self.protocol == "rotated":
-            train, val, test = draw_stratified_parts(labels, [*sizes, test_size], generator)
-            return train, val, test
+            return draw_stratified_parts(labels, self._sizes, generator)
         official = mnist.OFFICIAL_TRAIN_SIZE
-        train, val = draw_stratified_parts(labels[:official], sizes, generator)
-        (test,) = draw_stratified_parts(labels[official:], [test_size], generator)
+        train, val = draw_stratified_parts(labels[:official], self._sizes[:2], generator)
+        (test,) = draw_stratified_parts(labels[official:], self._sizes[2:], generator)
         return train, val, official + test
 
     def load_split(self, path: str | Path) -> None:
@@ -224,19 +197,19 @@ class RotatedMNIST(ScaleDataModule):
         split = super()._draw_split(labels)
         if self.protocol == "upright":
             return split
-        generator = np.random.default_rng([self.seed, _ANGLES_STREAM])
+        generator = np.random.default_rng([self.settings.seed, _ANGLES_STREAM])
         angles = generator.uniform(0, 360, len(labels)).astype(np.float32)
         # Drawn either way, so that the angles with and without reflections are the same.
         mirrored = (generator.random(len(labels)) < 0.5) & self.reflections
         return RotatedSplit(**vars(split), angles=angles, mirrored=mirrored)
 
-    def _prepared_images(self, augmentations: tuple[Augmentation, ...] = ()) -> ResolutionImages:
+    def _prepared_images(self, augmentations: Sequence[Augmentation]) -> ResolutionImages:
         prepared = super()._prepared_images(augmentations)
         split = self.split
         if isinstance(split, RotatedSplit):
             if self._turned is None:
                 assert isinstance(prepared.images, Tensor)
-                used = np.concatenate([split.train[: self.train_size], split.val, split.test])
+                used = np.concatenate([split.train[: self.settings.train_size], split.val, split.test])
                 self._turned = prepared.images.clone()
                 self._turned[used] = turn(prepared.images[used], split.angles[used], split.mirrored[used])
             prepared.images = self._turned

@@ -6,8 +6,9 @@ every later run draw the same split; :class:`Split` is what a run stores beside 
 
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from sefl.files.writing import write_atomically
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 # The indices of the samples of each part, in this order.
-Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+Parts = Sequence[NDArray[np.int64]]
 
 _FORMAT = 1
 
@@ -50,15 +51,15 @@ def stratified_order(strata: NDArray[np.int64], generator: np.random.Generator) 
 
 
 def draw_stratified_parts(
-    labels: NDArray[np.int64], sizes: list[int], generator: np.random.Generator
-) -> list[NDArray[np.int64]]:
+    labels: NDArray[np.int64], sizes: Sequence[int], generator: np.random.Generator
+) -> Parts:
     """Disjoint random parts of the given sizes, each with every class in proportion.
 
     Raises:
         ValueError: if the sizes exceed the number of labels.
     """
     if sum(sizes) > len(labels):
-        raise ValueError(f"sizes must sum to at most the {len(labels)} samples, got {sizes}")
+        raise ValueError(f"sizes must sum to at most the {len(labels)} samples, got {list(sizes)}")
     order = stratified_order(labels, generator)
     ends = np.cumsum(sizes)
     return [order[end - size : end] for size, end in zip(sizes, ends, strict=True)]
@@ -111,22 +112,18 @@ class Split:
 
     def samples(self, part: Part) -> NDArray[np.int64]:
         """The indices of one part: ``(samples,)``."""
-        return {"train": self.train, "val": self.val, "test": self.test}[part]
+        samples: NDArray[np.int64] = getattr(self, part)
+        return samples
 
     def resolutions(self, part: Part) -> NDArray[np.int64]:
         """The resolution of each sample of one part: ``(samples,)``."""
-        return {
-            "train": self.train_resolutions,
-            "val": self.val_resolutions,
-            "test": self.test_resolutions,
-        }[part]
+        resolutions: NDArray[np.int64] = getattr(self, f"{part}_resolutions")
+        return resolutions
 
     def save(self, path: Path) -> None:
         """Write the split to ``path`` as a compressed NumPy archive, replacing what was there."""
-        content: dict[str, Any] = {
-            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
-        }
-        write_atomically(path, lambda file: np.savez_compressed(file, format=np.asarray(_FORMAT), **content))
+        content: dict[str, Any] = {"format": _FORMAT, **vars(self)}
+        write_atomically(path, lambda file: np.savez_compressed(file, **content))
 
     @classmethod
     def load(cls, path: Path) -> "Split":
@@ -140,35 +137,17 @@ class Split:
             raise FileNotFoundError(
                 f"split_file {path} does not exist; give one that save_split wrote, or none"
             )
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                if int(archive["format"]) != _FORMAT:
-                    raise ValueError(f"format {int(archive['format'])}, expected {_FORMAT}")
-                split = cls(
-                    **{
-                        f"{part}{suffix}": archive[f"{part}{suffix}"].astype(np.int64, casting="safe")
-                        for part in PARTS
-                        for suffix in ("", "_resolutions")
-                    },
-                    seed=int(archive["seed"]),
-                    dataset=str(archive["dataset"]),
-                    fingerprint=(int(archive["fingerprint"][0]), int(archive["fingerprint"][1])),
-                )
-                split._check_consistency()
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            EOFError,
-            OSError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise ValueError(
-                f"split_file {path} is damaged or is no split ({error}); "
-                "put back a copy, or write it again with save_split of the same data and seed"
-            ) from error
+        with reading_split(path, "is damaged or is no split"), np.load(path, allow_pickle=False) as archive:
+            if int(archive["format"]) != _FORMAT:
+                raise ValueError(f"format {int(archive['format'])}, expected {_FORMAT}")
+            names = [f"{part}{suffix}" for part in PARTS for suffix in ("", "_resolutions")]
+            split = cls(
+                **{name: archive[name].astype(np.int64, casting="safe") for name in names},
+                seed=int(archive["seed"]),
+                dataset=str(archive["dataset"]),
+                fingerprint=(int(archive["fingerprint"][0]), int(archive["fingerprint"][1])),
+            )
+            split._check_consistency()
         return split
 
     def _check_consistency(self) -> None:
@@ -183,6 +162,18 @@ class Split:
             raise ValueError("a sample occurs twice")
         if len(everything) and not 0 <= everything.min() <= everything.max() < self.fingerprint[0]:
             raise ValueError(f"a sample is outside the {self.fingerprint[0]} of the data set")
+
+
+@contextmanager
+def reading_split(path: Path, problem: str) -> Iterator[None]:
+    """Name the file, and what to do, in whatever damaged archives raise, a ValueError."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"split_file {path} {problem} ({error}); "
+            "put back a copy, or write it again with save_split of the same data and seed"
+        ) from error
 
 
 def fingerprint(labels: NDArray[np.int64]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torchvision.datasets.utils import check_integrity
 from datamodules.reading import downloading, reading
 
 OFFICIAL_TRAIN_SIZE, OFFICIAL_TEST_SIZE = 5_000, 8_000
-CHANNELS, IMAGE_SIZE, CLASSES = 3, 96, 10
+CHANNELS, IMAGE_SIZE = 3, 96
 CLASS_NAMES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 # Of the official training images.

@@ -2,15 +2,13 @@
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.class_folders import ClassFolders
+from datamodules.class_folders import ClassFolders, FolderSettings
+from datamodules.data_set import DataSet
 from datamodules.memory import require_memory
-from datamodules.scale_signals import ScaleSignals
-from datamodules.split import Parts
+from datamodules.scale import ScaleDataModule
 from datamodules.wav_files import EXTENSIONS, cut_or_pad, read_wav, resample_long
 from sefl.arguments import require_number, require_one_of
 
@@ -23,8 +21,8 @@ LONGEST_WINDOW = 2**27
 SILENCE = 1e-6
 
 
-class WavFolder(ScaleSignals):
-    """Your own sounds, each at one length; see :class:`ScaleSignals` for what a batch is.
+class WavFolder(ScaleDataModule):
+    """Your own sounds, each at one length; see :class:`ScaleDataModule` for what a batch is.
 
     WAV files are found as images are by :class:`datamodules.ImageFolderScale`: in ``root/CLASS/``, or, where ``root``
     has a folder ``train``, in ``root/train/CLASS/``, ``root/val/CLASS/`` and ``root/test/CLASS/``. Validation or test
@@ -42,12 +40,9 @@ class WavFolder(ScaleSignals):
         length: samples at full resolution.
         loudness: ``unit`` brings each sound to a standard deviation of 1 about its mean, which becomes 0, and leaves
             silence; ``recorded`` leaves them as they are, full scale being 1.
-        protocol: ``standard`` (the parts that the folders make) or ``pool`` (all files, split anew).
-        val_fraction: the fraction of the files to hold out for validation, where there is no folder of them.
-        test_fraction: the fraction of the files to hold out for test, where there is no folder of them.
         mean: what is taken from each sample.
         std: what each sample is divided by.
-        **common: the other arguments of :class:`ScaleSignals`.
+        **common: the options of :class:`FolderSettings`.
 
     Raises:
         FileNotFoundError: if ``root`` has no class folders, or a folder ``val`` or ``test`` but none called ``train``.
@@ -60,39 +55,31 @@ class WavFolder(ScaleSignals):
         duration: float = 1.0,
         length: int = 1024,
         loudness: Literal["unit", "recorded"] = "unit",
-        protocol: Literal["standard", "pool"] = "standard",
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
         mean: float = 0.0,
         std: float = 1.0,
         **common: Any,
     ) -> None:
+        settings = FolderSettings(**common)
         require_one_of("loudness", loudness, LOUDNESS)
-        duration = require_number("duration", duration, above=0)
-        self.folders = ClassFolders(root, EXTENSIONS, "WAV file", protocol, val_fraction, test_fraction)
-        self.classes = self.folders.classes
-        super().__init__(
-            length=length,
+        self.loudness = loudness
+        self.duration = require_number("duration", duration, above=0)
+        self.folders = ClassFolders(root, EXTENSIONS, "WAV file", settings)
+        data = DataSet(
+            f"WavFolder/{settings.protocol}",
+            length,
             channels=1,
-            num_classes=len(self.classes),
-            dataset=f"WavFolder/{protocol}",
+            class_names=self.folders.classes,
             mean=[mean],
             std=[std],
-            **common,
+            load=self._read,
+            draw_parts=self.folders.draw_parts,
+            dimensions=1,
         )
-        self.duration = duration
-        self.loudness = loudness
-        self.protocol = protocol
+        super().__init__(data, settings)
 
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """The sounds of all folders, training files first, ``(files, 1, length)`` float32, and their labels.
-
-        Raises:
-            FileNotFoundError: if a class has no file in a folder.
-            ValueError: if a file is damaged or no WAV file, or folders differ in classes.
-        """
+    def _read(self) -> tuple[Tensor, Tensor]:
         files, labels = self.folders.find()
-        self.dataset = f"WavFolder/{self.protocol}/{self.folders.checksum(files)}"
+        self.dataset = f"{self.data.name}/{self.folders.checksum(files)}"
         require_memory(
             f"length {self.image_size} of {len(files)} files",
             4 * self.image_size * len(files),
@@ -113,8 +100,4 @@ class WavFolder(ScaleSignals):
             sounds -= sounds.mean(dim=2, keepdim=True)
             deviation = sounds.std(dim=2, keepdim=True, correction=0)
             sounds /= torch.where(deviation > SILENCE, deviation, 1)
-        return sounds, torch.tensor(labels)
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Training, validation and test indices by ``protocol``, stratified where they are drawn."""
-        return self.folders.draw_parts(labels, generator)
+        return sounds, labels

@@ -1,18 +1,16 @@
 """Short sounds rendered offline, told apart by melody, loudness and timbre: a small data set that needs no download."""
 
 import math
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.batches import seeded_generator
-from datamodules.memory import require_memory
-from datamodules.scale_signals import ScaleSignals
-from datamodules.split import Parts, draw_stratified_parts
-from sefl.arguments import require_integer, require_number, require_positive
+from datamodules.data_set import DataSet
+from datamodules.rendering import RenderedSettings
+from datamodules.scale import ScaleDataModule
+from sefl.arguments import require_integer, require_number
 from sefl.fourier import downsample
 
 # What a kind of sound has besides its pitch: 1 for yes, -1 for the opposite.
@@ -35,7 +33,6 @@ KINDS: dict[str, dict[str, float]] = {
 POINTS = 1024
 LONGEST = POINTS // 2
 SHORTEST = 16
-RENDER_BATCH = 500
 
 # Cycles in the window, before the melody moves it: one octave, about as far as melodies go.
 LOWEST_PITCH, HIGHEST_PITCH = 8.0, 16.0
@@ -48,7 +45,7 @@ EDGE = 0.2
 _RENDER_STREAM = 30
 
 
-class Waveforms(ScaleSignals):
+class Waveforms(ScaleDataModule):
     """Ten kinds of short sounds of random pitch, onset, duration, loudness and phase, in noise.
 
     A tone holds its pitch, others rise, fall, rise and fall back (``arch``), fall and rise back (``dip``) or waver
@@ -58,67 +55,33 @@ class Waveforms(ScaleSignals):
     lose what makes a sound harmonic.
 
     Sounds follow from ``seed`` and the sizes; those of a shorter ``length`` are those of a longer one, ideally
-    downsampled. See :class:`ScaleSignals` for the rest.
+    downsampled. See :class:`ScaleDataModule` for the rest.
 
     Args:
         length: samples at full resolution, from 16 to 512.
-        train_samples: the size of the training part.
-        val_samples: the size of the validation part.
-        test_samples: the size of the test part.
         noise: standard deviation of the noise at 256 samples; the loudest sounds have an amplitude of 1.
         std: what each sample is divided by.
-        **common: the other arguments of :class:`ScaleSignals`.
+        **common: the options of :class:`RenderedSettings`.
 
     Raises:
         ValueError: if an argument is outside its range or contradicts another.
     """
 
-    def __init__(
-        self,
-        length: int = 256,
-        train_samples: int = 4_000,
-        val_samples: int = 1_000,
-        test_samples: int = 1_000,
-        noise: float = 0.1,
-        std: float = 0.35,
-        **common: Any,
-    ) -> None:
-        sizes = {"train_samples": train_samples, "val_samples": val_samples, "test_samples": test_samples}
-        for name, size in sizes.items():
-            require_positive(name, size)
+    def __init__(self, length: int = 256, noise: float = 0.1, std: float = 0.35, **common: Any) -> None:
+        settings = RenderedSettings(**common)
         require_integer("length", length, SHORTEST, LONGEST)
-        require_memory(
-            f"length {length} of {sum(sizes.values())} samples",
-            sum(sizes.values()) * length * 4,
-            "use fewer samples",
-        )
-        self.classes = list(KINDS)
+        require_number("noise", noise, least=0)
+        settings.require_memory(f"length {length}", 4 * length, "use fewer samples")
+
+        def draw(labels: Tensor, generator: torch.Generator) -> Tensor:
+            return downsample(render(labels, noise, generator), length).float()
+
+        load = partial(settings.render, draw, len(KINDS), _RENDER_STREAM)
+        name = f"Waveforms/{length}"
         super().__init__(
-            length=length,
-            channels=1,
-            num_classes=len(KINDS),
-            dataset=f"Waveforms/{length}",
-            mean=[0.0],
-            std=[std],
-            **common,
+            DataSet(name, length, 1, list(KINDS), [0.0], [std], load, settings.draw_parts, dimensions=1),
+            settings,
         )
-        self.sizes = list(sizes.values())
-        self.noise = require_number("noise", noise, least=0)
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        """Render all sounds: ``(samples, 1, length)`` float32 and ``(samples,)``."""
-        generator = seeded_generator(self.seed, _RENDER_STREAM)
-        labels = torch.randperm(sum(self.sizes), generator=generator) % len(KINDS)
-        sounds = [
-            downsample(render(batch, self.noise, generator), self.image_size).float()
-            for batch in labels.split(RENDER_BATCH)
-        ]
-        return torch.cat(sounds), labels
-
-    def draw_parts(self, labels: NDArray[np.int64], generator: np.random.Generator) -> Parts:
-        """Stratified training, validation and test indices."""
-        train, val, test = draw_stratified_parts(labels, self.sizes, generator)
-        return train, val, test
 
 
 def render(labels: Tensor, noise: float, generator: torch.Generator) -> Tensor:

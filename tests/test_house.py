@@ -73,6 +73,21 @@ def test_the_root_holds_commands_alone() -> None:
     assert {f"sefl.{room}" for room in rooms} <= FLOOR.keys()
 
 
+def test_constructors_have_at_most_eight_arguments() -> None:
+    """What takes more is a dataclass of settings; :mod:`sefl.compat` has the arguments of the authors' classes."""
+    found = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for made in ast.walk(ast.parse(path.read_text())):
+                if isinstance(made, ast.ClassDef) and "compat" not in path.parts:
+                    of_class = [each for each in made.body if isinstance(each, ast.FunctionDef)]
+                    for made_by in (each.args for each in of_class if each.name in ("__init__", "__new__")):
+                        arguments = [*made_by.posonlyargs, *made_by.args, *made_by.kwonlyargs]
+                        found[f"{path.name}:{made.name}"] = len(arguments) - 1
+    assert len(found) > 100
+    assert not {name: count for name, count in found.items() if count > 8}
+
+
 FILES_OF_A_RUN = (
     *("config.yaml", "split.npz", "command.txt", "metrics.csv", "resources.json", "evaluation.json"),
     *("fit.csv", "best.ckpt", "last.ckpt"),

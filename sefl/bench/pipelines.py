@@ -55,7 +55,7 @@ class Configured:
 
     def batch(self, sizes: PipelineSizes) -> int:
         """Images in a batch."""
-        return int(sizes.batch or self.default_datamodule.batch_size)
+        return int(sizes.batch or self.default_datamodule.settings.batch_size)
 
     def resolutions(self, sizes: PipelineSizes) -> list[int]:
         """Some of the data's resolutions, from the lowest to the highest."""

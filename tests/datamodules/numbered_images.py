@@ -6,51 +6,53 @@ DEVICES``.
 """
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from datamodules import ScaleDataModule
+from datamodules import DataSet, ScaleDataModule, ScaleSettings
 from datamodules.split import draw_stratified_parts
 
 IMAGE_SIZE = 9
 CLASSES = 4
 
 
-class NumberedImages(ScaleDataModule):
-    """``sum(sizes)`` constant images of four classes of unequal frequency."""
+def numbered(**changed: Any) -> DataSet:
+    """Constant images of four classes of unequal frequency; ``sizes`` of them in each part."""
+    sizes = changed.pop("sizes", (130, 53, 47))
 
-    def __init__(self, sizes: tuple[int, int, int] = (130, 53, 47), **common: Any) -> None:
-        settings = {
-            "image_size": IMAGE_SIZE,
-            "resolutions": [5, 6, 7, 8, 9],
-            "channels": 1,
-            "num_classes": CLASSES,
-            "mean": [0.0],
-            "std": [1.0],
-            "batch_size": 8,
-            "eval_batch_size": 5,
-        }
-        super().__init__(dataset="NumberedImages", **{**settings, **common})
-        self.sizes = list(sizes)
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        samples = sum(self.sizes)
-        number = torch.arange(samples)
+    def load() -> tuple[Tensor, Tensor]:
+        number = torch.arange(sum(sizes))
         images = number.float().view(-1, 1, 1, 1).expand(-1, 1, IMAGE_SIZE, IMAGE_SIZE).contiguous()
         return images, (number % 7).clamp(max=CLASSES - 1)
 
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        train, val, test = draw_stratified_parts(labels, self.sizes, generator)
-        return train, val, test
+    said = {
+        "name": "NumberedImages",
+        "image_size": IMAGE_SIZE,
+        "channels": 1,
+        "class_names": "0123"[:CLASSES],
+        "mean": [0.0],
+        "std": [1.0],
+        "load": load,
+        "draw_parts": lambda labels, generator: draw_stratified_parts(labels, sizes, generator),
+    }
+    return DataSet(**{**said, **changed})
+
+
+class NumberedImages(ScaleDataModule):
+    """The images of :func:`numbered`; options are those of the data set or settings."""
+
+    def __init__(self, **options: Any) -> None:
+        known = {field.name for field in fields(ScaleSettings)}
+        settings = {"resolutions": [5, 6, 7, 8, 9], "batch_size": 8, "eval_batch_size": 5}
+        settings |= {name: value for name, value in options.items() if name in known}
+        data = numbered(**{name: value for name, value in options.items() if name not in known})
+        super().__init__(data, ScaleSettings(**settings))
 
 
 def numbers(images: Tensor) -> list[int]:

@@ -50,7 +50,7 @@ def ready(root: Path, **settings) -> ImageFolderScale:
 def test_every_image_is_seen_once_with_its_label(flat: Path, memory_limit: float) -> None:
     data = ready(flat, val_fraction=0.2, memory_limit=memory_limit, mean=[0.0] * 3, std=[1.0] * 3)
     assert isinstance(data.load_images()[0], torch.Tensor if memory_limit else ImageFiles)
-    assert (data.num_classes, data.classes) == (3, sorted(COLOURS))
+    assert (data.num_classes, data.class_names) == (3, sorted(COLOURS))
     loaders = [data.train_dataloader(), data.val_dataloader(), data.test_dataloader()[0]]
     sizes = []
     for loader in loaders:
@@ -69,7 +69,7 @@ def test_files_and_labels_are_those_of_torchvision(flat: Path) -> None:
     expected = ImageFolder(str(flat))
     assert [name.decode() for name in images.files] == [path for path, _ in expected.samples]
     assert labels.tolist() == expected.targets
-    assert data.classes == expected.classes
+    assert data.class_names == expected.classes
 
 
 @pytest.mark.parametrize(("size", "channels"), [((40, 20), 3), ((23, 64), 3), ((32, 32), 1)])

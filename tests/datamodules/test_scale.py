@@ -166,7 +166,7 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"mean": [math.inf]}, "mean must be a finite number, got inf"),
         ({"mean": [0.0, 0.0]}, r"mean must have one number for each of 1 channels, got \[0.0, 0.0\]"),
         ({"channels": 0}, "channels must be a positive integer, got 0"),
-        ({"num_classes": 1}, "num_classes must be an integer of at least 2, got 1"),
+        ({"class_names": ["one"]}, r"class_names must be of at least two classes, got \['one'\]"),
         ({"image_size": 10**6}, "image_size must be an integer from 1 to 16384, got 1000000"),
         ({"downsampling": "naive"}, "downsampling must be one of 'ideal', 'bicubic', got 'naive'"),
     ],
@@ -180,8 +180,9 @@ def test_numbers_of_numpy_are_numbers() -> None:
     data = NumberedImages(
         resolutions=list(np.arange(5, 8)), batch_size=np.int64(4), seed=np.int32(3), std=[np.float32(2)]
     )
-    assert (data.resolutions, data.batch_size, data.seed, data.std) == ([5, 6, 7], 4, 3, [2.0])
-    assert {type(number) for number in [*data.resolutions, data.batch_size, data.seed]} == {int}
+    batch_size, seed = data.settings.batch_size, data.settings.seed
+    assert (data.resolutions, batch_size, seed, data.std) == ([5, 6, 7], 4, 3, [2.0])
+    assert {type(number) for number in [*data.resolutions, batch_size, seed]} == {int}
 
 
 def test_images_that_no_batch_can_be_made_of_are_refused() -> None:

@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datamodules import CircularShift, Cutout, RandomAffine, RandomCrop, RandomFlip, ScaleSignals, Waveforms
+from datamodules import (
+    CircularShift,
+    Cutout,
+    DataSet,
+    RandomAffine,
+    RandomColour,
+    RandomCrop,
+    RandomFlip,
+    ScaleDataModule,
+    ScaleSettings,
+    Waveforms,
+)
 from datamodules.resampling import resample
 from datamodules.split import draw_stratified_parts
 from datamodules.waveforms import KINDS, POINTS, render
@@ -18,30 +29,30 @@ SMALL = {"train_samples": 120, "val_samples": 40, "test_samples": 40}
 LENGTHS = [5, 8, 11, 12]
 
 
-class NumberedSignals(ScaleSignals):
+def numbered() -> tuple[Tensor, Tensor]:
     """Signal ``n`` has two channels: its number, and a ramp."""
-
-    def __init__(self, **common) -> None:
-        settings = {"length": 12, "resolutions": LENGTHS, "batch_size": 8, "eval_batch_size": 5, **common}
-        super().__init__(
-            channels=2,
-            num_classes=2,
-            dataset="NumberedSignals",
-            mean=[0.0, 1.0],
-            std=[1.0, 2.0],
-            **settings,
-        )
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        number = torch.arange(120)
-        ramp = torch.arange(12.0).expand(120, -1)
-        return torch.stack([number.float().view(-1, 1).expand(-1, 12), ramp], dim=1), number % 2
-
-    def draw_parts(self, labels, generator):
-        return tuple(draw_stratified_parts(labels, [64, 34, 22], generator))
+    number = torch.arange(120)
+    ramp = torch.arange(12.0).expand(120, -1)
+    return torch.stack([number.float().view(-1, 1).expand(-1, 12), ramp], dim=1), number % 2
 
 
-def ready(data: ScaleSignals, rank: int = 0, processes: int = 1) -> ScaleSignals:
+def numbered_signals(length: int = 12, **settings) -> ScaleDataModule:
+    data = DataSet(
+        "NumberedSignals",
+        length,
+        channels=2,
+        class_names=["even", "odd"],
+        mean=[0.0, 1.0],
+        std=[1.0, 2.0],
+        load=numbered,
+        draw_parts=lambda labels, generator: draw_stratified_parts(labels, [64, 34, 22], generator),
+        dimensions=1,
+    )
+    settings = {"resolutions": LENGTHS, "batch_size": 8, "eval_batch_size": 5, **settings}
+    return ScaleDataModule(data, ScaleSettings(**settings))
+
+
+def ready(data: ScaleDataModule, rank: int = 0, processes: int = 1) -> ScaleDataModule:
     data.setup()
     data.trainer = SimpleNamespace(global_rank=rank, world_size=processes, overfit_batches=0)
     return data
@@ -57,7 +68,7 @@ def seen(*loaders) -> list[int]:
 
 @pytest.mark.parametrize("downsampling", ["ideal", "bicubic"])
 def test_every_signal_is_seen_once_at_its_length(downsampling) -> None:
-    data = ready(NumberedSignals(downsampling=downsampling))
+    data = ready(numbered_signals(downsampling=downsampling))
     everything = []
     loaders = {
         "train": data.train_dataloader(),
@@ -78,7 +89,7 @@ def test_every_signal_is_seen_once_at_its_length(downsampling) -> None:
 
 
 def test_all_lengths_are_seen_and_some_only_in_evaluation() -> None:
-    data = ready(NumberedSignals(held_out_resolutions=[8]))
+    data = ready(numbered_signals(held_out_resolutions=[8]))
     assert {signals.shape[-1] for signals, _ in data.train_dataloader()} == {5, 11, 12}
     assert {signals.shape[-1] for signals, _ in data.val_dataloader()} == set(LENGTHS)
     assert {signals.shape[-1] for signals, _ in data.finest_dataloader("test")} == {12}
@@ -86,8 +97,8 @@ def test_all_lengths_are_seen_and_some_only_in_evaluation() -> None:
 
 def test_two_processes_deal_what_one_deals() -> None:
     shift = {"shift_augmentation": CircularShift(probability=1.0)}
-    one = ready(NumberedSignals(**shift))
-    ranks = [ready(NumberedSignals(batch_size=4, **shift), rank, 2) for rank in range(2)]
+    one = ready(numbered_signals(**shift))
+    ranks = [ready(numbered_signals(batch_size=4, **shift), rank, 2) for rank in range(2)]
     steps = zip(one.train_dataloader(), *(data.train_dataloader() for data in ranks), strict=True)
     for (whole, labels), *shares in steps:
         dealt = torch.stack([signals for signals, _ in shares], dim=1).flatten(0, 1)
@@ -127,6 +138,7 @@ def test_cubic_resampling_is_that_of_the_rows_of_an_image(length: int) -> None:
         ({"affine_augmentation": RandomAffine()}, "affine_augmentation is for images, got RandomAffine"),
         ({"crop_augmentation": RandomCrop(1)}, "crop_augmentation is for images"),
         ({"flip_augmentation": RandomFlip()}, "flip_augmentation is for images"),
+        ({"colour_augmentation": RandomColour()}, "colour_augmentation is for images"),
         ({"cutout_augmentation": Cutout(4)}, "cutout_augmentation is for images.* have shift_augmentation"),
         ({"resolutions": [13]}, "resolutions must be integers from 1 to the length of 12, got 13"),
         ({"length": 0}, "length must be an integer from 1 to 65536, got 0"),
@@ -134,7 +146,7 @@ def test_cubic_resampling_is_that_of_the_rows_of_an_image(length: int) -> None:
 )
 def test_what_is_for_images_or_too_long_is_refused(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        NumberedSignals(**settings)
+        numbered_signals(**settings)
 
 
 class TestWaveforms:

@@ -92,7 +92,7 @@ def test_protocols(files: Path) -> None:
 @pytest.mark.parametrize("downsampling", ["ideal", "bicubic"])
 def test_evaluation_images_are_resampled_and_nothing_else(files: Path, downsampling) -> None:
     data = ready(files, downsampling=downsampling)
-    assert len(data.augmentations) == 3
+    assert len(data.settings.augmentations) == 3
     images, labels = data.load_images()
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()[0]}
     for part, loader in loaders.items():

@@ -52,7 +52,7 @@ def ready(root: Path, **settings) -> WavFolder:
 
 def test_every_file_is_seen_once_with_its_label(flat: Path) -> None:
     data = ready(flat, val_fraction=0.2, shift_augmentation=CircularShift())
-    assert (data.num_classes, data.classes) == (3, sorted(PITCHES))
+    assert (data.num_classes, data.class_names) == (3, sorted(PITCHES))
     loaders = [data.train_dataloader(), data.val_dataloader(), data.test_dataloader()[0]]
     sizes = []
     for loader in loaders:
@@ -62,7 +62,7 @@ def test_every_file_is_seen_once_with_its_label(flat: Path) -> None:
             assert signals.shape == (len(labels), 1, signals.shape[-1])
             assert signals.shape[-1] in data.resolutions
             cycles = torch.fft.rfft(signals[:, 0]).abs().argmax(dim=1)
-            assert cycles.tolist() == [PITCHES[data.classes[label]] for label in labels]
+            assert cycles.tolist() == [PITCHES[data.class_names[label]] for label in labels]
     assert sizes == [21, 6, 3]
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from datamodules import ScaleDataModule
+from datamodules import DataSet, ScaleDataModule, ScaleSettings
 from models import ScaleClassifier
 from sefl.networks import ConvTrunk, PerResolutionNetwork, PooledHeadSettings, per_resolution
 
@@ -21,30 +20,16 @@ FINEST = 6
 REFERENCE = "ddp_find_unused_parameters_true"
 
 
-class Noise(ScaleDataModule):
+def images_of_noise() -> tuple[Tensor, Tensor]:
+    images = torch.rand(56, 1, FINEST, FINEST, generator=torch.Generator().manual_seed(0))
+    return images, torch.arange(56) % 2
+
+
+def noise() -> ScaleDataModule:
     """Random images of two classes at the resolutions 4 to 6, of which 5 is held out of training."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            image_size=FINEST,
-            channels=1,
-            num_classes=2,
-            dataset="Noise",
-            mean=[0.5],
-            std=[0.3],
-            resolutions=[4, 5, 6],
-            held_out_resolutions=[5],
-            batch_size=4,
-        )
-
-    def load_images(self) -> tuple[Tensor, Tensor]:
-        images = torch.rand(56, 1, FINEST, FINEST, generator=torch.Generator().manual_seed(0))
-        return images, torch.arange(56) % 2
-
-    def draw_parts(
-        self, labels: NDArray[np.int64], generator: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        return np.arange(32), np.arange(32, 44), np.arange(44, 56)
+    parts = np.arange(32), np.arange(32, 44), np.arange(44, 56)
+    data = DataSet("Noise", FINEST, 1, ["a", "b"], [0.5], [0.3], images_of_noise, draw_parts=lambda *_: parts)
+    return ScaleDataModule(data, ScaleSettings(batch_size=4, resolutions=[4, 5, 6], held_out_resolutions=[5]))
 
 
 class Steps(Callback):
@@ -74,7 +59,7 @@ def model_of_noise() -> ScaleClassifier:
 
 def run(strategy: str, devices: int) -> dict[str, Any]:
     """Train, test with a single loader, and tell what came of it."""
-    model, data, steps = model_of_noise(), Noise(), Steps()
+    model, data, steps = model_of_noise(), noise(), Steps()
     trainer = Trainer(
         accelerator="cpu",
         strategy=strategy,
