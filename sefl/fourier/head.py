@@ -12,7 +12,7 @@ from sefl.arguments import require_positive
 from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import resolution_range, to_grid
-from sefl.fourier.shells import Shells
+from sefl.fourier.shells import Shells, fast
 from sefl.tensors.output_types import Bands
 
 _POOLS: dict[tuple[str, int], Callable[[Tensor, int], Tensor]] = {
@@ -61,8 +61,8 @@ class _BandPoolingNd(nn.Module):
         places = every if places is None else places
         if self.pool == "max" and list(places) == list(every) and self.grid > self.cells:
             learning = torch.is_grad_enabled() and coefficients.requires_grad
-            pooled = _PooledBands.apply(coefficients, shells, base, self.grid, self.cells, learning)
-            return cast(Tensor, pooled)
+            pooled = _PooledBands.apply(fast(coefficients), shells, base, self.grid, self.cells, learning)
+            return cast(Tensor, pooled).to(coefficients.dtype)
         counts = [coefficient_count(base + place) for place in places]
         pooled = [self._cells(coefficients[shells.whole(count)]).flatten(1) for count in counts]
         return torch.stack(pooled, dim=1)

@@ -19,7 +19,7 @@ from sefl.arguments import require_number, require_positive
 from sefl.fourier.activation import Activation, parameters_of, require_activation
 from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule, require_channels, resolution_range
-from sefl.fourier.shells import Shells
+from sefl.fourier.shells import Shells, fast
 from sefl.fourier.shellwise import Plan, ShellwiseActivation
 
 
@@ -80,7 +80,8 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             sharing=self.grid_sharing,
         )
         trained = parameters_of(self.activation)
-        return cast(Tensor, ShellwiseActivation.apply(coefficients, self.weight, self.bias, plan, *trained))
+        outcome = ShellwiseActivation.apply(fast(coefficients), self.weight, self.bias, plan, *trained)
+        return cast(Tensor, outcome).to(coefficients.dtype)
 
     def _output_band(self, resolution: int) -> int:
         return band(-(-resolution // self.window))
