@@ -5,12 +5,8 @@ from sefl.networks.conv import ConvNetwork, ConvTrunk
 from sefl.networks.fixed_resolution import Resizing
 from sefl.networks.fourier import FourierNetwork, FourierTrunk
 from sefl.networks.fourier_cnn import FourierCNN, FourierCNNTrunk
-from sefl.networks.group_sampled import (
-    GroupSampledNetwork,
-    GroupStages,
-    InvariantHeadSettings,
-    SubgroupSampling,
-)
+from sefl.networks.group_sampled import GroupSampledNetwork, InvariantHeadSettings
+from sefl.networks.group_stages import GroupStages, SubgroupSampling
 from sefl.networks.mixer import MixerNetwork, MixerTrunk
 from sefl.networks.network import Network, ScaleNetwork
 from sefl.networks.per_resolution import PerResolutionNetwork

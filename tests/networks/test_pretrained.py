@@ -30,9 +30,16 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_network_comes_back_from_its_folder(name: str, tmp_path: Path) -> None:
-    network = made(name, **SMALL[name]).eval()
+WHOLE_GROUP = {"group": "SO2", "in_channels": 2, "widths": [2, 3], "design": "whole_group", "band": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*SMALL.items(), ("GroupSampledNetwork", WHOLE_GROUP)],
+    ids=[*SMALL, "of a whole group"],
+)
+def test_a_network_comes_back_from_its_folder(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    network = made(name, **settings).eval()
     images = torch.randn(2, 2, 12, 12)
     network.save_pretrained(tmp_path)
     again = type(network).from_pretrained(tmp_path).eval()
