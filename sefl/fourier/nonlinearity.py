@@ -80,7 +80,10 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             sharing=self.grid_sharing,
         )
         trained = parameters_of(self.activation)
-        outcome = ShellwiseActivation.apply(fast(coefficients), self.weight, self.bias, plan, *trained)
+        # Where the activation's own parameters are of half precision, so must be what it sees.
+        half = any(parameter.dtype.itemsize < 4 for parameter in trained)
+        inner = coefficients if half else fast(coefficients)
+        outcome = ShellwiseActivation.apply(inner, self.weight, self.bias, plan, *trained)
         return cast(Tensor, outcome).to(coefficients.dtype)
 
     def _output_band(self, resolution: int) -> int:

@@ -19,7 +19,7 @@ Index = tuple[slice, ...]
 
 
 def fast(coefficients: Tensor) -> Tensor:
-    """What products with shells take: on a CPU no half precision, in which those of rank two cost five times as much."""
+    """What products with shells take: on a CPU no half precision, in which those of rank two are five times slower."""
     half = coefficients.device.type == "cpu" and coefficients.dtype.itemsize < 4
     return coefficients.float() if half else coefficients
 
