@@ -14,7 +14,7 @@ from sefl.arguments import require_number, require_positive, require_positives
 from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band, to_grid
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.shells import Shells
-from sefl.networks.network import Dimensions, ScaleNetwork
+from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
 from sefl.tensors.output_types import Bands
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
@@ -72,9 +72,7 @@ class BandConvolution(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         batch, bands = maps.shape[:2]
-        flat = maps.flatten(0, 1)
-        if flat.dim() == 4:  # where CPUs and GPUs convolve fastest
-            flat = flat.contiguous(memory_format=torch.channels_last)
+        flat = channels_last(maps.flatten(0, 1))
         outcome = self.norm(self.convolution(flat), bands)
         if self.second is not None:
             outcome = self.second_norm(self.second(outcome.relu()), bands) + self.shortcut(flat)

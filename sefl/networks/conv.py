@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sefl.arguments import is_odd
 from sefl.networks.fixed_resolution import Resize, Resizing
-from sefl.networks.network import Dimensions, block_shapes
+from sefl.networks.network import Dimensions, block_shapes, channels_last
 from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork, pooled_perceptron
 
 _LAYERS: dict[Dimensions, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
@@ -88,5 +88,5 @@ class ConvNetwork(SinglePredictionNetwork):
         self.head = pooled_perceptron(trunk.widths[-1], self.classes, head, self.dimensions)
 
     def classify(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.blocks(self.resize(images)))
+        logits: Tensor = self.head(self.blocks(channels_last(self.resize(images))))
         return logits
