@@ -192,10 +192,8 @@ class RandomAffine:
     elastic_points: int = 5
 
     def __post_init__(self) -> None:
-        require_number("affine_augmentation.rotation", self.rotation, least=0, most=180)
-        require_number("affine_augmentation.shear", self.shear, least=0, most=60)
-        require_number("affine_augmentation.translation", self.translation, least=0, most=1)
-        require_number("affine_augmentation.elastic", self.elastic, least=0, most=1)
+        for name, most in {"rotation": 180, "shear": 60, "translation": 1, "elastic": 1}.items():
+            require_number(f"affine_augmentation.{name}", getattr(self, name), least=0, most=most)
         require_number("affine_augmentation.scale", self.scale, least=1, most=10)
         require_integer("affine_augmentation.elastic_points", self.elastic_points, 2, MOST_ELASTIC_POINTS)
 

@@ -135,13 +135,8 @@ class TrainingBatches(BatchSampler):
         for number, chosen in enumerate(generator.permutation(len(batches))):
             resolution, samples = batches[chosen]
             share = slice(self.rank, len(samples), self.num_replicas)
-            yield BatchRequest(
-                resolution=resolution,
-                samples=samples[share],
-                entropy=(self.seed, _AUGMENTATION_STREAM, self.epoch, number),
-                global_size=len(samples),
-                share=share,
-            )
+            entropy = self.seed, _AUGMENTATION_STREAM, self.epoch, number
+            yield BatchRequest(resolution, samples[share], entropy, len(samples), share)
 
 
 class EvaluationBatches(BatchSampler):
@@ -170,10 +165,11 @@ class EvaluationBatches(BatchSampler):
         batches = []
         for resolution, group in self.groups.items():
             for start in range(0, len(group), self.batch_size):
-                chosen = group[start : start + self.batch_size]
+                chosen = torch.from_numpy(group[start : start + self.batch_size])
+                request = BatchRequest(resolution, chosen, (), len(chosen), slice(None))
                 places = torch.arange(start, start + len(chosen))
                 steps = self.total_steps + places // self.full_size
-                batches.append((resolution, chosen, (steps, places % self.full_size)))
+                batches.append((request, (steps, places % self.full_size)))
             self.total_steps += math.ceil(len(group) / self.full_size)
         self.batches = batches[self.rank :: self.num_replicas]
 
@@ -182,18 +178,11 @@ class EvaluationBatches(BatchSampler):
 
     def places(self, batch_idx: int) -> tuple[Tensor, Tensor]:
         """In which of one process' batches the samples of this one would stand, and where in it: ``(batch,)`` each."""
-        return self.batches[batch_idx][2]
+        return self.batches[batch_idx][1]
 
     def requests(self) -> Iterator[BatchRequest]:
         """The batches, from the lowest resolution to the highest, the same in each epoch."""
-        for resolution, samples, _ in self.batches:
-            yield BatchRequest(
-                resolution=resolution,
-                samples=torch.from_numpy(samples),
-                entropy=(),
-                global_size=len(samples),
-                share=slice(None),
-            )
+        return (request for request, _ in self.batches)
 
 
 class Images(Protocol):
@@ -208,6 +197,7 @@ class Images(Protocol):
         """
 
 
+@dataclass(eq=False)
 class ResolutionImages(Dataset[Batch]):
     """Images at full resolution that answer a :class:`BatchRequest` with a batch at the resolution asked for.
 
@@ -224,21 +214,12 @@ class ResolutionImages(Dataset[Batch]):
         augmentations: what is done to the images at full resolution, in this order.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        labels: Tensor,
-        downsampling: Downsampling,
-        mean: Sequence[float],
-        std: Sequence[float],
-        augmentations: Sequence[Augmentation] = (),
-    ) -> None:
-        self.images = images
-        self.labels = labels
-        self.downsampling = downsampling
-        self.augmentations = augmentations
-        self.mean = torch.tensor(mean)
-        self.std = torch.tensor(std)
+    images: Images
+    labels: Tensor
+    downsampling: Downsampling
+    mean: Sequence[float]
+    std: Sequence[float]
+    augmentations: Sequence[Augmentation] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -251,7 +232,8 @@ class ResolutionImages(Dataset[Batch]):
             for augmentation in self.augmentations:
                 images = augmentation.augment(images, request.global_size, request.share, generator)
         images = resample(images.float(), request.resolution, self.downsampling)
-        mean, std = (of_channel.view(-1, *[1] * (images.dim() - 2)) for of_channel in (self.mean, self.std))
+        shape = -1, *[1] * (images.dim() - 2)
+        mean, std = (torch.tensor(of_channel).view(shape) for of_channel in (self.mean, self.std))
         return (images - unit * mean) / (unit * std), self.labels[request.samples]
 
 
@@ -262,30 +244,27 @@ class BatchLoader(DataLoader[Batch]):
     that was interrupted, starts behind the batches that were given before.
     """
 
+    sampler: BatchSampler
     _given = 0
     _resume_epoch: int | None = None
     _resume_at = 0
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # A generator: the epoch is read when the first batch is asked for, after Lightning has set it.
-        sampler = self.sampler
-        assert isinstance(sampler, BatchSampler)
-        sampler.start = self._resume_at if self._resume_epoch == sampler.epoch else 0
+        resumes = self._resume_epoch == self.sampler.epoch
+        self._given = self.sampler.start = self._resume_at if resumes else 0
         self._resume_epoch = None
-        self._given = sampler.start
         for batch in super().__iter__():
             self._given += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch and the number of batches given in it."""
-        assert isinstance(self.sampler, BatchSampler)
         return {"epoch": self.sampler.epoch, "batches": self._given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue behind the batches that ``state`` says were given."""
-        self._resume_epoch = state["epoch"]
-        self._resume_at = state["batches"]
+        self._resume_epoch, self._resume_at = state["epoch"], state["batches"]
 
 
 def make_loader(dataset: ResolutionImages, sampler: BatchSampler, num_workers: int) -> BatchLoader:
@@ -295,7 +274,7 @@ def make_loader(dataset: ResolutionImages, sampler: BatchSampler, num_workers: i
         sampler=sampler,
         batch_size=None,
         num_workers=num_workers,
-        collate_fn=_as_it_is,
+        collate_fn=tuple,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
         # Its own, or each pass over the data would advance the global generator.
@@ -307,10 +286,6 @@ def seeded_generator(*entropy: int) -> torch.Generator:
     """A generator whose stream is independent of that of any other ``entropy``."""
     state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _batch_bounds(count: int, batch_size: int, world_size: int) -> list[int]:

@@ -51,10 +51,7 @@ class FolderSettings(ScaleSettings):
 
 
 class ClassFolders:
-    """The files of one kind in ``root/CLASS/``, or in ``root/train/CLASS/``, ``root/val/CLASS/``, ``root/test/CLASS/``.
-
-    The second where ``root`` has a folder ``train``. Validation or test files that have no folder are held out of the
-    training files, stratified. The protocol ``pool`` puts the files of all folders together first.
+    """The files of one kind, where :class:`datamodules.ImageFolderScale` says, and the parts that they make.
 
     Args:
         root: the folder.
@@ -89,7 +86,7 @@ class ClassFolders:
         self.kind = kind
         self.pooled = settings.protocol == "pool"
         self.fractions = {"val": settings.val_fraction, "test": settings.test_fraction}
-        self._sizes: dict[str, int] = {}
+        self._parts: dict[str, NDArray[np.int64]] = {}
 
     def find(self) -> tuple[list[Path], Tensor]:
         """The files of all folders, training files first, and the class of each: ``(files,)``.
@@ -105,7 +102,7 @@ class ClassFolders:
             before = len(found)
             for label, of_class in enumerate(self._find_in(folder)):
                 found += [(file, label) for file in of_class]
-            self._sizes[part] = len(found) - before
+            self._parts[part] = np.arange(before, len(found))
         files, labels = zip(*found, strict=True)
         if not self.pooled:
             self._warn_of_shared_files(files)
@@ -122,13 +119,8 @@ class ClassFolders:
         Raises:
             ValueError: if a part that is drawn has no file, or a class has too few to draw from.
         """
-        fixed: dict[str, NDArray[np.int64]] = {}
-        drawn_from = len(labels)
-        if not self.pooled:
-            ends = np.cumsum(list(self._sizes.values()))
-            for (part, size), end in zip(self._sizes.items(), ends, strict=True):
-                fixed[part] = np.arange(end - size, end)
-            drawn_from = len(fixed.pop("train"))
+        fixed = {} if self.pooled else dict(self._parts)
+        drawn_from = len(fixed.pop("train", labels))
         sizes = [0 if part in fixed else round(share * drawn_from) for part, share in self.fractions.items()]
         for (part, fraction), size in zip(self.fractions.items(), sizes, strict=True):
             if part not in fixed and size == 0:
@@ -182,7 +174,14 @@ class ClassFolders:
                     "they are not used"
                 )
         if self.folders["train"] == self.root:
-            self._warn_of_classes_one_level_below()
+            inner = [sorted(path.name for path in _visible(self.root / name)) for name in self.classes]
+            below = [self.root / name / each for name in self.classes for each in inner[0]]
+            if inner[0] and inner.count(inner[0]) == len(inner) and all(folder.is_dir() for folder in below):
+                rank_zero_warn(
+                    f"the classes are {', '.join(self.classes)}, and all of them hold folders of the same names, "
+                    f"{', '.join(inner[0])}; if these are the classes, give another root, or call the parts "
+                    "train, val and test"
+                )
             return
         others = sorted(path.name for path in _visible(self.root) if path.is_dir() and path.name not in PARTS)
         if others:
@@ -191,20 +190,9 @@ class ClassFolders:
                 "parts are called train, val and test"
             )
 
-    def _warn_of_classes_one_level_below(self) -> None:
-        inner = [{path.name for path in _visible(self.root / name)} for name in self.classes]
-        if inner[0] and all(names == inner[0] for names in inner):
-            folders = [self.root / name / each for name in self.classes for each in inner[0]]
-            if all(folder.is_dir() for folder in folders):
-                rank_zero_warn(
-                    f"the classes are {', '.join(self.classes)}, and all of them hold folders of the same names, "
-                    f"{', '.join(sorted(inner[0]))}; if these are the classes, give another root, or call the parts "
-                    "train, val and test"
-                )
-
     def _warn_of_shared_files(self, files: Sequence[Path]) -> None:
         """Say which files of the validation and test parts are training files too, by their bytes."""
-        training = self._sizes["train"]
+        training = len(self._parts["train"])
         train, others = files[:training], files[training:]
         shared = same_files(others, train)
         if shared:
@@ -259,17 +247,13 @@ def same_files(files: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path
     """Which of the files have the bytes of one of the others: first by size, then by a part, then by all of them."""
     remaining, candidates = list(files), list(others)
     same: dict[Path, Path] = {}
-    for key in (_size, _middle, _digest):
+    for key in (lambda file: file.stat().st_size, _middle, _digest):
         of_files, of_others = ({file: key(file) for file in paths} for paths in (remaining, candidates))
         known = {of: other for other, of in of_others.items()}
         same = {file: known[of] for file, of in of_files.items() if of in known}
         wanted = {of_files[file] for file in same}
         remaining, candidates = list(same), [other for other, of in of_others.items() if of in wanted]
     return same
-
-
-def _size(file: Path) -> object:
-    return file.stat().st_size
 
 
 def _middle(file: Path) -> object:

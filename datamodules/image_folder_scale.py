@@ -11,9 +11,9 @@ from datamodules.batches import Images
 from datamodules.class_folders import ClassFolders, FolderSettings
 from datamodules.data_set import DataSet
 from datamodules.image_files import WHITE, ImageFiles
-from datamodules.memory import GIB, require_memory
 from datamodules.scale import ScaleDataModule
 from sefl.arguments import require_integer, require_number, require_one_of
+from sefl.tensors.allocations import GIB, require_memory
 
 # Of ImageNet's training images; the published ones of torchvision's models.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

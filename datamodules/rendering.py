@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batches import seeded_generator
-from datamodules.memory import require_memory
 from datamodules.settings import ScaleSettings
 from datamodules.split import Parts, draw_stratified_parts
 from sefl.arguments import require_positive
+from sefl.tensors.allocations import require_memory
 
 # Samples that are drawn at once.
 BATCH = 500

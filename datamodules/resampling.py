@@ -22,20 +22,11 @@ def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:
     Returns:
         ``(batch, channels, resolution, resolution)`` or ``(batch, channels, resolution)``.
     """
-    if images.dim() == 3:
-        return _resample_signals(images, resolution, method)
+    if method == "bicubic" and images.dim() == 3:  # along it, of an image of one row
+        size = (1, resolution)
+        rows = F.interpolate(images.unsqueeze(2), size, mode="bicubic", antialias=True, align_corners=False)
+        return rows.squeeze(2)
     if method == "bicubic":
         size = (resolution, resolution)
-        return F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False)
+        return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
     return downsample(images, resolution) if resolution <= images.shape[-1] else upsample(images, resolution)
-
-
-def _resample_signals(signals: Tensor, length: int, method: Downsampling) -> Tensor:
-    if method == "bicubic":
-        rows = signals.unsqueeze(
-            2
-        )  # images of one row: interpolation along it is that of any row of an image
-        return F.interpolate(
-            rows, size=(1, length), mode="bicubic", antialias=True, align_corners=False
-        ).squeeze(2)
-    return downsample(signals, length) if length <= signals.shape[-1] else upsample(signals, length)

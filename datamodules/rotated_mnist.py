@@ -16,12 +16,12 @@ from datamodules import mnist
 from datamodules.augmentation import Augmentation
 from datamodules.batches import BatchLoader, ResolutionImages
 from datamodules.data_set import DataSet
-from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
 from datamodules.settings import LoadingSettings, ScaleSettings
 from datamodules.split import Parts, Split, draw_stratified_parts, reading_split
 from sefl.arguments import require_integer, require_one_of
 from sefl.groups.orbit import rotate
+from sefl.tensors.allocations import require_memory
 
 DEFAULT_IMAGE_SIZE = 29
 UPRIGHT_TRAIN_SIZE = 5_000

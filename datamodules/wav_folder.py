@@ -7,10 +7,10 @@ from torch import Tensor
 
 from datamodules.class_folders import ClassFolders, FolderSettings
 from datamodules.data_set import DataSet
-from datamodules.memory import require_memory
 from datamodules.scale import ScaleDataModule
 from datamodules.wav_files import EXTENSIONS, cut_or_pad, read_wav, resample_long
 from sefl.arguments import require_number, require_one_of
+from sefl.tensors.allocations import require_memory
 
 LOUDNESS = ("unit", "recorded")
 
@@ -24,10 +24,7 @@ SILENCE = 1e-6
 class WavFolder(ScaleDataModule):
     """Your own sounds, each at one length; see :class:`ScaleDataModule` for what a batch is.
 
-    WAV files are found as images are by :class:`datamodules.ImageFolderScale`: in ``root/CLASS/``, or, where ``root``
-    has a folder ``train``, in ``root/train/CLASS/``, ``root/val/CLASS/`` and ``root/test/CLASS/``. Validation or test
-    files that have no folder are held out of the training files, stratified and drawn from ``seed``. The protocol
-    ``pool`` puts the files of all folders together first.
+    WAV files are found, and parts made of them, as of images by :class:`datamodules.ImageFolderScale`.
 
     Of each file the mean of its channels is taken, the middle ``duration`` seconds are kept, or a shorter one is put
     into the middle of silence, and that is resampled ideally to ``length`` samples. Files may differ in rate: all show

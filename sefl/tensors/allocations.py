@@ -1,4 +1,4 @@
-"""Tensors that no memory of this machine holds are refused before any of it is taken."""
+"""What no memory of this machine holds is refused before any of it is taken."""
 
 import math
 import os
@@ -14,6 +14,24 @@ GIB = 2**30
 _MAKERS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
 
 
+def require_memory(what: str, needed: int, advice: str) -> None:
+    """Refuse what takes more bytes than the machine has memory.
+
+    Args:
+        what: the arguments that it follows from, and their values.
+        needed: bytes.
+        advice: what would do.
+
+    Raises:
+        ValueError: if it takes more.
+    """
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise ValueError(
+            f"{what} takes {needed / GIB:,.0f} GiB of memory, the machine has {available / GIB:.0f}; {advice}"
+        )
+
+
 class _Measured(TorchFunctionMode):
     """Looks at the size of each tensor that is to be made."""
 
@@ -22,7 +40,7 @@ class _Measured(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if function in _MAKERS:
-            _require_memory(args, kwargs)
+            _check_size(args, kwargs)
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
@@ -39,15 +57,10 @@ def sizes_checked() -> AbstractContextManager[object]:
     return _Measured()
 
 
-def _require_memory(args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+def _check_size(args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     size = kwargs.get("size", args[0] if args and isinstance(args[0], list | tuple) else args)
     if not all(isinstance(length, int) for length in size):
         return
     dtype = kwargs.get("dtype") or torch.get_default_dtype()
     needed = math.prod(size) * dtype.itemsize
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise ValueError(
-            f"a tensor of {' x '.join(map(str, size))} takes {needed / GIB:,.0f} GiB of memory, the machine has "
-            f"{memory / GIB:.0f}; make what it follows from smaller"
-        )
+    require_memory(f"a tensor of {' x '.join(map(str, size))}", needed, "make what it follows from smaller")
