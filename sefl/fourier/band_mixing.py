@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier.sampling import in_autocast
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
+from sefl.tensors.graphs import outside_of_graphs
 from sefl.tensors.output_types import Bands
 
 
@@ -62,6 +63,7 @@ class BandLinear(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(self.in_features**-0.5), self.in_features**-0.5)
 
+    @outside_of_graphs
     def forward(self, features: Tensor) -> Tensor:
         require_floating("features", features)
         shape = tuple(features.shape)

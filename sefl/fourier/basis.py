@@ -39,14 +39,14 @@ def coefficient_count(band: int) -> int:
     return 2 * band + 1
 
 
-def band_of_count(count: int, instead: str = "") -> int:
-    """The band that ``count = 2 band + 1`` coefficients per axis stand for; ``instead`` ends the message if none.
+def band_of_count(count: int) -> int:
+    """The band that ``count = 2 band + 1`` coefficients per axis stand for.
 
     Raises:
         ValueError: if ``count`` is even or not positive, which no band has.
     """
     if count < 1 or count % 2 == 0:
-        raise ValueError(f"coefficients per axis must be an odd count 2 * band + 1, got {count}{instead}")
+        raise ValueError(f"coefficients per axis must be an odd count 2 * band + 1, got {count}")
     return count // 2
 
 

@@ -36,6 +36,9 @@ def column_blocks(x: Tensor, values_per_column: int, together: int = 1) -> Itera
 
     So many columns as stay ``together``, of which there is a whole number, are in one block in any case.
     """
+    if not isinstance(x.shape[-1], int):  # an exported graph is for any number of them
+        yield slice(0, x.shape[-1])
+        return
     columns = x.shape[-1] // max(1, together)
     budget = _CPU_BLOCK_BYTES if x.device.type == "cpu" else _ACCELERATOR_BLOCK_BYTES
     width = max(_LEAST_COLUMNS, budget // (values_per_column * x.element_size()))
@@ -49,6 +52,7 @@ def column_blocks(x: Tensor, values_per_column: int, together: int = 1) -> Itera
 def row_blocks(rows: int, bytes_per_row: int, device: torch.device) -> Iterator[slice]:
     """Slices over ``rows`` such that a block of them fits a cache."""
     budget = _CPU_BLOCK_BYTES if device.type == "cpu" else _ACCELERATOR_BLOCK_BYTES
-    height = max(1, budget // max(1, bytes_per_row))
+    # An exported graph, which is for any number of them, has one block.
+    height = max(1, budget // max(1, bytes_per_row) if isinstance(bytes_per_row, int) else rows)
     for start in range(0, rows, height):
         yield slice(start, min(start + height, rows))

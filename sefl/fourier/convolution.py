@@ -27,6 +27,7 @@ from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
 from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast
 from sefl.tensors.constants import constant
+from sefl.tensors.graphs import outside_of_graphs
 
 
 class _SpectralConvNd(CoefficientModule):
@@ -74,6 +75,7 @@ class _SpectralConvNd(CoefficientModule):
         centre = self.residual[(None,) * self.axes]
         return self.weight + nn.functional.pad(centre, (0, 0, 0, 0, *margins))
 
+    @outside_of_graphs
     def forward(self, coefficients: Tensor) -> Tensor:
         band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
         coefficients = in_autocast(coefficients)

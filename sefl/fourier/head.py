@@ -13,6 +13,7 @@ from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import resolution_range, to_grid
 from sefl.fourier.shells import Shells, fast
+from sefl.tensors.graphs import outside_of_graphs
 from sefl.tensors.output_types import Bands
 
 _POOLS: dict[tuple[str, int], Callable[[Tensor, int], Tensor]] = {
@@ -53,6 +54,7 @@ class _BandPoolingNd(nn.Module):
             raise ValueError(f"pool must be 'max' or 'mean', got {pool!r}")
         self.pool = pool
 
+    @outside_of_graphs
     def forward(self, coefficients: Tensor, places: Sequence[int] | None = None) -> Tensor:
         shells = Shells(self.axes)
         finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")

@@ -18,6 +18,7 @@ from sefl.arguments import require_positive
 from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
+from sefl.tensors.graphs import outside_of_graphs
 
 
 def coefficient_triangle(band: int, bandwidth: int | None = None) -> BlockTriangle:
@@ -74,6 +75,7 @@ class TriangularMixer(CoefficientModule):
         """Random, so that signals whose amplitude falls as 1 / frequency, as images' do, keep that spectrum."""
         self.weights.reset_parameters()
 
+    @outside_of_graphs
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = band_in_layer(coefficients, self.axes, self.max_resolution, self.channels, "channels")
         return self.forward_band(in_autocast(coefficients), finest)

@@ -21,6 +21,7 @@ from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule, require_channels, resolution_range
 from sefl.fourier.shells import Shells, fast
 from sefl.fourier.shellwise import Plan, ShellwiseActivation
+from sefl.tensors.graphs import outside_of_graphs
 
 
 class _ScaleEquivariantMaxPoolNd(CoefficientModule):
@@ -65,6 +66,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
             nn.init.ones_(self.weight)
             nn.init.zeros_(self.bias)
 
+    @outside_of_graphs
     def forward(self, coefficients: Tensor) -> Tensor:
         finest = self._check(coefficients)
         # From the largest resolution of this band: 2 band + 2 pixels share it with 2 band + 1.

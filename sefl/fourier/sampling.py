@@ -21,6 +21,7 @@ from sefl.fourier.basis import (
     synthesis_matrix,
 )
 from sefl.tensors.constants import constant
+from sefl.tensors.graphs import outside_of_graphs
 from sefl.tensors.output_types import Coefficients
 
 Resolution = int | tuple[int, ...]
@@ -48,10 +49,13 @@ def coefficient_band(coefficients: Tensor, axes: int) -> int:
     """
     require_floating("coefficients", coefficients)
     shape = tuple(coefficients.shape)
-    if coefficients.dim() != axes + 2 or len(set(shape[:axes])) != 1:
+    if coefficients.dim() != axes + 2 or any(count != shape[0] for count in shape[:axes]):
         expected = "(K, batch, channels)" if axes == 1 else "square, (K, K, batch, channels)"
         raise ValueError(f"coefficients must be {expected}, got shape {shape}{unlike_pixels(coefficients)}")
-    return band_of_count(shape[0], unlike_pixels(coefficients))
+    try:
+        return band_of_count(shape[0])
+    except ValueError as error:
+        raise ValueError(f"{error}{unlike_pixels(coefficients)}") from None
 
 
 def unlike_pixels(coefficients: Tensor) -> str:
@@ -121,6 +125,7 @@ def in_autocast(x: Tensor) -> Tensor:
     return x
 
 
+@outside_of_graphs
 def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
 
@@ -149,6 +154,7 @@ def downsample(x: Tensor, resolution: Resolution) -> Tensor:
     return _resample(x, source, target)
 
 
+@outside_of_graphs
 def upsample(x: Tensor, resolution: Resolution) -> Tensor:
     """Ideal upsampling: zero-pad the spectrum of ``x`` and sample it on a finer grid.
 
@@ -168,6 +174,7 @@ def upsample(x: Tensor, resolution: Resolution) -> Tensor:
     return _resample(x, source, target)
 
 
+@outside_of_graphs
 def to_coefficients(x: Tensor) -> Tensor:
     """Nested real Fourier coefficients: ``C = A x`` of signals, ``C = A x A^T`` of images, coefficients first.
 
@@ -193,6 +200,7 @@ def to_coefficients(x: Tensor) -> Tensor:
     return _along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
 
 
+@outside_of_graphs
 def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
     """Sample nested coefficients on a grid: ``x = S C`` of signals, ``x = S C S^T`` of images.
 

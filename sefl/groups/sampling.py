@@ -96,5 +96,5 @@ def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:
         return (by_field @ matrix.T).flatten(1)
     fibres = by_field.flatten(3).flatten(0, 1)
     # The same matrix for each, by a stride of zero: on CPUs several times faster than a 1 x 1 convolution.
-    product = torch.bmm(matrix.expand(len(fibres), count, size), fibres)
-    return product.reshape(len(x), fields * count, *x.shape[2:])
+    product = torch.bmm(matrix.expand(fibres.shape[0], count, size), fibres)
+    return product.reshape(x.shape[0], fields * count, *x.shape[2:])

@@ -15,6 +15,7 @@ from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band, to_g
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.shells import Shells
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
+from sefl.tensors.graphs import in_pieces
 from sefl.tensors.output_types import Bands
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
@@ -149,6 +150,7 @@ class BandStem(nn.Module):
             self.blocks.append(BandConvolution(channels, width, dimensions))
             channels = width
 
+    @in_pieces
     def forward(self, coefficients: Tensor, places: Sequence[int]) -> Tensor:
         counts = [coefficient_count(self.image_bands[place]) for place in places]
         images = [to_grid(coefficients[self.shells.whole(count)], self.points) for count in counts]
@@ -228,6 +230,7 @@ class BandHead(nn.Module):
         # About their mean: many bands would else begin with logits too certain to learn from.
         return (self.log_weight[:1] + grown - grown.mean()).exp()
 
+    @in_pieces
     def forward(self, features: Tensor, places: Sequence[int] | None = None) -> Tensor:
         """Logits ``(batch, bands, classes)`` of the bands at ``places``, by default the coarsest ones."""
         if self.blocks or self.average:
@@ -291,6 +294,7 @@ class BandNetwork(ScaleNetwork):
             image_bands = [self.reduction * b for b in bands]
             self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions)
 
+    @in_pieces
     def _pooled(self, image: Tensor, features: Tensor | None, places: Sequence[int]) -> Tensor:
         """What the head sees of bands: ``(batch, bands, channels * cells^dimensions)``."""
         parts = [] if features is None else [self.pooling(features, places)]

@@ -12,6 +12,7 @@ from sefl.fourier import band, to_coefficients
 from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
 from sefl.networks.fourier_blocks import MAX_POOLS, ActivationName, FourierLayers, Norm
 from sefl.networks.network import block_shapes
+from sefl.tensors.graphs import in_pieces
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class FourierNetwork(BandNetwork):
         bands = self.band_index(self.max_resolution) + 1
         self.head = BandHead(channels, self.classes, bands, head, self.dimensions)
 
+    @in_pieces
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
         places = range(self.band_index(images.shape[-1]) + 1) if places is None else places

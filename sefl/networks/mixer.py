@@ -19,6 +19,7 @@ from sefl.fourier import (
 from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
 from sefl.networks.fourier_blocks import ActivationName, FourierLayers, Norm
 from sefl.networks.network import Dimensions
+from sefl.tensors.graphs import in_pieces
 
 Mixing = Literal["linear", "magnitude"]
 
@@ -161,6 +162,7 @@ class MixerNetwork(BandNetwork):
             channels = width + (head.stem[-1] if head.stem else 0)
             self.head = BandHead(channels, self.classes, bands, head, self.dimensions)
 
+    @in_pieces
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
         bands = range(self.band_index(images.shape[-1]) + 1)

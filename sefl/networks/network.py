@@ -136,7 +136,7 @@ class ScaleNetwork(Network):
             kind, quantity, expected = "signals", "length", "(batch, channels, length)"
         else:
             kind, quantity, expected = "images", "resolution", "square, (batch, channels, r, r)"
-        if images.dim() != 2 + self.dimensions or len(set(shape[2:])) != 1:
+        if images.dim() != 2 + self.dimensions or any(size != shape[2] for size in shape[2:]):
             raise ValueError(f"{kind} must be {expected}, got shape {shape}")
         if shape[1] != self.in_channels:
             raise ValueError(f"{kind} must have in_channels={self.in_channels}, got {shape[1]}")

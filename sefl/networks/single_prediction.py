@@ -3,12 +3,36 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from sefl.arguments import require_number, require_positive
 from sefl.networks.network import Dimensions, ScaleNetwork
 
-_MAX_POOLS: dict[Dimensions, type[nn.Module]] = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d}
+
+class CellPooling(nn.Module):
+    """The maximum of each of ``cells`` cells per axis, those of ``torch.nn.AdaptiveMaxPool2d``, which ONNX lacks.
+
+    Cell ``i`` of ``n`` pixels reaches from ``floor(i n / cells)`` to ``ceil((i + 1) n / cells)``.
+
+    Shapes: ``(batch, channels, h, w)`` to ``(batch, channels, cells, cells)``, of signals ``(batch, channels, length)``
+    to ``(batch, channels, cells)``.
+    """
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forward(self, features: Tensor) -> Tensor:
+        for axis in range(2, features.dim()):
+            size = features.shape[axis]
+            bounds = [(i * size // self.cells, -(-(i + 1) * size // self.cells)) for i in range(self.cells)]
+            cells = [features.narrow(axis, a, b - a).amax(axis, keepdim=True) for a, b in bounds]
+            features = torch.cat(cells, axis)
+        return features
+
+    def extra_repr(self) -> str:
+        return f"{self.cells}"
 
 
 class SinglePredictionNetwork(ScaleNetwork):
@@ -58,7 +82,7 @@ def pooled_perceptron(
     """
     cells, hidden = require_positive("head.cells", head.cells), require_positive("head.hidden", head.hidden)
     return nn.Sequential(
-        _MAX_POOLS[dimensions](cells),
+        CellPooling(cells),
         nn.Flatten(),
         nn.Linear(channels * cells**dimensions, hidden),
         nn.ReLU(),

@@ -38,7 +38,7 @@ def constant(
         return _kept[key]
     # A tensor born under inference_mode could never be saved for a later backward pass. On the CPU first, whatever the
     # default device is: accelerators may lack float64, and "meta" has no values.
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False):
         made = torch.tensor(make(*arguments), device="cpu").to(device=device, dtype=dtype)
     if _is_plain(made):
         if len(_kept) >= _MOST:
