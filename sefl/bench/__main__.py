@@ -2,8 +2,8 @@
 
 The layers of sefl.fourier against plain layers and against memory traffic; a training step of the Fourier
 network against one of a plain network; the training loaders against the training step; the filters of
-sefl.groups, in milliseconds, and its layers; and, with --against and --against_groups, the same work against the
-authors' implementations. Everything that is compared runs in
+sefl.groups, in milliseconds, its layers, and sampled networks that keep the whole group; and, with --against and
+--against_groups, the same work against the authors' implementations. Everything that is compared runs in
 turns, and what is reported are ratios, which a noisy machine disturbs less than times.
 """
 
@@ -34,6 +34,7 @@ from sefl.bench.comparisons import (
 from sefl.bench.filters import designs, surveys
 from sefl.bench.group_authors import GroupAuthorsCode, against_group_authors
 from sefl.bench.group_layers import convolutions, group_layers
+from sefl.bench.group_networks import group_networks
 from sefl.bench.measurement import Row, measure
 from sefl.bench.pipelines import pipelines
 from sefl.bench.tables import tables
@@ -168,6 +169,7 @@ class Benchmark:
                 *designs(groups),
                 *group_layers(groups, self.sizes.copy_bytes),
                 *convolutions(groups),
+                *group_networks(groups),
             ],
             "authors": [],
         }

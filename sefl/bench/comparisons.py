@@ -63,7 +63,9 @@ class GroupSizes:
         fields: regular fields of the layers' input.
         batch, resolution: of the layers' input.
         kernel_size: of the convolutions.
-        escnn: whether to make escnn's convolutions too.
+        escnn: whether to make escnn's convolutions and networks too.
+        widths: fields of the three stages of networks.
+        networks: groups and subgroups of the networks.
     """
 
     families: Mapping[str, tuple[str, ...]]
@@ -75,6 +77,8 @@ class GroupSizes:
     resolution: int
     kernel_size: int = KERNEL_SIZE
     escnn: bool = True
+    widths: tuple[int, int, int] = (6, 10, 20)
+    networks: tuple[tuple[str, str], ...] = (("C12", "C6"), ("D12", "D6"))
 
 
 UP_TO_60 = GroupSizes(
@@ -105,6 +109,8 @@ A_FEW = GroupSizes(
     batch=2,
     resolution=8,
     escnn=False,
+    widths=(1, 1, 2),
+    networks=(("C6", "C3"),),
 )
 
 

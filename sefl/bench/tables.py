@@ -22,6 +22,7 @@ from sefl.bench.comparisons import (
 )
 from sefl.bench.filters import DESIGNS, FILTER_TARGET, FILTERS, SEARCH
 from sefl.bench.group_layers import BLUR_RATE, CONVOLUTIONS, ESCNN_IS_INSTALLED, GROUP_LAYERS
+from sefl.bench.group_networks import FULL, NETWORKS, SUBGROUP
 from sefl.bench.measurement import TRAFFIC, Row
 from sefl.bench.pipelines import IMAGES, PIPELINES, WORKERS
 from sefl.bench.timing import Spread
@@ -271,6 +272,23 @@ _TABLES: dict[tuple[Part, str], Declaration] = {
             _time("ours", OURS),
             _time("escnn", ESCNN),
             _ratio("faster", ESCNN, OURS, " x"),
+        ),
+    ),
+    ("groups", NETWORKS): Declaration(
+        "Networks that keep the whole group at the cost of a subgroup, compared with others of the same widths",
+        lambda rows: (
+            "Median ratios of times taken in turns ± half their interquartile range: full, all of the group; subgroup, "
+            "anti-aliased subsampling behind the first stage, then convolutions of the subgroup; escnn, R2Conv and "
+            "FourierPointwise of the same band and grid. "
+            + (_ESCNN_WARM if ESCNN_IS_INSTALLED else _ESCNN_MISSING)
+        ),
+        (
+            _work("network"),
+            _PASS,
+            _time("time", OURS),
+            *(_ratio(f"{name} /", name, OURS) for name in (FULL, SUBGROUP, ESCNN)),
+            _peak("peak", OURS),
+            *(_memory(f"{name} /", name, OURS) for name in (FULL, SUBGROUP, ESCNN)),
         ),
     ),
     ("authors", ""): Declaration(

@@ -16,6 +16,7 @@ from sefl.bench.__main__ import main
 from sefl.bench.comparisons import UP_TO_60
 from sefl.bench.filters import SEARCH, VARIANTS, new_bandlimit, one_per_class, promises
 from sefl.bench.group_layers import CanonicalField, Expansion, convolutions, group_layers
+from sefl.bench.group_networks import group_networks
 from sefl.bench.measurement import Row
 from sefl.bench.tables import tables
 from sefl.bench.work import LayerWork, MakeWork
@@ -62,8 +63,14 @@ def test_every_table_has_its_rows(capsys: pytest.CaptureFixture[str], tmp_path: 
         name: [row for row in rows if row["table"] == name]
         for name in dict.fromkeys(r["table"] for r in rows)
     }
-    assert list(shown) == ["filters", "designs", "layers", "convolutions"]
-    for title in ("Making filters", "optimised design", "Layers of sefl.groups", "escnn's R2Conv"):
+    assert list(shown) == ["filters", "designs", "layers", "convolutions", "networks"]
+    for title in (
+        "Making filters",
+        "optimised design",
+        "Layers of sefl.groups",
+        "escnn's R2Conv",
+        "the whole group",
+    ):
         assert title in output
 
     for family, divisors, groups in (("cyclic, C2 to C6", 2 + 2 + 3 + 2 + 4, 5), ("S3, products", 4 + 5, 2)):
@@ -84,6 +91,8 @@ def test_every_table_has_its_rows(capsys: pytest.CaptureFixture[str], tmp_path: 
         assert set(row["ours_over"]) == {"GroupConv", "traffic"} | pooling
     assert shown["layers"][0]["flop"]["ours"] == 2 * 2 * 8 * 4 * 8 * 8  # batch, |G|, |H|, pixels
     assert [set(row["seconds"]) for row in shown["convolutions"]] == [{"ours"}]
+    assert [row["passes"] for row in shown["networks"]] == ["construction", "forward", "forward + backward"]
+    assert {*shown["networks"][0]["seconds"]} == {"ours", "full group", "subgroup"}
 
 
 def test_the_named_groups_up_to_60_elements_are_surveyed() -> None:
@@ -168,6 +177,37 @@ def test_escnn_makes_the_same_convolutions(
     assert counts[0] == counts[1]
     assert capsys.readouterr() == ("", "")
     assert not recwarn
+
+
+def test_networks_are_what_they_are_named_for() -> None:
+    sizes = replace(
+        UP_TO_60, widths=(2, 2, 3), networks=(("C8", "C4"),), batch=2, resolution=9, kernel_size=3
+    )
+    construction, forward, step = group_networks(sizes)
+    assert (
+        set(forward.contestants) == set(construction.contestants) == set(step.weighed) & set(step.contestants)
+    )
+    made = {name: work.make() for name, work in construction.contestants.items()}
+    assert made["ours"].stages[2].output_type.channels == 3
+    assert made["full group"].stages[2].output_type.channels == 8
+    assert made["subgroup"].stages[2].output_type.channels == 4
+
+
+def test_the_network_of_escnn_is_that_of_ours_in_another_basis() -> None:
+    pytest.importorskip("escnn")
+    sizes = replace(
+        UP_TO_60, widths=(2, 2, 3), networks=(("C12", "C6"),), batch=2, resolution=9, kernel_size=3
+    )
+    comparison = group_networks(sizes)[1]
+    theirs, ours = (comparison.contestants[name].make().double() for name in ("escnn", "ours"))
+    relus = [stage[2] for stage in theirs.stages]
+    assert [relu.in_type.size for relu in relus] == [2 * 5, 2 * 5, 3 * 5]
+    assert [relu.A.shape[0] for relu in relus] == [12, 12, 12]
+    pictures = torch.randn(2, 1, 9, 9, dtype=torch.float64)
+    logits = theirs(pictures)
+    assert logits.shape == ours(pictures).shape == (2, 10)
+    turned = theirs(torch.rot90(pictures, 1, (2, 3)))
+    torch.testing.assert_close(turned, logits)
 
 
 def test_without_escnn_its_column_is_empty_and_the_table_says_why(
