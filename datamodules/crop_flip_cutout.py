@@ -23,12 +23,9 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     ``y[b, c, i, j] = x[b, c, i + offsets[b, 0] - padding, j + offsets[b, 1] - padding]``, and 0 outside.
 
     Args:
-        images: ``(batch, channels, height, width)`` of any dtype.
+        images: ``(batch, channels, height, width)`` of any dtype, which the result has too.
         offsets: ``(batch, 2)``, int64, each from 0 to ``2 * padding``.
         padding: zeros added to each side.
-
-    Returns:
-        The shape and dtype of ``images``.
     """
     height, width = images.shape[-2:]
     padded = F.pad(images, (padding,) * 4)
@@ -43,28 +40,20 @@ def flip(images: Tensor, flipped: Tensor) -> Tensor:
     """Mirror some images left to right.
 
     Args:
-        images: ``(batch, channels, height, width)`` of any dtype.
+        images: ``(batch, channels, height, width)`` of any dtype, which the result has too.
         flipped: which of them: ``(batch,)``, bool.
-
-    Returns:
-        The shape and dtype of ``images``.
     """
-    mirrored = [
-        image.flip(-1) if chosen else image for image, chosen in zip(images, flipped.tolist(), strict=True)
-    ]
-    return torch.stack(mirrored)
+    pairs = zip(images, flipped.tolist(), strict=True)
+    return torch.stack([image.flip(-1) if chosen else image for image, chosen in pairs])
 
 
 def cut_out(images: Tensor, centres: Tensor, size: int) -> Tensor:
     """Set a square of every image to zero: the rows and columns from ``centre - size // 2``, ``size // 2 * 2`` of them.
 
     Args:
-        images: ``(batch, channels, height, width)`` of any dtype.
+        images: ``(batch, channels, height, width)`` of any dtype, which the result has too.
         centres: row and column of each square: ``(batch, 2)``, int64; the square may extend beyond the image.
         size: pixels per side of the squares.
-
-    Returns:
-        The shape and dtype of ``images``.
     """
     cut = images.clone()
     half = size // 2
