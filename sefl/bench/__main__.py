@@ -1,10 +1,10 @@
 """Measure speed and memory: python -m sefl.bench [--only PART] [--against DIR] [--key value ...]
 
-The layers of sefl.fourier against plain layers and against memory traffic; a training step of the Fourier
-network against one of a plain network; the training loaders against the training step; the filters of
+The layers of sefl.fourier against plain layers and against memory traffic; a training step of the Fourier network
+against one of a plain network; how time grows with resolution; training loaders against training steps; the filters of
 sefl.groups, in milliseconds, its layers, and sampled networks that keep the whole group; and, with --against and
---against_groups, the same work against the authors' implementations. Everything that is compared runs in
-turns, and what is reported are ratios, which a noisy machine disturbs less than times.
+--against_groups, the same work against the authors' implementations. Everything that is compared runs in turns, and
+what is reported are ratios, which a noisy machine disturbs less than times.
 """
 
 import json
@@ -27,7 +27,6 @@ from sefl.bench.comparisons import (
     Part,
     Sizes,
     against_authors,
-    data,
     layers,
     steps,
 )
@@ -37,13 +36,15 @@ from sefl.bench.group_layers import convolutions, group_layers
 from sefl.bench.group_networks import group_networks
 from sefl.bench.measurement import Row, measure
 from sefl.bench.pipelines import pipelines
+from sefl.bench.scaling import scaling, times
 from sefl.bench.tables import tables
 from sefl.bench.timing import Effort
 from sefl.command_line.mistakes import OneLineParser
+from sefl.figures.scaling import times_over_resolution
 
 PARTS: tuple[Part, ...] = get_args(Part)
 PIPED_WIDTH = 160
-LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "data": 20, "groups": 5, "authors": 2}
+LEAST: dict[Part, int] = {"layers": 5, "steps": 3, "scaling": 2, "data": 20, "groups": 5, "authors": 2}
 """Rounds: many of loaders, whose batches differ in resolution; few of the authors' half-minute steps."""
 
 
@@ -66,11 +67,11 @@ class Benchmark:
         widths: channels of the networks' blocks, by default the published 32, 64, 100 and 100.
         seconds: keep on measuring a comparison for this long.
         least: rounds of a comparison, however long they take; by default 5 of layers and of groups, 3 of
-            steps, 20 of loaders, 2 against the authors' code.
+            steps, 2 of scaling, 20 of loaders, 2 against the authors' code.
         memory: measure peak memory, on a CPU in a process of its own for each contestant.
         quick: tiny sizes and few rounds by default: says whether everything runs, not how fast.
-        data_dir: the folder that may have ``MNIST/raw``.
         json: the file to write everything to, after each comparison.
+        figure: the file to draw the scaling in: time over resolution, with fitted exponents.
 
     Raises:
         ValueError: if an argument is out of its range or contradicts another.
@@ -90,8 +91,8 @@ class Benchmark:
     least: int | None = None
     memory: bool = True
     quick: bool = False
-    data_dir: Path = Path("data")
     json: Path | None = None
+    figure: Path | None = None
 
     def __post_init__(self) -> None:
         """Find every mistake before anything is measured."""
@@ -112,10 +113,9 @@ class Benchmark:
                 raise ValueError(
                     f"{name} must be at least {HEAD_BASE}, the networks' base, got {min(values)}"
                 )
-        if self.json is not None and not self.json.absolute().parent.is_dir():
-            raise ValueError(
-                f"json {self.json}: there is no folder {self.json.absolute().parent}; make it first"
-            )
+        for name, file in (("json", self.json), ("figure", self.figure)):
+            if file is not None and not file.absolute().parent.is_dir():
+                raise ValueError(f"{name} {file}: there is no folder {file.absolute().parent}; make it first")
         if self.only == "authors" and self.against is None and self.against_groups is None:
             raise ValueError(
                 "only authors: needs --against DIR or --against_groups DIR, checkouts of their repositories"
@@ -163,7 +163,8 @@ class Benchmark:
         planned: dict[Part, list[Comparison]] = {
             "layers": layers(self.sizes),
             "steps": steps(self.sizes),
-            "data": [*data(self.sizes, self.data_dir), *pipelines(self.sizes.pipelines)],
+            "scaling": scaling(self.sizes),
+            "data": pipelines(self.sizes.pipelines),
             "groups": [
                 *surveys(groups),
                 *designs(groups),
@@ -211,6 +212,8 @@ class Benchmark:
                     progress.advance(task)
                 for shown in tables(part, [row for row in rows if row.part == part]):
                     console.print(shown)
+        if self.figure is not None and (panels := times(rows)):
+            times_over_resolution(panels).savefig(self.figure)
         if self.json is not None:
             console.print(f"Written to [bold]{self.json}[/bold]", soft_wrap=True)
         return rows

@@ -1,9 +1,8 @@
 """What is compared with what: for each part of the benchmark a list of comparisons, ours first."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal, cast
 
@@ -21,7 +20,6 @@ from sefl.bench.work import (
     images,
     lightning_loss,
     nested_coefficients,
-    training_step,
 )
 from sefl.fourier import (
     BandPooling2d,
@@ -31,9 +29,9 @@ from sefl.fourier import (
     SpectralConv2d,
 )
 
-Part = Literal["layers", "steps", "data", "groups", "authors"]
+Part = Literal["layers", "steps", "scaling", "data", "groups", "authors"]
 
-OURS, PLAIN, AUTHORS, LOADER, COPY = "ours", "plain", "authors", "loader", "copy"
+OURS, OWN_GRIDS, PLAIN, AUTHORS, COPY = "ours", "own grids", "plain", "authors", "copy"
 CONVOLUTION = "convolution + ReLU"
 OPTIMIZED, GROUP_CONVOLUTION, ESCNN = "optimized", "GroupConv", "escnn"
 PASSES = {False: "forward", True: "forward + backward"}
@@ -49,7 +47,6 @@ GRID_SHARING = 1.4
 
 _FOURIER, _PLAIN = "Fourier", "Conv"
 """Of which kind the networks are, by their names in :mod:`sefl.networks`."""
-_GLYPHS, _MNIST = "datamodules.Glyphs", "datamodules.MNISTScale"
 
 
 @dataclass(frozen=True)
@@ -132,6 +129,16 @@ class PipelineSizes:
 
 
 @dataclass(frozen=True)
+class ScalingSizes:
+    """At which sizes growth is measured, of how many channels; and pixels per side and channels of a block."""
+
+    pixels: tuple[int, ...] = (49, 73, 97, 145, 225)
+    lengths: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)
+    channels: int = 16
+    block: tuple[int, int] = (224, 64)
+
+
+@dataclass(frozen=True)
 class Sizes:
     """How large the measured work is."""
 
@@ -142,8 +149,8 @@ class Sizes:
     widths: tuple[int, ...]
     groups: GroupSizes
     copy_bytes: int = CopyWork.size
-    glyphs: int = 4_000
     pipelines: PipelineSizes = PipelineSizes()
+    scaling: ScalingSizes = ScalingSizes()
 
 
 PAPER = Sizes(
@@ -162,8 +169,8 @@ TINY = Sizes(
     widths=(2, 2, 2, 2),
     groups=A_FEW,
     copy_bytes=2**20,
-    glyphs=100,
     pipelines=PipelineSizes(resolutions=1, images=20, workers=(0, 1), batch=2),
+    scaling=ScalingSizes(pixels=(9, 13), lengths=(16, 1040), channels=2, block=(9, 2)),
 )
 
 
@@ -180,6 +187,7 @@ class Comparison:
         counted: contestants whose arithmetic consists of products and convolutions, which can be counted.
         weighed: contestants whose peak memory is measured.
         table: which of the part's tables shows it, where there are several.
+        known: of contestants, besides time, memory and arithmetic: ``{name: {fact: number}}``.
     """
 
     part: Part
@@ -190,14 +198,15 @@ class Comparison:
     counted: tuple[str, ...] = (OURS, PLAIN)
     weighed: tuple[str, ...] = (OURS, PLAIN, CONVOLUTION, AUTHORS)
     table: str = ""
+    known: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def build(self, device: torch.device) -> dict[str, Action]:
         """The actions to time, by contestant."""
         return {name: work.build(device) for name, work in self.contestants.items()}
 
     def facts(self) -> dict[str, dict[str, float]]:
-        """What there is to know of contestants besides time, memory and arithmetic: ``{name: {fact: number}}``."""
-        return {}
+        """What is known of contestants, or follows from them when they have been measured."""
+        return self.known
 
 
 def layers(sizes: Sizes) -> list[Comparison]:
@@ -335,78 +344,17 @@ def against_authors(sizes: Sizes, code: AuthorsCode) -> list[Comparison]:
     return compared
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoaderAndStep(Comparison):
-    """Waiting for a batch of the training loader, then training on that batch.
-
-    Args:
-        data: makes the datamodule.
-        model: makes the model.
-    """
-
-    data: Callable[[], Any]
-    model: Callable[[], nn.Module]
-
-    def build(self, device: torch.device) -> dict[str, Action]:
-        datamodule = self.data()
-        datamodule.setup("fit")
-        batches = _endless(datamodule.train_dataloader())
-        step = training_step(self.model, lightning_loss, device)
-        batch: list[Tensor] = []
-
-        def load() -> None:
-            batch[:] = next(batches)
-
-        def train() -> None:
-            pictures, labels = batch
-            step((pictures.to(device), labels.to(device)))
-
-        # In this order: each step trains on the batch that was loaded before it.
-        return {LOADER: load, OURS: train}
-
-
-def data(sizes: Sizes, data_dir: Path) -> list[Comparison]:
-    """The training loaders of the datamodules against the training step on their batches."""
-    common = {"batch_size": sizes.batch}
-    finest = max(sizes.resolutions)
-    modules = {"Glyphs": partial(_data, _GLYPHS, image_size=finest, train_samples=sizes.glyphs, **common)}
-    if (data_dir / "MNIST" / "raw").is_dir():
-        modules["MNISTScale"] = partial(_data, _MNIST, data_dir=str(data_dir), **common)
-    return [
-        LoaderAndStep(
-            part="data",
-            work=name,
-            passes=PASSES[True],
-            contestants={},
-            items=sizes.batch,
-            data=make,
-            model=_model(_FOURIER, sizes),
-        )
-        for name, make in modules.items()
-    ]
-
-
 def _step(kind: str, sizes: Sizes, resolution: int) -> StepWork:
     return StepWork(_model(kind, sizes), lightning_loss, sizes.batch, resolution)
 
 
 def _model(kind: str, sizes: Sizes) -> partial[Any]:
-    # MNISTScale's images are as fine as the paper's, whatever the resolutions of the steps.
     return partial(_made, kind, list(sizes.widths), max(PAPER.resolution, *sizes.resolutions))
-
-
-def _data(class_path: str, **arguments: Any) -> Any:
-    return resolve_name(class_path)(**arguments)
 
 
 def _made(kind: str, widths: list[int], finest: int) -> Any:
     network, trunk = (resolve_name(f"sefl.networks.{kind}{part}") for part in ("Network", "Trunk"))
     return resolve_name("models.ScaleClassifier")(network(trunk(widths), max_resolution=finest))
-
-
-def _endless(loader: Iterable[Any]) -> Any:
-    while True:
-        yield from loader
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Module:

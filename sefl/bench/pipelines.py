@@ -178,47 +178,30 @@ class TrainWork:
         return train
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pipeline(Comparison):
-    """The loader of a datamodule with several numbers of workers, and the training steps of networks on its batches.
-
-    Args:
-        sizes: how much.
-    """
-
-    sizes: PipelineSizes
-
-    def facts(self) -> dict[str, dict[str, float]]:
-        """How many images each contestant handles in a round."""
-        of_resolution = {
-            name: self.sizes.images if isinstance(work, LoadWork) else self.items
-            for name, work in self.contestants.items()
-        }
-        return {name: {IMAGES: self.sizes.resolutions * number} for name, number in of_resolution.items()}
-
-
 def pipelines(sizes: PipelineSizes) -> list[Comparison]:
     """STL10Scale's and MNISTScale's loaders beside the training steps of two networks each."""
-    return [
-        Pipeline(
-            part="data",
-            work=type(configured.default_datamodule).__name__,
-            passes=PASSES[True],
-            contestants={
-                **{f"{number} {WORKERS}": LoadWork(configured, sizes, number) for number in sizes.workers},
-                **{
-                    f"{configured.folder}/{name}": TrainWork(configured, name, sizes)
-                    for name in configured.networks
-                },
-            },
-            items=configured.batch(sizes),
-            counted=(),
-            weighed=(),
-            table=PIPELINES,
-            sizes=sizes,
+    compared = []
+    for configured in (STL10, MNIST):
+        loaders = {f"{number} {WORKERS}": LoadWork(configured, sizes, number) for number in sizes.workers}
+        networks = {
+            f"{configured.folder}/{name}": TrainWork(configured, name, sizes) for name in configured.networks
+        }
+        batch = configured.batch(sizes)
+        in_a_round = {**dict.fromkeys(loaders, sizes.images), **dict.fromkeys(networks, batch)}
+        compared.append(
+            Comparison(
+                part="data",
+                work=type(configured.default_datamodule).__name__,
+                passes=PASSES[True],
+                contestants={**loaders, **networks},
+                items=batch,
+                counted=(),
+                weighed=(),
+                table=PIPELINES,
+                known={name: {IMAGES: sizes.resolutions * number} for name, number in in_a_round.items()},
+            )
         )
-        for configured in (STL10, MNIST)
-    ]
+    return compared
 
 
 def _load_all(loader: Iterable[Any], folder: tempfile.TemporaryDirectory[str]) -> None:

@@ -14,9 +14,9 @@ from sefl.bench.comparisons import (
     CONVOLUTION,
     ESCNN,
     GROUP_CONVOLUTION,
-    LOADER,
     OPTIMIZED,
     OURS,
+    OWN_GRIDS,
     PLAIN,
     Part,
 )
@@ -25,6 +25,7 @@ from sefl.bench.group_layers import BLUR_RATE, CONVOLUTIONS, ESCNN_IS_INSTALLED,
 from sefl.bench.group_networks import FULL, NETWORKS, SUBGROUP
 from sefl.bench.measurement import TRAFFIC, Row
 from sefl.bench.pipelines import IMAGES, PIPELINES, WORKERS
+from sefl.bench.scaling import BLOCK, LENGTHS, PIXELS, exponents
 from sefl.bench.timing import Spread
 
 ABSENT = "-"
@@ -126,15 +127,6 @@ def _pairs(row: Row) -> Iterator[_Pair]:
         yield _Pair(row.work, loader, rates[loader], step, rates[step], ratio)
 
 
-def _per_second(row: Row, name: str) -> str:
-    return f"{row.items * len(row.seconds[OURS]) / sum(row.seconds[name]):.0f}"
-
-
-def _waiting(row: Row) -> str:
-    loading = sum(row.seconds[LOADER])
-    return f"{100 * loading / (loading + sum(row.seconds[OURS])):.1f} %"
-
-
 def _slowest(row: Row) -> str:
     return max(row.seconds, key=lambda name: row.time(name).median)
 
@@ -156,6 +148,23 @@ _ESCNN_MISSING = (
     "escnn is not installed: uv run brings it; so does pip install -e '.\\[escnn]' beside a Fortran compiler."
 )
 
+_SCALING = Declaration(
+    "The non-linearity at growing sizes, or a block, of one image, compared with convolution + ReLU",
+    lambda rows: (
+        f"{exponents(rows)}traffic: three times input, parameters and output, at {_bandwidth(rows)}."
+    ),
+    (
+        _work("work"),
+        _time("shared grids", OURS),
+        _time("a grid per band", OWN_GRIDS),
+        _ratio("faster", OWN_GRIDS, OURS, " x"),
+        _ratio("/ plain", OURS, PLAIN),
+        _ratio("/ traffic", OURS, TRAFFIC),
+        _rate("GFLOP/s", OURS),
+        _peak("peak", OURS),
+        _memory("/ plain", OURS, PLAIN),
+    ),
+)
 _TABLES: dict[tuple[Part, str], Declaration] = {
     ("layers", ""): Declaration(
         "Layers of sefl.fourier, compared with layers on the pixel grid",
@@ -191,16 +200,7 @@ _TABLES: dict[tuple[Part, str], Declaration] = {
             _memory("/ plain", OURS, PLAIN),
         ),
     ),
-    ("data", ""): Declaration(
-        "Training loaders, compared with the training step on their batches",
-        "waiting: the loader's share of the time of both.",
-        (
-            _work("datamodule"),
-            Column("loader images/s", lambda row: _per_second(row, LOADER)),
-            Column("training images/s", lambda row: _per_second(row, OURS)),
-            Column("waiting for data", _waiting),
-        ),
-    ),
+    **{("scaling", name): _SCALING for name in (PIXELS, LENGTHS, BLOCK)},
     ("data", PIPELINES): Declaration(
         "Loaders without training, compared with training steps without loading",
         "On random images. Median ratio of rates taken in turns ± half its interquartile range: a loader below "

@@ -15,6 +15,7 @@ from sefl.bench.__main__ import main
 from sefl.bench.measurement import Row
 from sefl.bench.memory import peak_bytes
 from sefl.bench.pipelines import mapped_photographs
+from sefl.bench.scaling import exponents, times
 from sefl.bench.tables import tables
 from sefl.bench.timing import Effort, Spread, interleaved, ratios
 from sefl.bench.work import LayerWork, StepWork, flops, images, lightning_loss
@@ -98,7 +99,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, *options: str) -> tu
     file = tmp_path / "bench.json"
     threads = str(torch.get_num_threads())
     always = ["--quick", "--threads", threads, "--memory", "false", "--json", str(file)]
-    main([*always, "--data_dir", str(tmp_path / "none"), *options])
+    main([*always, *options])
     content = json.loads(file.read_text())
     assert set(content) == {"machine", "sizes", "rows"}
     assert set(content["machine"]) == {"torch", "device", "threads"}
@@ -239,12 +240,43 @@ def test_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert set(row["seconds"]) == set(row["flop"]) == {"ours", "plain"}
 
 
+def test_scaling(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figure = tmp_path / "scaling.png"
+    rows, output = run(capsys, tmp_path, "--only", "scaling", "--figure", str(figure))
+    assert [row["facts"]["ours"]["size"] for row in rows] == [9, 13, 16, 1040, 9]
+    grids = [set(row["seconds"]) & {"ours", "own grids"} for row in rows]
+    assert grids == [{"ours", "own grids"}] * 3 + [{"ours"}] * 2
+    assert all({"plain", "copy"} < set(row["seconds"]) for row in rows)
+    assert "Time grows with size to the power of: a grid per band" in " ".join(output.split())
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_exponents_and_curves() -> None:
+    def row(table: str, size: int, seconds: dict[str, list[float]]) -> Row:
+        facts = {"ours": {"size": size}}
+        return Row("scaling", "w", "forward + backward", 1, seconds, {}, {}, table=table, facts=facts)
+
+    rows = [
+        *(
+            row("length", n, {"ours": [1e-6 * n**2], "own grids": [1e-9 * n**3], "copy": [1.0]})
+            for n in (8, 16, 64)
+        ),
+        row("block", 9, {"ours": [1.0]}),
+    ]
+    assert times(rows) == {
+        "length": {
+            "shared grids, 1.4": {n: 1e-6 * n**2 for n in (8, 16, 64)},
+            "a grid per band": {n: 1e-9 * n**3 for n in (8, 16, 64)},
+        }
+    }
+    assert exponents(rows).endswith("a grid per band 3.00, shared grids, 1.4 2.00. ")
+    assert exponents(rows[-1:]) == ""
+
+
 def test_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "data")
-    assert [row["work"] for row in rows] == ["Glyphs", "STL10Scale", "MNISTScale"]
-    assert "Glyphs" in output
-    assert set(rows[0]["seconds"]) == {"loader", "ours"}
-    for row, networks in zip(rows[1:], (("fourier_small", "cnn_small"), ("fourier", "cnn")), strict=True):
+    assert [row["work"] for row in rows] == ["STL10Scale", "MNISTScale"]
+    for row, networks in zip(rows, (("fourier_small", "cnn_small"), ("fourier", "cnn")), strict=True):
         folder = {"STL10Scale": "stl10_scale", "MNISTScale": "mnist_scale"}[row["work"]]
         steps = {f"{folder}/{network}": {"images": 2} for network in networks}
         assert row["facts"] == {"0 workers": {"images": 20}, "1 workers": {"images": 20}, **steps}
