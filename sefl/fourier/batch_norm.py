@@ -100,11 +100,11 @@ class GridBatchNorm(SharedBatchNorm):
         with torch.autocast(maps.device.type, enabled=False):
             mean, variance = self._statistics(maps if statistics_of is None else statistics_of)
             scale = self._scale(variance)
-            return _affine(_mixed(maps, scale), mean, scale, self.bias.to(scale.dtype)).to(maps.dtype)
+            return _affine(_mixed(maps, scale.dtype), mean, scale, self.bias.to(scale.dtype)).to(maps.dtype)
 
     def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
         count = x.numel() // self.num_features
-        mean, variance = _Moments.apply(_mixed(x, self.weight.to(precise_type(self.weight.dtype))))
+        mean, variance = _Moments.apply(_mixed(x, precise_type(self.weight.dtype)))
         return count, mean, variance
 
 
@@ -141,8 +141,6 @@ def _affine(maps: Tensor, mean: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return F.batch_norm(maps, constant, torch.ones_like(constant), scale, bias, eps=0.0)
 
 
-def _mixed(maps: Tensor, parameters: Tensor) -> Tensor:
-    """Maps of the parameters' precision or half of it, of which torch normalises either."""
-    return (
-        maps if maps.dtype.itemsize < 4 and parameters.dtype == torch.float32 else maps.to(parameters.dtype)
-    )
+def _mixed(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Maps of the statistics' type, or of half precision beside float32 ones: torch normalises either."""
+    return maps if maps.dtype.itemsize < 4 and dtype == torch.float32 else maps.to(dtype)

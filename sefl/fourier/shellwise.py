@@ -228,10 +228,10 @@ class ShellwiseActivation(torch.autograd.Function):
                         inside = _inside(values, norm, block, workspace)
                         if not plan.is_relu:
                             activated = grid.activated(inside)
-                        else:  # over what nobody reads again
-                            spent = norm is not None or place == len(run) - 1
-                            out_of_it = inside if spent else workspace.take("inside", *inside.shape)
-                            activated = grid.rectified(inside, out_of_it)
+                        else:  # over what nobody reads again; pooled values have memory of their own
+                            spent = plan.window > 1 or norm is not None or place == len(run) - 1
+                            rectified = inside if spent else workspace.take("inside", *inside.shape)
+                            activated = grid.rectified(inside, rectified)
                         grid.write_shells(place, activated, out[..., block], workspace)
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
