@@ -82,6 +82,9 @@ EVERY_LAYER: dict[str, Case] = {
     "BandlimitedNorm": Case(lambda: groups.BandlimitedNorm(bandlimited(), 4), FIELD),
     "BlurPool": Case(lambda: groups.BlurPool(2), FIELD),
     "Canonicalize": Case(lambda: groups.Canonicalize(groups.subgroup(groups.dihedral(4), "C4")), FIELD),
+    "FieldRestriction": Case(
+        lambda: groups.FieldRestriction(groups.subgroup(groups.dihedral(4), "C4")), FIELD
+    ),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
     "LiftingConv": Case(lambda: groups.LiftingConv(groups.cyclic(8), 2, 1, 3), IMAGES),

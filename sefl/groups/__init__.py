@@ -30,7 +30,7 @@ from sefl.groups.group import (
 )
 from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
-from sefl.groups.sampling import SubgroupDownsample
+from sefl.groups.sampling import FieldRestriction, SubgroupDownsample
 from sefl.groups.spatial import act_on_fibre, act_on_field, act_on_grid, act_on_samples
 from sefl.groups.steerable import SteerableConv
 from sefl.groups.subgroup import (
@@ -51,6 +51,7 @@ __all__ = [
     "BlurPool",
     "Canonicalize",
     "FieldNorm",
+    "FieldRestriction",
     "FiniteGroup",
     "GroupConv",
     "LiftingConv",

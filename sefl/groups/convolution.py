@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from sefl.arguments import is_odd, require_floating, require_integer, require_positive
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
+from sefl.groups.subgroup import Subgroup
 from sefl.tensors.constants import constant
 
 # Widths of the Gaussian rings, in pixels, as in escnn's compute_basis_params: a single pixel, the last ring, others.
@@ -201,6 +202,52 @@ class GroupConv(ExpandedConv):
     def channel_bias(self) -> Tensor | None:
         return None if self.bias is None else self.bias.repeat_interleave(len(self.group))
 
+    def restrict(self, subgroup: Subgroup) -> "GroupConv":
+        """The same function as a convolution of a subgroup: it has more weights, from which training goes on.
+
+        It maps what :class:`sefl.groups.FieldRestriction` makes of the input to what that makes of the output.
+
+        Args:
+            subgroup: one of :attr:`group`.
+
+        Returns:
+            a convolution with ``|G| / |H|`` times as many fields, of output and (unless scalars) of input.
+
+        Raises:
+            ValueError: if ``subgroup`` is one of another group.
+        """
+        if subgroup.parent is not self.group:
+            raise ValueError(
+                f"subgroup must be one of {self.group.name}, got {subgroup.name} of another group"
+            )
+        group, cosets = self.group, subgroup.right_coset_representatives
+        restricted = type(self)(
+            subgroup.group,
+            self.in_fields * (1 if self.lifting else len(cosets)),
+            self.out_fields * len(cosets),
+            self.kernel_size,
+            padding=self.padding,
+            stride=self.stride,
+            dilation=self.dilation,
+            bias=self.bias is not None,
+        ).to(self.weight)
+        like = self.weight
+        filters = constant(
+            _filters_by_filters, subgroup, self.kernel_size, dtype=like.dtype, device=like.device
+        )
+        with torch.no_grad():
+            if self.lifting:
+                weight = torch.einsum("oin,jnm->ojim", self.weight, filters)
+            else:
+                # From h' t_k to h t_j the kernel has the weight of t_j^-1 (h^-1 h') t_k.
+                between = group.table[group.table[group.inverse[cosets][:, None], subgroup.elements]]
+                quotients = torch.as_tensor(between[:, :, cosets], device=like.device)
+                weight = torch.einsum("oijhkn,jnm->ojikhm", self.weight[:, :, quotients], filters)
+            restricted.weight.copy_(weight.reshape(restricted.weight.shape))
+            if self.bias is not None and restricted.bias is not None:
+                restricted.bias.copy_(self.bias.repeat_interleave(len(cosets)))
+        return restricted.train(self.training)
+
     def input_in_words(self) -> tuple[str, str]:
         kind = "scalar images" if self.lifting else f"regular fields of {len(self.group)} elements"
         return self.group.name, f"{self.in_fields} {kind}"
@@ -228,6 +275,17 @@ class LiftingConv(GroupConv):
 def _quotients(group: FiniteGroup) -> IntArray:
     """``a^-1 b`` of every pair of elements: ``(|H|^2,)``."""
     return group.table[group.inverse].ravel()
+
+
+def _filters_by_filters(subgroup: Subgroup, kernel_size: int) -> FloatArray:
+    """The filters of ``G``, turned by ``t_j`` of every right coset, as sums of those of ``H``: ``(rate, n, m)``."""
+    outer = sampled_filters(subgroup.parent, kernel_size)
+    inner = sampled_filters(subgroup.group, kernel_size).swapaxes(0, 1)
+    inner = inner.reshape(len(inner), -1)
+    turned = outer[subgroup.parent.table[subgroup.elements[:, None], subgroup.right_coset_representatives]]
+    samples = turned.transpose(1, 2, 0, *range(3, turned.ndim)).reshape(turned.shape[1], turned.shape[2], -1)
+    sums: FloatArray = samples @ np.linalg.pinv(inner)
+    return sums
 
 
 def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:

@@ -91,6 +91,26 @@ class FiniteGroup:
                 raise ValueError(f"matrices must multiply as the table of {name} does")
         return cls(name, array, labels, dict(generators), moves)
 
+    @classmethod
+    def from_escnn(cls, space: Any) -> "FiniteGroup":
+        """The group of a ``GSpace`` of escnn's, elements in its order, so that its regular fields are ours.
+
+        Args:
+            space: an ``escnn.gspaces.GSpace`` of the plane or of space, such as ``flipRot2dOnR2(4)``.
+
+        Returns:
+            the same object for the same space; for those of :func:`finite_group` that group.
+
+        Raises:
+            TypeError: if ``space`` is no such space.
+            ValueError: if its group is continuous.
+        """
+        if getattr(space, "basespace_action", None) is None:
+            raise TypeError(
+                f"space must be a GSpace of escnn's that moves points, got {space}: give rot2dOnR2(8) or its like"
+            )
+        return _from_escnn(space)
+
     def __len__(self) -> int:
         return len(self.table)
 
@@ -382,9 +402,34 @@ def _rotations_of_quaternions(words: str) -> FloatArray:
 def _from_matrices(
     name: str, matrices: FloatArray, generators: Mapping[str, int] | None = None
 ) -> FiniteGroup:
+    return FiniteGroup.from_table(_products(matrices), name, generators=generators, matrices=matrices)
+
+
+def _products(matrices: FloatArray) -> IntArray:
+    """``(|G|, |G|)``: which matrix the product of two is."""
     products = matrices[:, None] @ matrices[None]
-    distance = np.abs(products[:, :, None] - matrices).max(axis=(3, 4))
-    return FiniteGroup.from_table(distance.argmin(axis=2), name, generators=generators, matrices=matrices)
+    nearest: IntArray = np.abs(products[:, :, None] - matrices).max(axis=(3, 4)).argmin(axis=2)
+    return nearest
+
+
+_OF_ESCNN = {"Octahedral": "O", "FullOctahedral": "Oh", "Icosahedral": "I"}
+
+
+@lru_cache(maxsize=256)
+def _from_escnn(space: Any) -> FiniteGroup:
+    theirs = space.fibergroup
+    if theirs.order() < 1:
+        raise ValueError(f"space must be one of a finite group, got {space}: give rot2dOnR2(8) or its like")
+    matrices = np.stack([space.basespace_action(element) for element in theirs.elements])
+    table = _products(matrices)
+    name = _OF_ESCNN.get(theirs.name, theirs.name)
+    known = finite_group(name) if re.fullmatch(r"[CD]\d+|Oh?|I", name) else None
+    if known is None or not np.array_equal(known.table, table):
+        return FiniteGroup.from_table(table, name, matrices=matrices)
+    mine = known.matrices
+    if mine is not None and mine.shape == matrices.shape and np.allclose(mine, matrices):
+        return known
+    return FiniteGroup.from_table(table, name, known.labels, known.generators, matrices)
 
 
 def _rotations(order: int) -> FloatArray:

@@ -1,11 +1,15 @@
 """Regular features from a group to a subgroup and back (ICLR 2025)."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sefl.groups.bandlimit import Bandlimit
-from sefl.groups.group import FiniteGroup, FloatArray
+from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.groups.spatial import check_field
+from sefl.groups.subgroup import Subgroup
 from sefl.tensors.constants import constant
 
 
@@ -84,6 +88,60 @@ def _restriction(bandlimit: Bandlimit) -> FloatArray:
 
 def _up(bandlimit: Bandlimit) -> FloatArray:
     return bandlimit.reconstruction
+
+
+class FieldRestriction(nn.Module):
+    """Each regular field of ``G`` as ``|G| / |H|`` regular fields of ``H``: channels change places, nothing is lost.
+
+        out[i, j, h](x) = in[i, h t_j](x),      ``t_j`` one element of each right coset ``H t_j``
+
+    On these fields :meth:`sefl.groups.GroupConv.restrict` is what a convolution of ``G`` was before.
+
+    Args:
+        subgroup: ``H`` in ``G``.
+
+    Shapes: ``(batch, fields |G|, *space)`` to the same, channel ``(field, coset, element of H)``.
+
+    Raises:
+        ValueError: in ``forward``, if the channels are no multiple of ``|G|``.
+    """
+
+    def __init__(self, subgroup: Subgroup) -> None:
+        super().__init__()
+        self.subgroup = subgroup
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_field(x, self.subgroup.parent)
+        return self._take(x, _cosets)
+
+    def invert(self, y: Tensor) -> Tensor:
+        """The regular fields of ``G`` again.
+
+        Raises:
+            ValueError: if the channels are no multiple of ``|G|``.
+        """
+        check_field(y, self.subgroup.parent)
+        return self._take(y, _places_in_cosets)
+
+    def _take(self, x: Tensor, make: Callable[[Subgroup], IntArray]) -> Tensor:
+        source = constant(make, self.subgroup, dtype=torch.int64, device=x.device)
+        taken: Tensor = x.unflatten(1, (-1, len(source))).index_select(2, source).flatten(1, 2)
+        return taken
+
+    def extra_repr(self) -> str:
+        return self.subgroup.name
+
+
+def _cosets(subgroup: Subgroup) -> IntArray:
+    """``h t_j``, coset by coset: ``(|G|,)``."""
+    first = subgroup.right_coset_representatives[:, None]
+    members: IntArray = subgroup.parent.table[subgroup.elements, first]
+    return members.ravel()
+
+
+def _places_in_cosets(subgroup: Subgroup) -> IntArray:
+    places: IntArray = np.argsort(_cosets(subgroup))
+    return places
 
 
 def multiply_fibres(x: Tensor, matrix: Tensor) -> Tensor:

@@ -58,6 +58,11 @@ class Subgroup:
         representatives[self.coset_of[self.parent.identity]] = self.parent.identity
         return representatives
 
+    @property
+    def right_coset_representatives(self) -> IntArray:
+        """``(rate,)``: an element of each right coset ``H g``, the inverses of :attr:`coset_representatives`."""
+        return self.parent.inverse[self.coset_representatives]
+
     @cached_property
     def position(self) -> IntArray:
         """``(|G|,)``: the element of ``H`` that an element of ``G`` is, ``-1`` for those outside."""

@@ -70,6 +70,55 @@ def test_elements_are_in_the_order_of_escnn(name: str) -> None:
     assert group.identity == position[theirs.identity]
 
 
+@pytest.mark.parametrize(
+    ("make", "arguments", "name"),
+    [
+        ("rot2dOnR2", (8,), "C8"),
+        ("flipRot2dOnR2", (6,), "D6"),
+        ("trivialOnR2", (), "C1"),
+        ("octaOnR3", (), "O"),
+        ("fullOctaOnR3", (), "Oh"),
+    ],
+)
+def test_spaces_of_escnn_have_the_groups_of_here(make: str, arguments: tuple[int, ...], name: str) -> None:
+    space = getattr(pytest.importorskip("escnn.gspaces"), make)(*arguments)
+    group = FiniteGroup.from_escnn(space)
+    assert group is finite_group(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        ("flipRot2dOnR2", {"N": 4, "axis": 0.3}),
+        ("flip2dOnR2", {"axis": 0.0}),
+        ("rot2dOnR3", {"n": 4}),
+        ("dihedralOnR3", {"n": 3}),
+        ("conicalOnR3", {"n": 4}),
+        ("cylindricalOnR3", {"n": 3}),
+        ("invOnR3", {}),
+    ],
+)
+def test_other_spaces_of_escnn(make: str, arguments: dict[str, Any]) -> None:
+    space = getattr(pytest.importorskip("escnn.gspaces"), make)(**arguments)
+    group = FiniteGroup.from_escnn(space)
+    elements = list(space.fibergroup.elements)
+    for index, element in enumerate(elements):
+        np.testing.assert_allclose(group.matrices[index], space.basespace_action(element), atol=1e-12)
+        regular = space.regular_repr(element)
+        np.testing.assert_allclose(regular, group.left_translation(index), atol=1e-9)
+    assert FiniteGroup.from_escnn(space) is group
+
+
+def test_what_is_no_space_of_a_finite_group_is_refused() -> None:
+    gspaces = pytest.importorskip("escnn.gspaces")
+    with pytest.raises(
+        TypeError, match=r"space must be a GSpace of escnn's that moves points, got C8: give rot2dOnR2\(8\)"
+    ):
+        FiniteGroup.from_escnn(gspaces.rot2dOnR2(8).fibergroup)
+    with pytest.raises(ValueError, match=r"space must be one of a finite group, got SO\(2\).*rot2dOnR2\(8\)"):
+        FiniteGroup.from_escnn(gspaces.rot2dOnR2())
+
+
 @pytest.mark.parametrize("name", GSPACES)
 def test_polyhedral_groups_move_space_as_those_of_escnn(name: str) -> None:
     space = getattr(pytest.importorskip("escnn.gspaces"), GSPACES[name])()

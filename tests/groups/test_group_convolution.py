@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sefl.groups import (
     FieldNorm,
+    FieldRestriction,
     FiniteGroup,
     GroupConv,
     LiftingConv,
@@ -22,6 +23,7 @@ from sefl.groups import (
     act_on_grid,
     finite_group,
     subgroup,
+    subgroup_of,
     symmetric,
 )
 from sefl.groups.convolution import sampled_filters, scalar_filters
@@ -166,6 +168,56 @@ def test_nearly_commutes_with_other_rotations_of_smooth_images() -> None:
 
     assert error(1) < 0.03  # pixels are not round
     assert min(error(element) for element in range(len(group)) if element != 1) > 0.3
+
+
+@pytest.mark.parametrize("kind", [GroupConv, LiftingConv])
+@pytest.mark.parametrize(
+    ("name", "below", "size"),
+    [
+        ("C8", "C4", 5),
+        ("C6", "C3", 3),
+        ("D4", (1, 2), 5),
+        ("D4", "C1", 3),
+        ("D12", "D4", 7),
+        ("O", "C4", 3),
+        ("O", "T", 5),
+    ],
+    ids=str,
+)
+def test_restricted_to_a_subgroup_it_is_the_same_function(
+    name: str, below: str | tuple[int, int], size: int, kind: type[GroupConv]
+) -> None:
+    inside = subgroup(finite_group(name), below)
+    layer = with_random_bias(kind(inside.parent, 1, 2, size, padding=1, stride=2, dilation=2))
+    restricted, regroup = layer.restrict(inside), FieldRestriction(inside)
+    assert (restricted.group, restricted.out_fields) == (inside.group, 2 * inside.rate)
+    x = random_images(inside.parent, layer.in_channels, 2 * size, batch=1)
+    y = layer(x)
+    entering = x if layer.lifting else regroup(x)
+    torch.testing.assert_close(restricted(entering), regroup(y), rtol=0, atol=EXACT)
+    torch.testing.assert_close(regroup.invert(restricted(entering)), y, rtol=0, atol=EXACT)
+    # A control: other weights are another function, and only the identity's coset is where it was.
+    torch.nn.init.normal_(restricted.weight)
+    assert (restricted(entering) - regroup(y)).abs().max() > 0.1
+
+
+def test_restricted_fields_move_as_fields_of_the_subgroup() -> None:
+    inside = subgroup(finite_group("D4"), (1, 2))
+    x = random_images(inside.parent, 16)
+    regroup = FieldRestriction(inside)
+    for element, embedded in enumerate(inside.elements.tolist()):
+        moved = regroup(act_on_field(x, inside.parent, embedded))
+        assert torch.equal(moved, act_on_field(regroup(x), inside.group, element))
+    for other in np.flatnonzero(inside.position < 0).tolist():  # a control
+        moved = regroup(act_on_field(x, inside.parent, other))
+        assert not any(
+            torch.equal(moved, act_on_field(regroup(x), inside.group, h)) for h in range(len(inside.group))
+        )
+
+
+def test_only_to_a_subgroup_of_its_own() -> None:
+    with pytest.raises(ValueError, match=r"subgroup must be one of D4, got C2 < C4 .* of another group"):
+        small().restrict(subgroup_of(finite_group("C4"), [0, 2]))
 
 
 def span(kernels: np.ndarray) -> np.ndarray:
