@@ -25,6 +25,7 @@ _OF_16_BITS_IN_32 = ("PNG", "PPM")
 _PHOTOGRAPH_AND_MORE = "MPO"
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_ORIENTATION, _LAST_UPRIGHT = 274, 4
 
 
 class ImageFiles:
@@ -73,6 +74,45 @@ class ImageFiles:
             square = ImageOps.fit(opaque.convert(mode), size, Image.Resampling.BICUBIC)
         pixels = np.array(square).reshape(*size, self.channels)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+    def upright(self, file: Path, longest: int) -> Image.Image:
+        """The whole image of a file, turned and opaque, in its own colours, its longer side at most ``longest`` pixels.
+
+        Raises:
+            ValueError: as :meth:`decode`.
+        """
+        with reading(file, "image"), Image.open(file) as image:
+            _require_one_frame(image)
+            opaque = on_background(in_8_bits(image), self.background)
+            ImageOps.exif_transpose(opaque, in_place=True)
+            opaque.thumbnail((longest, longest))
+        return opaque
+
+    def steps(self, file: Path) -> list[str]:
+        """What :meth:`decode` does to a file, in words, beginning with what it is.
+
+        Raises:
+            ValueError: if the file cannot be read.
+        """
+        with reading(file, "image"), Image.open(file) as image:
+            turned = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size if turned <= _LAST_UPRIGHT else image.size[::-1]
+            said = [f"{image.format}, {image.width} x {image.height}, mode {image.mode}"]
+            if turned != 1:
+                said.append(f"turned as EXIF says (orientation {turned})")
+            if image.mode.startswith("I"):
+                said.append("16 bits scaled to 8")
+            if image.has_transparency_data:
+                said.append(f"laid over grey {self.background} where transparent")
+            grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+            if grey != (self.channels == 1):
+                said.append("grey repeated as three colours" if grey else "colours made grey")
+        side = min(width, height)
+        if width != height:
+            said.append(f"middle {side} x {side} cut out")
+        if side != self.image_size:
+            said.append(f"resized to {self.image_size} x {self.image_size}")
+        return said
 
 
 def in_8_bits(image: Image.Image) -> Image.Image:

@@ -102,14 +102,6 @@ class ScaleClassifier(NetworkModule):
             logits = self(images)
         return logits
 
-    def _own_logits(self, images: Tensor) -> Tensor:
-        """Logits ``(batch, classes)`` at the resolution of the images."""
-        if isinstance(self.network, BandNetwork):
-            logits: Tensor = self.network(images, [self.network.band_index(images.shape[-1])])
-        else:
-            logits = self(images)
-        return logits[:, -1]
-
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         images, labels = batch
         logits = self(images)
@@ -130,7 +122,7 @@ class ScaleClassifier(NetworkModule):
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
         if dataloader_idx == 0:
-            logits = self._own_logits(images)
+            logits = self.network.predict(images)
             self.test_loss.update(F.cross_entropy(logits.float(), labels, reduction="none"))
             self.test_accuracy.update(logits, labels, images.shape[-1])
         else:
@@ -143,7 +135,7 @@ class ScaleClassifier(NetworkModule):
 
     def predict_step(self, batch: Batch | Tensor, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Logits ``(batch, classes)`` at the resolution of the images, with or without their labels beside them."""
-        return self._own_logits(images_of(batch))
+        return self.network.predict(images_of(batch))
 
     def on_test_epoch_end(self) -> None:
         self.log_global("test/loss", self.test_loss.compute())

@@ -18,7 +18,7 @@ FLOORS = (
     {"sefl.compat", "sefl.equivariance", "sefl.runs"},
     {"sefl.figures", "sefl.training"},
     {"callbacks", "models", "sefl.command_line", "sefl.testing"},
-    {"sefl.bench", "sefl.demo", "sefl.evaluate", "sefl.fit", "sefl.report"},
+    {"sefl.bench", "sefl.demo", "sefl.evaluate", "sefl.fit", "sefl.predict", "sefl.report"},
     {"sefl.sweep"},
 )
 """From the ground up; a room imports what lies on floors below its own."""

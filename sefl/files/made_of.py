@@ -93,6 +93,17 @@ def encoded(value: Any) -> Any:
     return {KIND: LOST, "what": repr(value).partition("\n")[0]}
 
 
+def has_lost(value: Any) -> bool:
+    """Whether :func:`encoded` could not store it, or something in it.
+
+    >>> has_lost(encoded([1, "a"])), has_lost(encoded([lambda x: x]))
+    (False, True)
+    """
+    if isinstance(value, dict):
+        return value.get(KIND) == LOST or any(map(has_lost, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_lost, value))
+
+
 def plain(value: Any) -> Any:
     """What :func:`encoded` gave, as JSON holds it: dataclasses as their fields alone.
 

@@ -259,6 +259,10 @@ class BandNetwork(ScaleNetwork):
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         """Logits ``(batch, bands, classes)`` of images ``(batch, in_channels, r, r)``."""
 
+    def predict(self, images: Tensor) -> Tensor:
+        logits: Tensor = self(images, [self.band_index(images.shape[-1])])
+        return logits[:, -1]
+
     def predict_all_resolutions(
         self,
         images: Tensor,

@@ -3,15 +3,21 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from inspect import isabstract
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sefl.arguments import require_floating, require_positive, require_positives
-from sefl.files.made_of import MadeOf, plain
+from sefl.files.made_of import MadeOf, has_lost, import_path, plain
 from sefl.fourier import downsample
+from sefl.networks.saved import CLASS, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
+from sefl.networks.trained_on import TrainedOn
 
 with warnings.catch_warnings():  # tqdm's, in notebooks without widgets
     warnings.simplefilter("ignore")
@@ -24,16 +30,80 @@ Dimensions = Literal[1, 2]
 class Network(MadeOf, nn.Module, PyTorchModelHubMixin, ABC, library_name="sefl", license="mit"):
     """Base of networks that save themselves as ``config.json``, their arguments, and ``model.safetensors``.
 
-    ``network.save_pretrained(folder)`` and ``Class.from_pretrained(folder)`` are those of :mod:`huggingface_hub`.
+    ``network.save_pretrained(folder)`` and ``Class.from_pretrained(folder)`` are those of :mod:`huggingface_hub`;
+    ``Network.from_pretrained`` takes a network of any class. Beside the arguments stand the class and
+    :attr:`trained_on`, what it takes to read an image for the network.
     """
 
+    trained_on: TrainedOn | None = None
+
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
-        config = plain(self.made_of()["init_args"])
+        """Write the network into a folder.
+
+        Raises:
+            ValueError: if an argument cannot be stored, such as a lambda.
+        """
+        made_of = self.made_of()
+        if lost := [name for name, value in made_of["init_args"].items() if has_lost(value)]:
+            raise ValueError(
+                f"{type(self).__name__}: {lost[0]} cannot be stored; give a class or function that can be imported"
+            )
+        config = plain(made_of["init_args"]) | {CLASS: made_of["class_path"]}
+        if self.trained_on is not None:
+            config[TRAINED_ON] = asdict(self.trained_on)
         return super().save_pretrained(save_directory, **{"config": config, **options})
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, strict: bool = True, **options: Any
+    ) -> Self:
+        """A saved network with its weights, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: the name of one that comes with this package (:mod:`sefl.networks.saved`),
+                its folder, or ``"owner/name"`` on the Hub.
+            strict: whether there must be all weights and no others.
+            **options: ``map_location``, arguments of the network instead of those stored, and, of a name on the Hub,
+                those of ``huggingface_hub.snapshot_download``.
+
+        Raises:
+            ValueError: if nothing is there, it is damaged, or it is of another class than this or those below it.
+        """
+        hub = {name: options.pop(name) for name in OF_THE_HUB if name in options}
+        folder = saved_folder(pretrained_model_name_or_path, hub)
+        config = read_config(folder)
+        path = config.get(CLASS)
+        known = {import_path(each): each for each in (cls, *_below(cls))}
+        found = cls if path is None and not isabstract(cls) else known.get(path)
+        if found is None:
+            raise ValueError(
+                f"{folder}: holds a {path or 'network of an unknown class'}, which is none of {cls.__name__} that was "
+                f"imported; import it, or call from_pretrained of its class"
+            )
+        try:
+            with redirect_stdout(None):  # which the mixin writes to
+                network: Self = super(Network, found).from_pretrained(folder, strict=strict, **options)  # type: ignore[misc]
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise ValueError(f"{folder}: its weights do not load: {error}") from error
+        if TRAINED_ON in config:
+            network.trained_on = TrainedOn(**config[TRAINED_ON])
+        return network
+
+    @classmethod
+    def _from_pretrained(cls, **options: Any) -> Self:
+        # the mixin hands all of a configuration to a class that takes further arguments
+        arguments = {name: value for name, value in options.items() if name not in (CLASS, TRAINED_ON)}
+        network: Self = super()._from_pretrained(**arguments)
+        return network
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images ``(batch, in_channels, h, w)``."""
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits ``(batch, classes)`` at the resolution of the images."""
+        logits: Tensor = self(images)
+        return logits
 
     def before_optimizer_step(self) -> None:
         """Change gradients before an optimiser uses them; nothing, here."""
@@ -87,6 +157,9 @@ class ScaleNetwork(Network):
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(batch, bands, classes)`` of images ``(batch, in_channels, r, r)``."""
+
+    def predict(self, images: Tensor) -> Tensor:
+        return super().predict(images)[:, -1]
 
     def predict_all_resolutions(
         self,
@@ -145,6 +218,13 @@ class ScaleNetwork(Network):
                 f"{kind} of {quantity} {shape[2]} are outside the model's range, base_resolution "
                 f"{self.base_resolution} to max_resolution {self.max_resolution}"
             )
+
+
+def _below(base: type[nn.Module]) -> Iterator[type[nn.Module]]:
+    """The classes that derive from one."""
+    for each in base.__subclasses__():
+        yield each
+        yield from _below(each)
 
 
 def block_shapes(

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -15,6 +14,7 @@ from pytorch_lightning import LightningModule
 from sefl.files.made_of import INSTANCE, ITSELF, KIND, LOST, PARTIAL, MadeOf, import_path
 from sefl.files.torch_files import UnreadableFile, read_checkpoint
 from sefl.files.trust import Reading
+from sefl.networks.trained_on import TrainedOn, described
 
 KEY = "made_of"
 TRAINED_ON = "trained_on"
@@ -28,21 +28,6 @@ POINTWISE = {f"torch.nn.functional.{name}" for name in _POINTWISE}
 """Functions that may be stored with options."""
 
 Model = TypeVar("Model", bound=LightningModule)
-
-
-@dataclass(frozen=True)
-class TrainedOn:
-    """What of its data a model cannot do without.
-
-    Args:
-        mean: what was taken from each channel of the images, ``None`` if the data do not say.
-        std: what each channel was divided by.
-        class_names: what each label is called.
-    """
-
-    mean: list[float] | None
-    std: list[float] | None
-    class_names: list[str] | None
 
 
 class StoredModel(MadeOf, LightningModule):
@@ -129,17 +114,6 @@ def open_checkpoint(
     model.on_load_checkpoint(content)
     model.load_state_dict(content["state_dict"], strict=strict)
     return model.to(map_location)
-
-
-def described(data: Any) -> TrainedOn:
-    """What a datamodule says of its normalisation and classes."""
-
-    def listed(name: str) -> list[float] | None:
-        value = getattr(data, name, None)
-        return None if value is None else torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
-
-    names = getattr(data, "class_names", None)
-    return TrainedOn(listed("mean"), listed("std"), None if names is None else list(map(str, names)))
 
 
 class _Lost:

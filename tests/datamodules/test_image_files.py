@@ -124,3 +124,25 @@ def test_what_cannot_be_shown_rightly_is_refused_by_name(
     make(tmp_path / name)
     with pytest.raises(ValueError, match=rf"{name}.*{message}"):
         read(tmp_path / name, 3)
+
+
+def test_what_is_done_to_an_image_is_said(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("a.jpg", "b.png", "c.png", "d.png")}
+    turned = Image.new("RGB", (20, 30))
+    turned.getexif()[274] = 8
+    turned.save(files["a.jpg"], exif=turned.getexif())
+    Image.new("RGBA", (16, 16)).save(files["b.png"])
+    Image.new("L", (8, 8)).save(files["c.png"])
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(files["d.png"])
+    read = ImageFiles([], 1, 16, 0)
+    assert read.steps(files["a.jpg"]) == [
+        "JPEG, 20 x 30, mode RGB",
+        "turned as EXIF says (orientation 8)",
+        "colours made grey",
+        "middle 20 x 20 cut out",
+        "resized to 16 x 16",
+    ]
+    assert read.upright(files["a.jpg"], 15).size == (15, 10)
+    assert read.steps(files["b.png"])[1:] == ["laid over grey 0 where transparent", "colours made grey"]
+    assert read.steps(files["d.png"])[1:] == ["16 bits scaled to 8"]
+    assert ImageFiles([], 3, 8).steps(files["c.png"])[1:] == ["grey repeated as three colours"]

@@ -1,15 +1,18 @@
 """Every network saves itself as its arguments and its weights, and comes back from them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from flat_settings import made
+from safetensors.torch import save_file
 
 from sefl.files.made_of import plain
-from sefl.networks import FourierNetwork, FourierTrunk, TorchvisionNetwork
+from sefl.networks import ConvNetwork, FourierNetwork, FourierTrunk, Network, TorchvisionNetwork
+from sefl.networks.trained_on import TrainedOn
 
 RANGE = {"in_channels": 2, "classes": 3, "base_resolution": 9, "max_resolution": 12}
 SMALL: dict[str, dict[str, Any]] = {
@@ -69,3 +72,59 @@ def test_weights_that_it_started_from_are_not_needed(tmp_path: Path) -> None:
     (tmp_path / "mine.pth").unlink()
     images = torch.randn(2, 3, 40, 40)
     assert torch.equal(TorchvisionNetwork.from_pretrained(tmp_path / "saved").eval()(images), network(images))
+
+
+def test_any_network_comes_back_by_the_base_class_with_what_it_was_trained_on(tmp_path: Path) -> None:
+    network = made("ConvNetwork", **SMALL["ConvNetwork"])
+    network.trained_on = TrainedOn(
+        [0.5, 0.4], [0.2, 0.3], ["a", "b", "c"], image_size=12, resolutions=[9, 12]
+    )
+    network.save_pretrained(tmp_path)
+    again = Network.from_pretrained(tmp_path)
+    assert type(again) is type(network)
+    assert again.trained_on == network.trained_on
+    with pytest.raises(
+        ValueError, match=r"holds a sefl.networks.ConvNetwork, which is none of FourierNetwork"
+    ):
+        FourierNetwork.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "holds no saved network: config.json"),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "must be an object of arguments"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 9), "its weights do not load"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "its weights do not load"),
+    ],
+)
+def test_what_is_damaged_is_refused(damage: Callable[[Path], Any], message: str, tmp_path: Path) -> None:
+    made("ConvNetwork", **SMALL["ConvNetwork"]).save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        Network.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_missing_are_not_left_random(tmp_path: Path) -> None:
+    network = made("ConvNetwork", **SMALL["ConvNetwork"])
+    network.save_pretrained(tmp_path)
+    weights = network.state_dict()
+    del weights[next(iter(weights))]
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"Missing key\(s\) in state_dict"):
+        Network.from_pretrained(tmp_path)
+    Network.from_pretrained(tmp_path, strict=False)
+
+
+def test_a_name_that_is_nowhere_is_said_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="no-such-network: there is no such folder, and none of this name"):
+        Network.from_pretrained("no-such-network")
+
+
+def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    class Mine(ConvNetwork):
+        def __init__(self, further: Any, **common: Any) -> None:
+            super().__init__(**common)
+
+    with pytest.raises(ValueError, match="Mine: further cannot be stored"):
+        Mine(lambda x: x).save_pretrained(tmp_path)

@@ -20,7 +20,8 @@ from sefl.files.trust import UntrustedCode
 from sefl.fit import main as fit
 from sefl.groups import OptimizedDesign
 from sefl.networks import ConvNetwork, ConvTrunk, FourierNetwork, Network, TorchvisionNetwork
-from sefl.runs.stored_models import KEY, StoredModel, TrainedOn, open_checkpoint
+from sefl.networks.trained_on import TrainedOn
+from sefl.runs.stored_models import KEY, StoredModel, open_checkpoint
 
 RANGE: dict[str, Any] = {"base_resolution": 9, "max_resolution": 12, "classes": 3}
 TRAINED: dict[str, Any] = {
@@ -320,7 +321,8 @@ def test_of_a_run(tiny: Path) -> None:
     opened = open_checkpoint("runs/tiny/0/checkpoints/last.ckpt")
     assert isinstance(opened, ScaleClassifier)
     assert isinstance(opened.network, FourierNetwork)
-    assert opened.trained_on == TrainedOn([0.25], [0.26], [str(digit) for digit in range(10)])
+    digits = [str(digit) for digit in range(10)]
+    assert opened.trained_on == TrainedOn([0.25], [0.26], digits, "Glyphs/12", 12, [8, 11, 12], "ideal")
     assert opened.optimizer.keywords["lr"] == 0.01
     assert opened.network.blocks[0].nonlinearity.activation is F.gelu
 
