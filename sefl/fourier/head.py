@@ -1,6 +1,7 @@
 """Features of a fixed size from every band at once, for classifiers (NeurIPS 2023, section 4.3)."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
-from sefl.fourier.basis import band, band_of_count, coefficient_count, synthesis_matrix
+from sefl.fourier.basis import band, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import resolution_range, to_grid
 from sefl.fourier.shells import Shells, fast
@@ -59,13 +60,12 @@ class _BandPoolingNd(nn.Module):
         shells = Shells(self.axes)
         finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
         base = band(self.base_resolution)
-        every = range(finest - base + 1)
-        places = every if places is None else places
-        if self.pool == "max" and list(places) == list(every) and self.grid > self.cells:
+        bands = [base + place for place in (range(finest - base + 1) if places is None else places)]
+        if self.pool == "max" and bands == sorted(set(bands)) and self.grid > self.cells:
             learning = torch.is_grad_enabled() and coefficients.requires_grad
-            pooled = _PooledBands.apply(fast(coefficients), shells, base, self.grid, self.cells, learning)
+            pooled = _PooledBands.apply(fast(coefficients), shells, bands, self.grid, self.cells, learning)
             return cast(Tensor, pooled).to(coefficients.dtype)
-        counts = [coefficient_count(base + place) for place in places]
+        counts = map(coefficient_count, bands)
         pooled = [self._cells(coefficients[shells.whole(count)]).flatten(1) for count in counts]
         return torch.stack(pooled, dim=1)
 
@@ -119,15 +119,20 @@ class BandPooling1d(_BandPoolingNd):
 
 
 class _PooledBands(torch.autograd.Function):
-    """Max-pooled grids of all bands; the places of the maxima are kept for a backward pass, if one may follow."""
+    """Max-pooled grids of bands, from coarse to fine; the places of the maxima are kept for a backward pass."""
 
     @staticmethod
     def forward(
-        ctx: Any, coefficients: Tensor, shells: Shells, base: int, points: int, cells: int, learning: bool
+        ctx: Any,
+        coefficients: Tensor,
+        shells: Shells,
+        bands: Sequence[int],
+        points: int,
+        cells: int,
+        learning: bool,
     ) -> Tensor:
         batch, channels = coefficients.shape[-2:]
         flat = coefficients.contiguous().flatten(-2)
-        bands = range(base, band_of_count(len(flat)) + 1)
         cell_count = cells**shells.axes
         pooled = flat.new_empty(len(bands), cell_count, batch * channels)
         places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None
@@ -136,12 +141,13 @@ class _PooledBands(torch.autograd.Function):
             for block in column_blocks(flat, points**shells.axes):
                 values = workspace.take("values", *shells.extent(points), block.stop - block.start)
                 image, window = shells.image(values), shells.window(points // cells)
-                for index, shell in enumerate(bands):
-                    synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device)
-                    if index:
-                        shells.synthesise_shell(synthesis, flat[..., block], values)
-                    else:
-                        shells.synthesise(synthesis, flat[..., block], values, workspace)
+                for index, added in enumerate(_added(bands)):
+                    for shell in added:
+                        synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device)
+                        if index:
+                            shells.synthesise_shell(synthesis, flat[..., block], values)
+                        else:
+                            shells.synthesise(synthesis, flat[..., block], values, workspace)
                     if places is None:
                         best = F.max_pool2d(image, window)
                     else:
@@ -162,19 +168,26 @@ class _PooledBands(torch.autograd.Function):
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
         upstream = upstream.reshape(len(bands), cell_count, batch * channels)
-        downstream = gradient.new_empty(*ctx.shape[:-2], batch * channels)
+        # No band that was asked for may hold the finest coefficients.
+        downstream = gradient.new_zeros(*ctx.shape[:-2], batch * channels)
         workspace = Workspace(gradient)
         with torch.autocast(gradient.device.type, enabled=False):
             for block in column_blocks(downstream, points**shells.axes):
                 columns = block.stop - block.start
                 held = workspace.take("held", *shells.extent(points), columns).zero_()
                 # From fine to coarse: a shell is in the grids of its own band and of all finer ones.
-                for index in reversed(range(len(bands))):
+                for index, added in reversed(list(enumerate(_added(bands)))):
                     held.view(-1, columns).scatter_add_(0, places[index, :, block], upstream[index, :, block])
-                    analysis = synthesis_matrix(bands[index], points, held.dtype, held.device).T
-                    if index:
-                        shells.analyse_shell(analysis, held, downstream[..., block])
-                    else:
-                        base = (*shells.whole(len(analysis)), block)
-                        downstream[base] = shells.analyse(analysis, held, workspace)
+                    for shell in added:
+                        analysis = synthesis_matrix(shell, points, held.dtype, held.device).T
+                        if index:
+                            shells.analyse_shell(analysis, held, downstream[..., block])
+                        else:
+                            base = (*shells.whole(len(analysis)), block)
+                            downstream[base] = shells.analyse(analysis, held, workspace)
         return downstream.view(ctx.shape), None, None, None, None, None
+
+
+def _added(bands: Sequence[int]) -> list[range]:
+    """What each band adds to the one before: shells; the first is added as a whole."""
+    return [range(bands[0], bands[0] + 1), *(range(a + 1, b + 1) for a, b in pairwise(bands))]

@@ -304,4 +304,4 @@ class BandNetwork(ScaleNetwork):
         parts = [] if features is None else [self.pooling(features, places)]
         if self.stem is not None:
             parts.append(self.stem(image, places).flatten(2))
-        return torch.cat(parts, 2)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)

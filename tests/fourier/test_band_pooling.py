@@ -78,6 +78,17 @@ def test_gradients_are_those_of_the_naive_loop(pool: str) -> None:
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("pool", ["max", "mean"])
+@pytest.mark.parametrize("places", [[0], [4], [0, 3], [1, 2, 4], [3, 1]])
+def test_bands_that_are_asked_for(places: list[int], pool: str) -> None:
+    pooling, coefficients = BandPooling2d(4, 13, 2, pool=pool), to_coefficients(images(13)).requires_grad_()
+    whole, found = pooling(coefficients), pooling(coefficients, places)
+    assert_same(found, whole[:, places])
+    towards = torch.randn_like(found)
+    gradients = [torch.autograd.grad((of * towards).sum(), coefficients) for of in (found, whole[:, places])]
+    assert_same(gradients[0][0], gradients[1][0])
+
+
 def test_the_default_grid_is_the_least_multiple_that_holds_the_image() -> None:
     assert [BandPooling2d(8, 28, cells).grid for cells in (1, 2, 3, 5)] == [28, 28, 30, 30]
 
