@@ -32,6 +32,7 @@ AGAINST_ESCNN = (
     "groups/test_group_convolution.py",
     "groups/test_spatial_action.py",
     "groups/test_subgroup_sampling.py",
+    "with_escnn",
 )
 """Tests whose reference is escnn."""
 

@@ -15,7 +15,7 @@ FLOORS = (
     {"sefl.files", "sefl.tensors"},
     {"sefl.fourier", "sefl.groups"},
     {"datamodules", "sefl.metrics", "sefl.networks"},
-    {"sefl.compat", "sefl.equivariance", "sefl.runs"},
+    {"sefl.compat", "sefl.equivariance", "sefl.escnn", "sefl.runs"},
     {"sefl.figures", "sefl.training"},
     {"callbacks", "models", "sefl.command_line", "sefl.testing"},
     {"sefl.bench", "sefl.demo", "sefl.evaluate", "sefl.fit", "sefl.predict", "sefl.report"},

@@ -46,6 +46,9 @@ class ExpandedConv(nn.Module, ABC):
         dilation: pixels from one tap of the kernel to the next.
     """
 
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
     def __init__(
         self, dimension: int, kernel_size: int, padding: int | None, stride: int, dilation: int
     ) -> None:
@@ -309,7 +312,7 @@ def sampled_filters(group: FiniteGroup, kernel_size: int) -> FloatArray:
     matrices = moving_matrices(group)
     kernel_size = _check_kernel_size(kernel_size)
     dimension = matrices.shape[-1]
-    pixels = _pixel_centres(kernel_size, dimension)
+    pixels = pixel_centres(kernel_size, dimension)
     whole = np.rint(matrices)
     lattice = np.flatnonzero(np.abs(matrices - whole).max(axis=(1, 2)) < 1e-6)
     representatives = group.table[lattice].min(axis=0)  # t of a = l t
@@ -381,7 +384,7 @@ def _highest_frequency(ring: int, outer: int, dimension: int) -> int:
     return min(2 * ring, 2 if ring == outer else 2 * ring - (ring + 1) % 2)
 
 
-def _pixel_centres(kernel_size: int, dimension: int) -> FloatArray:
+def pixel_centres(kernel_size: int, dimension: int) -> FloatArray:
     """``(pixels, d)``: ``x`` to the right along the last axis, ``y`` and ``z`` against theirs; the centre is 0."""
     steps = np.arange(kernel_size) - kernel_size // 2
     axes = np.meshgrid(*[-steps] * (dimension - 1), steps, indexing="ij")
@@ -390,7 +393,7 @@ def _pixel_centres(kernel_size: int, dimension: int) -> FloatArray:
 
 
 def _pixel_numbers(points: FloatArray, kernel_size: int) -> IntArray:
-    """Which row of :func:`_pixel_centres` each of the points ``(pixels, d)`` is."""
+    """Which row of :func:`pixel_centres` each of the points ``(pixels, d)`` is."""
     signs = np.array([1, *[-1] * (points.shape[1] - 1)])
     steps = np.rint(points * signs).astype(np.int64) + kernel_size // 2
     return cast(IntArray, np.ravel_multi_index(tuple(steps.T[::-1]), (kernel_size,) * points.shape[1]))
