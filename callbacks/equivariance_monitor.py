@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sefl.arguments import require_positive
 from sefl.equivariance.agreement import MEAN, PAIRS, AgreementRow, class_scores
-from sefl.equivariance.measuring import Measurement, Reason, require_different
+from sefl.equivariance.measuring import Measurement, Reason, is_full_pass, require_different
 from sefl.equivariance.table import EquivarianceRow, combined, is_floor, scalars
 from sefl.equivariance.transformations import IdealDownsampling, Transformation
 from sefl.figures.agreement import agreements
@@ -103,6 +103,7 @@ class EquivarianceMonitor(pl.Callback):
         """Of the latest epoch: by transformation and parameter; empty if the model puts out no class scores."""
         self._reported: set[Reason] = set()
         self._measurement: Measurement | None = None
+        self._waiting: list[Tensor] = []
 
     def images(self, batch: Any) -> Tensor:
         """The images of a batch: itself, its first item, or its item ``"image"``. Override it for others.
@@ -142,6 +143,7 @@ class EquivarianceMonitor(pl.Callback):
         chosen = None if self.choose_transformations else self.transformations
         self._measurement = Measurement(pl_module, chosen, self.layers, self.predictions)
         self.transformations = self._measurement.transformations
+        self._waiting = []
 
     on_validation_start = on_test_start = on_fit_start
 
@@ -160,13 +162,9 @@ class EquivarianceMonitor(pl.Callback):
         of_batch = trainer, batch_idx, dataloader_idx, len(images)
         chosen = chosen_images(*of_batch, self.samples_per_step, self.every_n_steps)
         if len(chosen):
-            measurement = self._measurement
-            assert measurement is not None
-            measurement.update(
-                images[chosen.to(images.device)],
-                trainer.precision_plugin.forward_context,
-                lambda applied: counted(applied, len(applied), "Equivariance", trainer),
-            )
+            self._waiting.append(images[chosen.to(images.device)])
+            if is_full_pass(self._waiting):
+                self._measure(trainer)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -176,10 +174,21 @@ class EquivarianceMonitor(pl.Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(trainer, pl_module, "_test")
 
+    def _measure(self, trainer: pl.Trainer) -> None:
+        """Measure the images that wait for others, with which a pass through the model is full."""
+        assert self._measurement is not None
+        self._measurement.update(
+            self._waiting,
+            trainer.precision_plugin.forward_context,
+            lambda applied: counted(applied, len(applied), "Equivariance", trainer),
+        )
+        self._waiting = []
+
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule, suffix: str) -> None:
         if trainer.sanity_checking:
             return
         prefix = f"equivariance{suffix}"
+        self._measure(trainer)
         self._gather(trainer)
         self._report()
         for name in dict.fromkeys(row.transformation for row in self.results):

@@ -77,7 +77,21 @@ class LayerOutput:
         """The values with the batch axis in front, zero where the transformation asks for no agreement."""
         if self.is_on_a_grid:
             return transformation.compared(self.values, parameter)
-        return self.values.movedim(-2, 0) if self.output_type == Coefficients() else self.values
+        return self.values.movedim(self._sample_axis, 0)
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.values.shape[self._sample_axis]
+
+    def part(self, samples: slice) -> "LayerOutput":
+        """That of some of the samples."""
+        values = self.values[(slice(None),) * self._sample_axis + (samples,)]
+        return replace(self, values=values, cosets=None if self.cosets is None else self.cosets[samples])
+
+    @property
+    def _sample_axis(self) -> int:
+        return self.values.dim() - 2 if self.output_type == Coefficients() else 0
 
     @property
     def is_on_a_grid(self) -> bool:
@@ -122,8 +136,8 @@ def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerO
         raise NotMeasurable(
             f"nested coefficients are {nested} odd, its output has shape {tuple(values.shape)}"
         )
-    # Copies: a layer behind may overwrite the output in place.
-    values = in_float64(values.detach().clone())
+    # A copy: a layer behind may overwrite the output in place.
+    values = in_float64(values.detach().clone() if values.dtype == torch.float64 else values.detach())
     if cosets is not None:
         cosets = cosets.detach().to(values.device, copy=True)
     return LayerOutput(output_type, values, cosets)

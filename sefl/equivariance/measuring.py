@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from sefl.equivariance.agreement import AgreementRow, PredictionAgreement, class_scores
@@ -26,6 +28,34 @@ Key = tuple[str, str, Parameter]
 Reason = tuple[str, str]
 Applied = tuple[Transformation, Parameter]
 State = tuple[dict[Key, dict[str, Tensor]], Any, dict[Reason, str]]
+Name = TypeVar("Name")
+
+PIXELS_AT_ONCE = 2**16
+"""Of the images that are taken through a network together; where one batch alone has more, so many."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What layers put out for images of a size, the class scores of the network, and what stopped it, if anything."""
+
+    image_size: tuple[int, ...]
+    outputs: Mapping[str, LayerOutput | NotMeasurable]
+    scores: Tensor | None
+    failure: Exception | None = None
+
+    def is_of_each(self, images: int) -> bool:
+        """Whether all went well, and everything that was put out has an entry for each of so many images."""
+        counts = [each.samples for each in self.outputs.values() if isinstance(each, LayerOutput)]
+        counts += [] if self.scores is None else [len(self.scores)]
+        return self.failure is None and set(counts) <= {images}
+
+    def part(self, images: slice) -> "_Pass":
+        """That of some of the images."""
+        outputs = {
+            layer: each.part(images) if isinstance(each, LayerOutput) else each
+            for layer, each in self.outputs.items()
+        }
+        return _Pass(self.image_size, outputs, None if self.scores is None else self.scores[images])
 
 
 @dataclass(frozen=True)
@@ -120,67 +150,105 @@ class Measurement:
 
     def update(
         self,
-        images: Tensor,
+        images: Tensor | Sequence[Tensor],
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         progress: Callable[[Sequence[Applied]], Iterable[Applied]] = iter,
     ) -> None:
         """Add the errors of images; the network is left as it was.
 
+        Images and transformed copies of one size are taken through the network together, up to :data:`PIXELS_AT_ONCE`:
+        several small batches are measured in fewer passes than one after the other. A network that mixes the images of
+        a batch, even in evaluation mode, wants them one by one.
+
         Args:
             images: ``(batch, channels, height, width)``, volumes with a depth before the height, or signals ``(batch,
-                channels, length)``.
+                channels, length)``; or several batches of them, of any sizes.
             forward_context: the precision to run in, such as autocast.
             progress: goes through what is applied, and may show how far it is.
         """
+        batches = [images] if isinstance(images, Tensor) else images
         with undisturbed(self.network):
-            self._update(images.detach(), forward_context, progress)
+            self._update([batch.detach() for batch in batches], forward_context, progress)
 
     def _update(
         self,
-        images: Tensor,
+        batches: Sequence[Tensor],
         forward_context: Callable[[], AbstractContextManager[Any]],
         progress: Callable[[Sequence[Applied]], Iterable[Applied]],
     ) -> None:
-        image_size = tuple(images.shape[2:])
-        applicable = self._applicable(len(image_size), image_size)
-        if not applicable or not self.layers:
+        by_applied: dict[Applied, list[int]] = {}
+        for number, images in enumerate(batches):
+            for each in self._applicable(images.dim() - 2, tuple(images.shape[2:])):
+                by_applied.setdefault(each, []).append(number)
+        if not by_applied or not self.layers:
             return
+
+        def moved(applied: Applied) -> Iterator[tuple[tuple[Applied, int], Tensor]]:
+            for number in by_applied[applied]:
+                images, (transformation, parameter) = batches[number], applied
+                yield (applied, number), transformation.image(in_float64(images), parameter).to(images)
+
+        used = [(number, batches[number]) for number in sorted(set().union(*by_applied.values()))]
+        originals: dict[int, _Pass] = {}
+        for together in _together([used]):
+            originals |= self._passes(together, forward_context)
+        for original in originals.values():
+            if original.failure is not None:
+                raise original.failure
+        of_copies: dict[tuple[int, str], tuple[Tensor, dict[Parameter, Tensor]]] = {}
+        for copied in _together(map(moved, progress(list(by_applied)))):
+            for (applied, number), of_moved in self._passes(copied, forward_context).items():
+                original, (transformation, parameter) = originals[number], applied
+                self._compare(original, of_moved, transformation, parameter)
+                scores, copy = original.scores, of_moved.scores
+                if scores is not None and copy is not None and scores.shape == copy.shape:
+                    of_copies.setdefault((number, transformation.name), (scores, {}))[1][parameter] = copy
+        for (_, name), (scores, copies) in of_copies.items():
+            self._agreement.update(name, scores, copies)
+
+    def _passes(
+        self, together: Mapping[Name, Tensor], forward_context: Callable[[], AbstractContextManager[Any]]
+    ) -> "dict[Name, _Pass]":
+        """One pass for all of these batches, or one for each where what comes out cannot be told apart."""
+        sizes = [len(images) for images in together.values()]
+        whole = self._pass(torch.cat(list(together.values())), forward_context)
+        if len(together) == 1:
+            return dict.fromkeys(together, whole)
+        if not whole.is_of_each(sum(sizes)):
+            return {name: self._pass(images, forward_context) for name, images in together.items()}
+        ends = accumulate(sizes, initial=0)
+        parts = (whole.part(slice(*ends_of_one)) for ends_of_one in pairwise(ends))
+        return dict(zip(together, parts, strict=True))
+
+    def _pass(self, images: Tensor, forward_context: Callable[[], AbstractContextManager[Any]]) -> "_Pass":
         outputs, network_output, failure = layer_outputs(self.network, self.layers, images, forward_context)
-        if failure is not None:
-            raise failure
-        scores = self.predictions(network_output)
-        of_copies: dict[str, dict[Parameter, Tensor]] = {}
-        for transformation, parameter in progress(applicable):
-            moved = transformation.image(in_float64(images), parameter).to(images)
-            of_moved, network_output, failure = layer_outputs(
-                self.network, self.layers, moved, forward_context
-            )
-            copy = self.predictions(network_output)
-            if scores is not None and copy is not None and copy.shape == scores.shape:
-                of_copies.setdefault(transformation.name, {})[parameter] = copy
-            for layer in self.layers:
-                output, other = outputs[layer], of_moved[layer]
-                try:
-                    if isinstance(output, NotMeasurable):
-                        raise output
-                    if isinstance(other, NotMeasurable) and failure is not None:
-                        shape = " x ".join(map(str, moved.shape[2:]))
-                        raise NotMeasurable(
-                            f"the model fails on images of {shape} pixels before or in it: {failure}"
-                        )
-                    if isinstance(other, NotMeasurable):
-                        raise other
-                    expected = output.transformed(transformation, parameter, image_size, like=other)
-                except NotMeasurable as reason:
-                    self.unmeasured.setdefault((layer, transformation.name), str(reason))
-                    continue
-                self._add((layer, transformation.name, parameter), expected, other, transformation)
-                back = output.there_and_back(transformation, parameter)
-                if back is not None:
-                    self._add((layer, floor_of(transformation.name), parameter), output, back, transformation)
-        if scores is not None:
-            for name, copies in of_copies.items():
-                self._agreement.update(name, scores, copies)
+        scores = None if failure is not None else self.predictions(network_output)
+        return _Pass(tuple(images.shape[2:]), outputs, scores, failure)
+
+    def _compare(
+        self, original: "_Pass", moved: "_Pass", transformation: Transformation, parameter: Parameter
+    ) -> None:
+        """Add the errors of all layers."""
+        for layer in self.layers:
+            output, other = original.outputs[layer], moved.outputs[layer]
+            try:
+                if isinstance(output, NotMeasurable):
+                    raise output
+                if isinstance(other, NotMeasurable) and moved.failure is not None:
+                    shape = " x ".join(map(str, moved.image_size))
+                    raise NotMeasurable(
+                        f"the model fails on images of {shape} pixels before or in it: {moved.failure}"
+                    )
+                if isinstance(other, NotMeasurable):
+                    raise other
+                expected = output.transformed(transformation, parameter, original.image_size, like=other)
+            except NotMeasurable as reason:
+                self.unmeasured.setdefault((layer, transformation.name), str(reason))
+                continue
+            self._add((layer, transformation.name, parameter), expected, other, transformation)
+            back = output.there_and_back(transformation, parameter)
+            if back is not None:
+                self._add((layer, floor_of(transformation.name), parameter), output, back, transformation)
 
     def state(self) -> State:
         """What other processes need to :meth:`table` these sums with theirs."""
@@ -273,6 +341,7 @@ def measure(
     True
     """
     measurement = Measurement(network, transformations, layers)
+    waiting: list[Tensor] = []
     for batch in [images] if isinstance(images, Tensor) else images:
         if not isinstance(batch, Tensor) or batch.dim() not in (3, 4, 5) or not batch.is_floating_point():
             found = (
@@ -282,7 +351,11 @@ def measure(
                 "images must be floating point (batch, channels, height, width), (batch, channels, depth, height, "
                 f"width) or (batch, channels, length), got {found}"
             )
-        measurement.update(batch)
+        waiting.append(batch)
+        if is_full_pass(waiting):
+            measurement.update(waiting)
+            waiting = []
+    measurement.update(waiting)
     table = measurement.table()
     if not table.rows:
         reasons = "; ".join(dict.fromkeys(table.unmeasured.values()))
@@ -303,6 +376,27 @@ def require_different(transformations: Sequence[Transformation]) -> list[Transfo
         names = [transformation.name for transformation in transformations]
         raise ValueError(f"transformations must be at least one, of different names, got {names}")
     return list(transformations)
+
+
+def is_full_pass(batches: Iterable[Tensor]) -> bool:
+    """Whether these are as many images as are taken through a network together."""
+    return sum(images.numel() // max(1, images.shape[1]) for images in batches) >= PIXELS_AT_ONCE
+
+
+def _together(rounds: Iterable[Iterable[tuple[Name, Tensor]]]) -> Iterator[dict[Name, Tensor]]:
+    """Named batches of one shape, as many as fill a pass or come before a round in which there are none of it."""
+    waiting: dict[Any, dict[Name, Tensor]] = {}
+    for batches in rounds:
+        extended = set()
+        for name, images in batches:
+            kind = images.shape[1:], images.dtype
+            if kind in waiting and is_full_pass([*waiting[kind].values(), images]):
+                yield waiting.pop(kind)
+            waiting.setdefault(kind, {})[name] = images
+            extended.add(kind)
+        for kind in [kind for kind in waiting if kind not in extended]:
+            yield waiting.pop(kind)
+    yield from waiting.values()
 
 
 def _selected(network: nn.Module, layers: Sequence[str] | None) -> list[str]:

@@ -57,6 +57,43 @@ def test_batches_add_up() -> None:
         assert (one.mean, one.max) == pytest.approx((other.mean, other.max))
 
 
+class Counted(nn.Module):
+    """What a module makes of images, or of as many copies of a batch as ``times`` says; and how many it was given."""
+
+    def __init__(self, module: nn.Module, times: int = 1) -> None:
+        super().__init__()
+        self.module, self.times = module, times
+        self.passes: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes.append(len(x))
+        return self.module(torch.cat([x] * self.times))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_images_of_one_size_share_a_pass(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    batches = [torch.randn(n, 2, r, r, generator=generator).double() for n, r in [(2, 9), (3, 9), (1, 7)]]
+    transformations = [IdealDownsampling([5, 7]), Flip(), CircularShift([1, 2])]
+
+    def measured() -> tuple[list[object], list[float], list[int]]:
+        network = Counted(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1)), times)
+        torch.manual_seed(2)
+        network.module[0].reset_parameters()
+        table = measure(network.double(), batches, transformations, ["module.0", "module.1"])
+        counts = [(row.layer, row.transformation, row.parameter, row.count) for row in table]
+        return counts, [number for row in table for number in (row.mean, row.max)], network.passes
+
+    together = measured()
+    monkeypatch.setattr("sefl.equivariance.measuring.PIXELS_AT_ONCE", 1)
+    apart = measured()
+    assert sorted(apart[2]) == sorted([2, 3, 1] + [2, 3, 1] + [2, 3] + 3 * [2, 3, 1])
+    assert together[0] == apart[0]
+    assert together[1] == pytest.approx(apart[1])
+    if times == 1:  # as they came, at 5 pixels, all that has 7, and of 9 flipped and twice shifted
+        assert together[2] == [5, 1, 6, 5 + 3 * 1, 3 * 5]
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(), nn.Conv2d(2, 2, 1)).double()
     network[1].eval()
