@@ -219,7 +219,7 @@ class GroupConv(ExpandedConv):
         Raises:
             ValueError: if ``subgroup`` is one of another group.
         """
-        if subgroup.parent is not self.group:
+        if not self.group.moves_as(subgroup.parent):
             raise ValueError(
                 f"subgroup must be one of {self.group.name}, got {subgroup.name} of another group"
             )

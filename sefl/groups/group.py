@@ -117,6 +117,13 @@ class FiniteGroup:
     def __repr__(self) -> str:
         return f"FiniteGroup({self.name!r}, {len(self)} elements)"
 
+    def moves_as(self, other: "FiniteGroup") -> bool:
+        """Whether both have the same table and the same matrices, as a group and a copy of it have."""
+        mine, theirs = self.matrices, other.matrices
+        if not np.array_equal(self.table, other.table) or mine is None or theirs is None:
+            return self is other
+        return mine.shape == theirs.shape and np.allclose(mine, theirs)
+
     @cached_property
     def identity(self) -> int:
         """The element ``e``."""
@@ -426,10 +433,8 @@ def _from_escnn(space: Any) -> FiniteGroup:
     known = finite_group(name) if re.fullmatch(r"[CD]\d+|Oh?|I", name) else None
     if known is None or not np.array_equal(known.table, table):
         return FiniteGroup.from_table(table, name, matrices=matrices)
-    mine = known.matrices
-    if mine is not None and mine.shape == matrices.shape and np.allclose(mine, matrices):
-        return known
-    return FiniteGroup.from_table(table, name, known.labels, known.generators, matrices)
+    made = FiniteGroup.from_table(table, name, known.labels, known.generators, matrices)
+    return known if known.moves_as(made) else made
 
 
 def _rotations(order: int) -> FloatArray:

@@ -218,6 +218,15 @@ def test_restricted_fields_move_as_fields_of_the_subgroup() -> None:
 def test_only_to_a_subgroup_of_its_own() -> None:
     with pytest.raises(ValueError, match=r"subgroup must be one of D4, got C2 < C4 .* of another group"):
         small().restrict(subgroup_of(finite_group("C4"), [0, 2]))
+    d4 = finite_group("D4")
+    turned = FiniteGroup.from_table(d4.table, "D4", matrices=-moves(d4)[[4]] @ moves(d4) @ -moves(d4)[[4]])
+    with pytest.raises(ValueError, match="of another group"):  # r is a turn the other way
+        small().restrict(subgroup_of(turned, [0, 2]))
+    with pytest.raises(ValueError, match="of another group"):  # nothing to move points by
+        small().restrict(subgroup_of(FiniteGroup.from_table(d4.table, "D4"), [0, 2]))
+    copied = copy.deepcopy(small())
+    assert copied.group is not d4
+    assert copied.restrict(subgroup(d4, "C2")).group.name == "C2"
 
 
 def span(kernels: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """FieldConv in the place of R2Conv and R3Conv: equivariant, the same functions, weights there and back."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -147,6 +148,8 @@ def test_restricted_to_a_subgroup_it_is_the_same_function(name: str, kind: str) 
     assert outcome.type == expected.type
     torch.testing.assert_close(outcome.tensor, expected.tensor, rtol=0, atol=EXACT)
     restricted.check_equivariance(atol=0, rtol=EXACT)
+    again = copy.deepcopy(module).restrict(below)
+    assert torch.equal(again(again.in_type(entering.tensor)).tensor, outcome.tensor)
     nn.init.normal_(restricted.layer.weight)  # a control
     assert (restricted(restricted.in_type(entering.tensor)).tensor - expected.tensor).abs().max() > 0.1
 
