@@ -21,8 +21,8 @@ class ScaleClassifier(NetworkModule):
 
     The loss is the cross-entropy summed over the bands, plus ``consistency_weight`` times
     ``max(L_b - L_{b-1}, 0)`` per sample and pair of neighbouring bands (NeurIPS 2023, section 4.3; the published code
-    compares batch means). With ``trained_bands: two`` it is that of the finest band, the images' own, and of a coarser
-    one drawn for each batch: a head that is a network is then evaluated for these alone.
+    compares batch means). With ``trained_bands: own`` it is that of the finest band, the images' own, with ``two`` of a
+    coarser one too, drawn for each batch: a head that is a network is then evaluated for these alone.
 
     Logged: ``train/loss``; ``val/loss``, ``val/accuracy`` and ``val/scale_consistency`` (over the bands of each
     sample, where there are several); and the same for ``test``, with ``test/accuracy_r`` for each resolution ``r``. A
@@ -33,7 +33,7 @@ class ScaleClassifier(NetworkModule):
     Args:
         network: what is trained.
         consistency_weight: weight of the scale-consistency hinge.
-        trained_bands: ``"all"``, as published, or ``"two"``.
+        trained_bands: ``"all"``, as published, ``"two"`` or ``"own"``.
         label_smoothing: what of each label is spread over all classes in training.
         mixup: images and labels are mixed in training, in pairs by ``Beta(mixup, mixup)`` (Zhang et al. 2018), each
             with another of its process; 0 for not at all.
@@ -51,7 +51,7 @@ class ScaleClassifier(NetworkModule):
         self,
         network: ScaleNetwork,
         consistency_weight: float = 1e-3,
-        trained_bands: Literal["all", "two"] = "all",
+        trained_bands: Literal["all", "two", "own"] = "all",
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -59,10 +59,10 @@ class ScaleClassifier(NetworkModule):
     ) -> None:
         super().__init__(network, optimizer, lr_scheduler)
         self.consistency_weight = require_number("consistency_weight", consistency_weight, least=0)
-        require_one_of("trained_bands", trained_bands, ("all", "two"))
-        if trained_bands == "two" and not isinstance(network, BandNetwork):
+        require_one_of("trained_bands", trained_bands, ("all", "two", "own"))
+        if trained_bands != "all" and not isinstance(network, BandNetwork):
             raise ValueError(
-                f"trained_bands must be 'all' for a {type(network).__name__}, got 'two': it has no bands"
+                f"trained_bands must be 'all' for a {type(network).__name__}, got {trained_bands!r}: it has no bands"
             )
         self.trained_bands = trained_bands
         self.label_smoothing = require_number("label_smoothing", label_smoothing, least=0, below=1)
@@ -94,9 +94,9 @@ class ScaleClassifier(NetworkModule):
 
     def _trained_logits(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """Logits ``(batch, bands, classes)`` of the bands that are trained on."""
-        if self.trained_bands == "two" and isinstance(self.network, BandNetwork):
+        if self.trained_bands != "all" and isinstance(self.network, BandNetwork):
             own = self.network.band_index(images.shape[-1])
-            coarser = [int(generator.integers(own))] if own else []
+            coarser = [int(generator.integers(own))] if own and self.trained_bands == "two" else []
             logits: Tensor = self.network(images, [*coarser, own])
         else:
             logits = self(images)

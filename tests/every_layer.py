@@ -132,6 +132,9 @@ EVERY_LAYER: dict[str, Case] = {
         network("MixerNetwork", width=4, depth=1, groups=2, mixes_bands=True, head_hidden=5), IMAGES
     ),
     "PerResolutionNetwork": Case(network("PerResolutionNetwork", widths=[3], head_hidden=5), IMAGES),
+    "PyramidNetwork": Case(
+        lambda: networks.PyramidNetwork(network("ConvNetwork", widths=[3, 4], head_hidden=5)()), IMAGES
+    ),
     "Resizing": Case(lambda: networks.Resizing("ideal", FINEST + 3), IMAGES),
     "Resizing reflect": Case(lambda: networks.Resizing("reflect", FINEST + 3), IMAGES),
     "SESN": Case(network("SESN", widths=[3, 4], order=2, head_hidden=5), IMAGES),

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import sys
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any, Self
 
 import torch
@@ -105,15 +106,21 @@ def has_lost(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """What :func:`encoded` gave, as JSON holds it: dataclasses as their fields alone.
+    """What :func:`encoded` gave, as JSON holds it: dataclasses as their fields alone, objects as class and arguments.
 
-    >>> plain({"kind": "instance", "class_path": "package.Pair", "init_args": {"left": (1, 2)}})
-    {'left': [1, 2]}
+    >>> plain(encoded((1, {"seconds": 2.0})))
+    [1, {'seconds': 2.0}]
     """
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, dict) and value.get(KIND) == INSTANCE:
+        found = resolve_name(value["class_path"])
+        arguments = plain(value["init_args"])
+        if dataclasses.is_dataclass(found):
+            return arguments
+        return {"class_path": value["class_path"], "init_args": arguments}
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.get("init_args", value).items()}
+        return {key: plain(each) for key, each in value.items()}
     return value
 
 

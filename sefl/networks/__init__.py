@@ -10,6 +10,7 @@ from sefl.networks.group_stages import GroupStages, SubgroupSampling
 from sefl.networks.mixer import MixerNetwork, MixerTrunk
 from sefl.networks.network import Network, ScaleNetwork
 from sefl.networks.per_resolution import PerResolutionNetwork
+from sefl.networks.pyramid import PyramidNetwork
 from sefl.networks.sesn import SESN, SESNTrunk
 from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork
 from sefl.networks.torchvision import TorchvisionNetwork
@@ -33,6 +34,7 @@ __all__ = [
     "Network",
     "PerResolutionNetwork",
     "PooledHeadSettings",
+    "PyramidNetwork",
     "Resizing",
     "SESNTrunk",
     "ScaleNetwork",

@@ -18,6 +18,7 @@ from sefl.files.made_of import MadeOf, has_lost, import_path, plain
 from sefl.fourier import downsample
 from sefl.networks.saved import CLASS, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
 from sefl.networks.trained_on import TrainedOn
+from sefl.tensors.output_types import Bands
 
 with warnings.catch_warnings():  # tqdm's, in notebooks without widgets
     warnings.simplefilter("ignore")
@@ -132,6 +133,8 @@ class ScaleNetwork(Network):
         ValueError: if an argument is out of its range, and in ``forward`` for images that are not square, have other
             than ``in_channels`` channels or a resolution outside the range.
     """
+
+    output_type = Bands()
 
     def __init__(
         self,

@@ -142,10 +142,10 @@ def test_only_the_own_band_is_read_where_one_is_reported() -> None:
     [
         ({"label_smoothing": 1.0}, "label_smoothing must be .* got 1.0"),
         ({"mixup": -0.1}, "mixup must be .* got -0.1"),
-        ({"trained_bands": "three"}, "trained_bands must be one of 'all', 'two', got 'three'"),
+        ({"trained_bands": "three"}, "trained_bands must be one of 'all', 'two', 'own', got 'three'"),
         (
-            {"trained_bands": "two", "network": "ConvNetwork"},
-            "trained_bands must be 'all' for a ConvNetwork, got 'two': it has no bands",
+            {"trained_bands": "own", "network": "ConvNetwork"},
+            "trained_bands must be 'all' for a ConvNetwork, got 'own': it has no bands",
         ),
     ],
 )

@@ -1,0 +1,116 @@
+"""Any network on every level of an image's ideal pyramid: scale-equivariant predictions of ordinary convolutions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+
+from sefl.arguments import require_number, require_positive
+from sefl.fourier import downsample
+from sefl.fourier.basis import coefficient_count
+from sefl.networks.bands import BandNetwork
+from sefl.networks.single_prediction import SinglePredictionNetwork
+from sefl.tensors.graphs import in_pieces
+from sefl.tensors.output_types import Bands
+
+
+class LevelMean(nn.Module):
+    """The mean of the logits of every level up to a band's own.
+
+    Shapes: ``(batch, levels, classes)`` to ``(batch, places, classes)``.
+
+    Args:
+        bands: number of bands.
+        step: the mean is over each so many of them, from the coarsest, and the band's own.
+        growth: growth, from a band to the next, of the log of what the means are multiplied by, 1 at the middle band:
+            the more it is, the more surely the loss falls with resolution; what is predicted does not depend on it.
+    """
+
+    output_type = Bands()
+
+    def __init__(self, bands: int, step: int, growth: float) -> None:
+        super().__init__()
+        self.step = require_positive("step", step)
+        growth = require_number("growth", growth, least=0)
+        self.register_buffer(
+            "weights", (growth * (torch.arange(bands) - (bands - 1) / 2)).exp(), persistent=False
+        )
+
+    def levels(self, place: int) -> list[int]:
+        """Those that the mean at this band is over."""
+        return sorted({*range(0, place, self.step), place})
+
+    def forward(self, logits: Tensor, levels: Sequence[int], places: Sequence[int]) -> Tensor:
+        """Means at ``places`` of the logits of ``levels``, those that there are of each."""
+        rows = torch.zeros(len(places), len(levels), dtype=logits.dtype, device=logits.device)
+        for row, place in enumerate(places):
+            read = [levels.index(level) for level in self.levels(place) if level in levels]
+            rows[row, read] = self.weights[place] / len(read)
+        return rows @ logits
+
+
+def _of_config(config: dict[str, Any]) -> SinglePredictionNetwork:
+    """A network of its class and arguments, as ``config.json`` has them."""
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(SinglePredictionNetwork, "network")
+    made: SinglePredictionNetwork = parser.instantiate(parser.parse_object({"network": config})).network
+    return made
+
+
+class PyramidNetwork(
+    BandNetwork, coders={SinglePredictionNetwork: (lambda network: network.made_of(), _of_config)}
+):
+    """The mean of what one network predicts for the ideally downsampled copies of its images, from coarse to fine.
+
+    Each band ``b`` of the images is a level: the copy of ``2 b + 1`` pixels that holds frequencies up to ``b`` and
+    nothing finer. A band's prediction is the mean over its own level and coarser ones, so it is that of the image
+    downsampled to it, whatever the network does: claim 1 of NeurIPS 2023 binds layers that see all bands at once, and
+    here none does. Each finer look at an image adds to what the coarser ones saw.
+
+    In training, predictions are of the levels asked for alone (``models.ScaleClassifier(trained_bands: own)``): a step
+    costs what the network's own does. Then evaluation takes a pass of the network for each level.
+
+    Args:
+        network: what sees each level.
+        step: of the bands below an image's own each so many are levels.
+        growth: least growth of the logits with the bands, see :class:`LevelMean`.
+
+    Raises:
+        ValueError: if an argument is out of its range; in ``forward`` as :class:`ScaleNetwork`.
+
+    >>> from sefl.networks import ConvNetwork
+    >>> network = PyramidNetwork(ConvNetwork()).eval()
+    >>> network(torch.rand(2, 1, 12, 12)).shape, network(torch.rand(2, 1, 8, 8)).shape
+    (torch.Size([2, 3, 10]), torch.Size([2, 1, 10]))
+    """
+
+    def __init__(self, network: SinglePredictionNetwork, step: int = 1, growth: float = 0.0) -> None:
+        super().__init__(
+            network.in_channels,
+            network.classes,
+            network.base_resolution,
+            network.max_resolution,
+            network.dimensions,
+        )
+        self.network = network
+        self.head = LevelMean(self.band_index(network.max_resolution) + 1, step, growth)
+
+    @in_pieces
+    def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        self._check_images(images)
+        places = range(self.band_index(images.shape[-1]) + 1) if places is None else places
+        levels = sorted(set(places) if self.training else set().union(*map(self.head.levels, places)))
+        logits = torch.stack([self.network.classify(self.level(images, level)) for level in levels], 1)
+        means: Tensor = self.head(logits, levels, places)
+        return means
+
+    def level(self, images: Tensor, index: int) -> Tensor:
+        """The images' ``index``-th level: ``(batch, channels, r, r)`` to ``(batch, channels, 2 b + 1, 2 b + 1)``."""
+        coarsest = self.base_resolution
+        size = max(coefficient_count(index + self._head_band(coarsest)), coarsest)
+        return downsample(images, size) if size % 2 == 0 or size < images.shape[-1] else images
+
+    def measured_layers(self) -> list[str]:
+        return ["head"]

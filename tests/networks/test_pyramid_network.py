@@ -1,0 +1,119 @@
+"""PyramidNetwork: the mean over an image's levels is scale-equivariant, whatever network sees each of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flat_settings import made
+from scale_equivariance import assert_same
+from torch import Tensor
+
+from models import ScaleClassifier
+from sefl.fourier import downsample
+from sefl.networks import PyramidNetwork
+from sefl.testing import assert_scale_equivariant
+
+BASE, FINEST = 6, 16
+BANDS = 6  # from 2 to 7, of which 16 pixels hold all
+
+
+def network(
+    inner: str = "ConvNetwork", base: int = BASE, dimensions: int = 2, **settings: Any
+) -> PyramidNetwork:
+    torch.manual_seed(0)
+    scales: dict[str, Any] = {
+        "base_resolution": base,
+        "max_resolution": FINEST,
+        "in_channels": 2,
+        "classes": 5,
+    }
+    if inner != "WideResNet":
+        scales |= {"widths": [3, 4], "head_hidden": 8}
+    if inner == "ConvNetwork":
+        scales["dimensions"] = dimensions
+    return PyramidNetwork(made(inner, **scales), **settings).double().eval()
+
+
+def images(resolution: int, dimensions: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(resolution)
+    return torch.randn(3, 2, *[resolution] * dimensions, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("inner", ["ConvNetwork", "PerResolutionNetwork", "WideResNet"])
+@pytest.mark.parametrize("base", [6, 7])
+def test_predictions_are_those_of_the_downsampled_images(inner: str, base: int) -> None:
+    model, x = network(inner, base), images(FINEST)
+    assert_scale_equivariant(model, x, range(base, FINEST))
+    found = model.predict_all_resolutions(x)
+    for r in range(base, FINEST + 1):
+        assert_same(found[:, r - base], model(downsample(x, r))[:, -1])
+
+
+def test_of_signals_too() -> None:
+    model, x = network(dimensions=1), images(FINEST, 1)
+    for r in range(BASE, FINEST + 1):
+        assert_same(model.predict_all_resolutions(x)[:, r - BASE], model(downsample(x, r))[:, -1])
+
+
+def test_the_network_alone_is_not() -> None:
+    """The control: what sees all bands at once lets fine ones change coarse predictions."""
+    with pytest.raises(AssertionError, match="not equivariant"):
+        assert_scale_equivariant(network().network, images(FINEST), range(BASE, FINEST))
+
+
+@pytest.mark.parametrize(("step", "levels"), [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 2, 4, 5]), (9, [0, 5])])
+def test_a_prediction_is_the_mean_over_its_levels(step: int, levels: list[int]) -> None:
+    model, x = network(step=step), images(FINEST)
+    sizes = [
+        6,
+        7,
+        9,
+        11,
+        13,
+        15,
+    ]  # the coarsest has the base resolution's pixels, all others those of their band
+    expected = torch.stack([model.network(downsample(x, sizes[level]))[:, 0] for level in levels]).mean(0)
+    assert_same(model(x)[:, -1], expected)
+    assert_same(model(x)[:, 0], model.network(downsample(x, BASE))[:, 0])
+
+
+def test_growth_multiplies_logits_about_the_middle_band() -> None:
+    plain, grown, x = network(), network(growth=0.3), images(FINEST)
+    factors = (0.3 * torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])).exp().double()
+    assert_same(grown(x), plain(x) * factors[:, None])
+
+
+@pytest.mark.parametrize(
+    ("bands", "expected"), [("own", [[15]]), ("two", [[7, 15], [9, 15], [11, 15], [13, 15]])]
+)
+def test_a_training_step_sees_the_levels_that_it_is_asked_for_alone(
+    bands: Any, expected: list[list[int]]
+) -> None:
+    classifier = ScaleClassifier(network().float(), trained_bands=bands).train()
+    classifier.log = lambda *_, **__: None  # type: ignore[method-assign]
+    seen: list[int] = []
+    blocks = classifier.network.network.blocks
+    blocks.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    steps = []
+    for batch in range(20):
+        seen.clear()
+        classifier.training_step((images(FINEST).float(), torch.tensor([0, 1, 2])), batch).backward()
+        steps.append(list(seen))
+    assert [step for step in expected if step not in steps] == []
+    assert all(len(step) == len(expected[0]) and step[-1] == 15 for step in steps)
+
+
+def test_it_is_stored_with_the_network_that_it_holds(tmp_path: Path) -> None:
+    model, x = network("WideResNet", step=2, growth=0.1), images(FINEST)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(PyramidNetwork.from_pretrained(str(tmp_path)).double()(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"step": 0}, "step must be .* got 0"), ({"growth": -1.0}, "growth must be .* got -1.0")],
+)
+def test_arguments_out_of_range(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network(**arguments)
