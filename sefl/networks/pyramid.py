@@ -44,11 +44,11 @@ class LevelMean(nn.Module):
 
     def forward(self, logits: Tensor, levels: Sequence[int], places: Sequence[int]) -> Tensor:
         """Means at ``places`` of the logits of ``levels``, those that there are of each."""
-        rows = torch.zeros(len(places), len(levels), dtype=logits.dtype, device=logits.device)
+        rows = self.weights.new_zeros(len(places), len(levels))
         for row, place in enumerate(places):
             read = [levels.index(level) for level in self.levels(place) if level in levels]
             rows[row, read] = self.weights[place] / len(read)
-        return rows @ logits
+        return (rows[:, :, None] * logits[:, None]).sum(2)  # no matrix product: autocast would round it
 
 
 def _of_config(config: dict[str, Any]) -> SinglePredictionNetwork:

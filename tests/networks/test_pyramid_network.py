@@ -78,6 +78,15 @@ def test_a_prediction_is_the_mean_over_its_levels(step: int, levels: list[int]) 
     assert_same(model(x)[:, 0], model.network(downsample(x, BASE))[:, 0])
 
 
+def test_half_precision_rounds_the_levels_and_not_their_mean() -> None:
+    model, x = network(growth=0.05).float(), images(FINEST).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, levels = model(x), [model.network(model.level(x, index)) for index in range(BANDS)]
+    assert found.dtype == torch.float32
+    expected = torch.cat(levels, 1).float().mean(1) * model.head.weights[-1]
+    torch.testing.assert_close(found[:, -1], expected)
+
+
 def test_growth_multiplies_logits_about_the_middle_band() -> None:
     plain, grown, x = network(), network(growth=0.3), images(FINEST)
     factors = (0.3 * torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])).exp().double()
