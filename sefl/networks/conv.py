@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sefl.arguments import is_odd
+from sefl.arguments import is_odd, require_positives
 from sefl.networks.fixed_resolution import Resize, Resizing
 from sefl.networks.network import Dimensions, block_shapes, channels_last
 from sefl.networks.single_prediction import PooledHeadSettings, SinglePredictionNetwork, pooled_perceptron
@@ -25,11 +25,13 @@ class ConvTrunk:
         widths: output channels of each block.
         kernel_size: taps per axis, odd.
         pools: max-pooling window of each block, 1 for none; by default 2 after the second block.
+        convolutions: how many each block has, each with norm and ReLU, before the pooling; by default one.
     """
 
     widths: Sequence[int] = (32, 64, 100, 100)
     kernel_size: int = 5
     pools: Sequence[int] | None = None
+    convolutions: Sequence[int] | None = None
 
 
 def conv_blocks(in_channels: int, trunk: ConvTrunk, dimensions: Dimensions = 2) -> nn.Sequential:
@@ -41,22 +43,24 @@ def conv_blocks(in_channels: int, trunk: ConvTrunk, dimensions: Dimensions = 2) 
     pools = trunk.pools
     if pools is None:
         pools = [2 if index == 1 else 1 for index in range(len(trunk.widths))]
-    shapes = block_shapes(in_channels, trunk.widths, pools)
+    counts = [1] * len(trunk.widths) if trunk.convolutions is None else trunk.convolutions
+    shapes = block_shapes(in_channels, trunk.widths, pools, convolutions=counts)
     size = trunk.kernel_size
     if not is_odd(size):
         raise ValueError(f"kernel_size must be odd and positive, got {size}")
     convolution, batch_norm, max_pool = _LAYERS[dimensions]
-    return nn.Sequential(
-        *(
-            nn.Sequential(
-                convolution(inputs, outputs, size, padding=size // 2, bias=False),
-                batch_norm(outputs),
-                nn.ReLU(),
-                max_pool(window, ceil_mode=True),
-            )
-            for inputs, outputs, window in shapes
-        )
-    )
+    blocks = nn.Sequential()
+    for (inputs, outputs, window), count in zip(
+        shapes, require_positives("convolutions", counts), strict=True
+    ):
+        block = nn.Sequential()
+        for entering in [inputs, *[outputs] * (count - 1)]:
+            if block:
+                block.append(nn.ReLU())
+            block.append(convolution(entering, outputs, size, padding=size // 2, bias=False))
+            block.append(batch_norm(outputs))
+        blocks.append(block.extend([max_pool(window, ceil_mode=True), nn.ReLU()]))  # ReLU, of fewer, commutes
+    return blocks
 
 
 class ConvNetwork(SinglePredictionNetwork):

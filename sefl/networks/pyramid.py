@@ -7,7 +7,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from sefl.arguments import require_number, require_positive
+from sefl.arguments import require_number, require_positives
 from sefl.fourier import downsample
 from sefl.fourier.basis import coefficient_count
 from sefl.networks.bands import BandNetwork
@@ -17,37 +17,36 @@ from sefl.tensors.output_types import Bands
 
 
 class LevelMean(nn.Module):
-    """The mean of the logits of every level up to a band's own.
+    """The mean of the logits of every level up to a band.
 
     Shapes: ``(batch, levels, classes)`` to ``(batch, places, classes)``.
 
     Args:
         bands: number of bands.
-        step: the mean is over each so many of them, from the coarsest, and the band's own.
-        growth: growth, from a band to the next, of the log of what the means are multiplied by, 1 at the middle band:
-            the more it is, the more surely the loss falls with resolution; what is predicted does not depend on it.
+        growth: growth, from a band to the next, of the log of what the means are multiplied by in evaluation, 1 at the
+            middle band: the more it is, the more surely the loss falls with resolution; what is predicted does not
+            depend on it. In training the network would only learn to undo it.
     """
 
     output_type = Bands()
+    weights: Tensor
 
-    def __init__(self, bands: int, step: int, growth: float) -> None:
+    def __init__(self, bands: int, growth: float) -> None:
         super().__init__()
-        self.step = require_positive("step", step)
-        growth = require_number("growth", growth, least=0)
-        self.register_buffer(
-            "weights", (growth * (torch.arange(bands) - (bands - 1) / 2)).exp(), persistent=False
-        )
+        self.growth, self.bands = require_number("growth", growth, least=0), bands
+        self.register_buffer("weights", torch.empty(bands), persistent=False)
+        self.reset_parameters()
 
-    def levels(self, place: int) -> list[int]:
-        """Those that the mean at this band is over."""
-        return sorted({*range(0, place, self.step), place})
+    def reset_parameters(self) -> None:
+        """The factors of the means, which are not learned."""
+        self.weights.copy_((self.growth * (torch.arange(self.bands) - (self.bands - 1) / 2)).exp())
 
     def forward(self, logits: Tensor, levels: Sequence[int], places: Sequence[int]) -> Tensor:
-        """Means at ``places`` of the logits of ``levels``, those that there are of each."""
+        """Means at the bands ``places`` of the logits of the bands ``levels``."""
         rows = self.weights.new_zeros(len(places), len(levels))
         for row, place in enumerate(places):
-            read = [levels.index(level) for level in self.levels(place) if level in levels]
-            rows[row, read] = self.weights[place] / len(read)
+            read = [index for index, level in enumerate(levels) if level <= place]
+            rows[row, read] = (1 if self.training else self.weights[place]) / len(read)
         return (rows[:, :, None] * logits[:, None]).sum(2)  # no matrix product: autocast would round it
 
 
@@ -74,8 +73,9 @@ class PyramidNetwork(
 
     Args:
         network: what sees each level.
-        step: of the bands below an image's own each so many are levels.
-        growth: least growth of the logits with the bands, see :class:`LevelMean`.
+        levels: resolutions of the levels, from the base resolution on; by default one for each band. Of more levels the
+            mean is better, of fewer faster; a resolution that the network was not trained at is better none.
+        growth: growth of the logits with the bands, see :class:`LevelMean`.
 
     Raises:
         ValueError: if an argument is out of its range; in ``forward`` as :class:`ScaleNetwork`.
@@ -86,7 +86,9 @@ class PyramidNetwork(
     (torch.Size([2, 3, 10]), torch.Size([2, 1, 10]))
     """
 
-    def __init__(self, network: SinglePredictionNetwork, step: int = 1, growth: float = 0.0) -> None:
+    def __init__(
+        self, network: SinglePredictionNetwork, levels: Sequence[int] | None = None, growth: float = 0.0
+    ) -> None:
         super().__init__(
             network.in_channels,
             network.classes,
@@ -95,19 +97,29 @@ class PyramidNetwork(
             network.dimensions,
         )
         self.network = network
-        self.head = LevelMean(self.band_index(network.max_resolution) + 1, step, growth)
+        coarsest, finest = network.base_resolution, network.max_resolution
+        levels = range(coarsest, finest + 1) if levels is None else require_positives("levels", levels)
+        if not levels or min(levels) != coarsest or max(levels) > finest:
+            raise ValueError(
+                f"levels must be resolutions from base_resolution {coarsest} on, with it, to max_resolution {finest}, "
+                f"got {levels}"
+            )
+        self.levels = sorted(set(map(self.band_index, levels)))
+        self.head = LevelMean(self.band_index(finest) + 1, growth)
 
     @in_pieces
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
         places = range(self.band_index(images.shape[-1]) + 1) if places is None else places
-        levels = sorted(set(places) if self.training else set().union(*map(self.head.levels, places)))
+        levels = [level for level in self.levels if level <= max(places)]
+        if self.training:
+            levels = sorted({max(level for level in levels if level <= place) for place in places})
         logits = torch.stack([self.network.classify(self.level(images, level)) for level in levels], 1)
         means: Tensor = self.head(logits, levels, places)
         return means
 
     def level(self, images: Tensor, index: int) -> Tensor:
-        """The images' ``index``-th level: ``(batch, channels, r, r)`` to ``(batch, channels, 2 b + 1, 2 b + 1)``."""
+        """The images at their ``index``-th band: to ``(batch, channels, 2 b + 1, 2 b + 1)``."""
         coarsest = self.base_resolution
         size = max(coefficient_count(index + self._head_band(coarsest)), coarsest)
         return downsample(images, size) if size % 2 == 0 or size < images.shape[-1] else images

@@ -6,7 +6,7 @@ import pytest
 import torch
 from flat_settings import made
 from scale_equivariance import assert_same, relative_squared_error, scale_equivariance_errors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import ScaleClassifier
@@ -37,6 +37,20 @@ def test_every_resolution_is_taken(pools: list[int] | None, resize: str) -> None
         logits = model(images(r))
         assert logits.shape == (3, 1, 5)
         assert logits.isfinite().all()
+
+
+def test_blocks_of_several_convolutions() -> None:
+    """Each block by hand: convolutions, batch norm and ReLU in turn, and the maximum of each window."""
+    model, x = network(convolutions=[1, 3, 2], pools=[2, 1, 2]), images(11)
+    features = x
+    for block, (count, window) in zip(model.blocks, [(1, 2), (3, 1), (2, 2)], strict=True):
+        convolutions = [layer for layer in block if isinstance(layer, nn.Conv2d)]
+        norms = [layer for layer in block if isinstance(layer, nn.BatchNorm2d)]
+        assert len(convolutions) == len(norms) == count
+        for convolution, norm in zip(convolutions, norms, strict=True):
+            features = norm(convolution(features)).relu()
+        features = F.max_pool2d(features, window, ceil_mode=True)
+    assert_same(model.head(features), model(x)[:, 0])
 
 
 def test_predictions_at_all_resolutions_are_those_of_the_downsampled_images() -> None:
