@@ -29,25 +29,20 @@ class LevelMean(nn.Module):
     """
 
     output_type = Bands()
-    weights: Tensor
 
     def __init__(self, bands: int, growth: float) -> None:
         super().__init__()
-        self.growth, self.bands = require_number("growth", growth, least=0), bands
-        self.register_buffer("weights", torch.empty(bands), persistent=False)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """The factors of the means, which are not learned."""
-        self.weights.copy_((self.growth * (torch.arange(self.bands) - (self.bands - 1) / 2)).exp())
+        self.growth, self.middle = require_number("growth", growth, least=0), (bands - 1) / 2
 
     def forward(self, logits: Tensor, levels: Sequence[int], places: Sequence[int]) -> Tensor:
         """Means at the bands ``places`` of the logits of the bands ``levels``."""
-        rows = self.weights.new_zeros(len(places), len(levels))
-        for row, place in enumerate(places):
-            read = [index for index, level in enumerate(levels) if level <= place]
-            rows[row, read] = (1 if self.training else self.weights[place]) / len(read)
-        return (rows[:, :, None] * logits[:, None]).sum(2)  # no matrix product: autocast would round it
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        rows = torch.tensor([[level <= place for level in levels] for place in places], dtype=exact)
+        rows = rows / rows.sum(1, keepdim=True)
+        if not self.training:
+            rows = rows * (self.growth * (torch.tensor(places)[:, None] - self.middle)).exp()
+        # No matrix product: autocast would round it.
+        return (rows.to(logits.device)[:, :, None] * logits[:, None]).sum(2)
 
 
 def _of_config(config: dict[str, Any]) -> SinglePredictionNetwork:
