@@ -108,6 +108,16 @@ class ClassFolders:
             self._warn_of_shared_files(files)
         return list(files), torch.tensor(labels)
 
+    def some(self, most: int) -> list[Path]:
+        """The first files of each class of the training part, together about so many.
+
+        Raises:
+            FileNotFoundError, ValueError: as :meth:`find`.
+        """
+        of_each = -(-most // len(self.classes))
+        found = (self._find_class(self.folders["train"] / name)[:of_each] for name in self.classes)
+        return [file for files in found for file in files]
+
     def checksum(self, files: list[Path]) -> str:
         """Of the names of the files: a stored split, which holds indices into them, fits those of the same names."""
         names = "\n".join(file.relative_to(self.root).as_posix() for file in files)

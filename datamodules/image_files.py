@@ -1,6 +1,7 @@
 """Image files, decoded when they are asked for."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ class ImageFiles:
                 said.append("16 bits scaled to 8")
             if image.has_transparency_data:
                 said.append(f"laid over grey {self.background} where transparent")
-            grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+            grey = _is_grey(image)
             if grey != (self.channels == 1):
                 said.append("grey repeated as three colours" if grey else "colours made grey")
         side = min(width, height)
@@ -113,6 +114,24 @@ class ImageFiles:
         if side != self.image_size:
             said.append(f"resized to {self.image_size} x {self.image_size}")
         return said
+
+
+def sizes_and_channels(files: Iterable[Path]) -> tuple[int, int]:
+    """The middle one of the shorter sides of image files, and 1 if all of them are grey, else 3, by their headers.
+
+    Raises:
+        ValueError: if one is damaged or no image.
+    """
+    sides, grey = [], True
+    for file in files:
+        with reading(file, "image"), Image.open(file) as image:
+            sides.append(min(image.size))
+            grey &= _is_grey(image)
+    return sorted(sides)[len(sides) // 2], 1 if grey else 3
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
 
 
 def in_8_bits(image: Image.Image) -> Image.Image:

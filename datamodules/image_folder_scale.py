@@ -1,7 +1,7 @@
 """Any images in folders, each at one of several resolutions."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from datamodules.batches import Images
 from datamodules.class_folders import ClassFolders, FolderSettings
 from datamodules.data_set import DataSet
-from datamodules.image_files import WHITE, ImageFiles
+from datamodules.image_files import WHITE, ImageFiles, sizes_and_channels
 from datamodules.scale import ScaleDataModule
 from sefl.arguments import require_integer, require_number, require_one_of
 from sefl.tensors.allocations import GIB, require_memory
@@ -19,6 +19,10 @@ from sefl.tensors.allocations import GIB, require_memory
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_GREY, STD_GREY = (0.458,), (0.225,)
 
+LARGEST_FOUND = 128
+"""Pixels per side where nobody says how many: more take hours on a CPU."""
+
+_LOOKED_AT = 512
 _DECODING_BATCH = 256
 
 
@@ -37,8 +41,9 @@ class ImageFolderScale(ScaleDataModule):
 
     Args:
         root: the folder of the images.
-        image_size: pixels per side at full resolution.
-        channels: 3 for colours or 1 for grey; whatever the files have is converted.
+        image_size: pixels per side at full resolution; by default the middle one of the files' shorter sides, as far
+            as some hundreds of them show, at most 128.
+        channels: 3 for colours or 1 for grey; whatever the files have is converted. By default 1 if these are all grey.
         memory_limit: keep the decoded images in memory if they take at most so many GiB, on each process of a run;
             0 decodes them each time.
         mean: what is taken from each channel, on a scale from 0 to 1; by default that of ImageNet.
@@ -54,8 +59,8 @@ class ImageFolderScale(ScaleDataModule):
     def __init__(
         self,
         root: str,
-        image_size: int = 224,
-        channels: Literal[1, 3] = 3,
+        image_size: int | None = None,
+        channels: Literal[1, 3] | None = None,
         memory_limit: float = 2.0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -63,10 +68,15 @@ class ImageFolderScale(ScaleDataModule):
         **common: Any,
     ) -> None:
         settings = FolderSettings(**common)
-        require_one_of("channels", channels, (1, 3))
+        if channels is not None:
+            require_one_of("channels", channels, (1, 3))
         self.memory_limit = require_number("memory_limit", memory_limit, least=0)
         self.background = require_integer("background", background, 0, 255)
         self.folders = ClassFolders(root, IMG_EXTENSIONS, "image", settings)
+        if image_size is None or channels is None:
+            side, found = sizes_and_channels(self.folders.some(_LOOKED_AT))
+            image_size = min(side, LARGEST_FOUND) if image_size is None else image_size
+            channels = cast(Literal[1, 3], found) if channels is None else channels
         grey = channels == 1
         data = DataSet(
             f"ImageFolderScale/{settings.protocol}",

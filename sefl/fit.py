@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class FitCLI(ExperimentCLI):
         return f"To go on: {command_line(self.program, ['--ckpt_path', name, '--run_dir', str(folder.path)])}"
 
     def fit(self) -> None:
-        announce(self.folder, self.checkpoint, self.resumed_folder)
+        announce(self.folder, self.checkpoint, self.resumed_folder, self.linked)
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint)
 
@@ -165,8 +166,14 @@ def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) ->
 
 
 @rank_zero_only
-def announce(folder: RunFolder, checkpoint: Path | None, resumed: RunFolder | None) -> None:
+def announce(
+    folder: RunFolder, checkpoint: Path | None, resumed: RunFolder | None, linked: Mapping[str, Any]
+) -> None:
     console = Console(soft_wrap=True)
+    if linked:
+        console.print(
+            "Network, as the data are: " + ", ".join(f"{name} {value}" for name, value in linked.items())
+        )
     if checkpoint:
         console.print(f"Resuming from [bold]{escape(str(checkpoint))}[/bold]")
     elif resumed:

@@ -4,8 +4,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
+from scipy.io import wavfile
 
 from sefl.fit import main
 
@@ -36,6 +39,24 @@ def name(path: Path) -> str:
     return str(path.relative_to(CONFIGS))
 
 
+def photos(folder: Path) -> Path:
+    """Noise in colours, of two classes."""
+    for number in range(40):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / "ab"[number % 2] / f"{number}.png")
+    return folder
+
+
+def sounds(folder: Path) -> Path:
+    """Noise of two classes."""
+    for number in range(40):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).uniform(-1, 1, 2000).astype(np.float32)
+        wavfile.write(folder / "ab"[number % 2] / f"{number}.wav", 2000, noise)
+    return folder
+
+
 def check_run(folder: Path) -> None:
     assert (folder / "checkpoints/last.ckpt").is_file()
     assert (folder / "metrics.csv").is_file()
@@ -54,8 +75,11 @@ def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # the configurations name data/ from the root of the checkout
     monkeypatch.chdir(ROOT)
     small = SMALL_BATCHES if "STL10" in data else []
-    main(["--config", str(config), "--run_dir", str(tmp_path), *FEW_BATCHES, *small])
-    check_run(tmp_path)
+    if config.parent.name == "own_data":
+        make = sounds if data == "datamodules.WavFolder" else photos
+        small = ["--data.root", str(make(tmp_path / "own"))]
+    main(["--config", str(config), "--run_dir", str(tmp_path / "run"), *FEW_BATCHES, *small])
+    check_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("fragment", DATA_FRAGMENTS, ids=name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sefl.arguments import require_seed
+from sefl.command_line.packaged import completed, is_inline, meant
 from sefl.command_line.typed import Typed
 from sefl.files.output_folders import check_folder, check_name
 from sefl.files.yaml_files import load_configuration, positions
@@ -44,7 +45,7 @@ def exit_at_a_mistake(program: str, arguments: Sequence[str], further: Sequence[
 
 
 def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
-    typed = Typed(arguments)
+    typed = Typed(completed(arguments))
     names = [name for name, _ in typed.options]
     known = (*sections, *OF_COMMANDS)
     for name in names:
@@ -53,12 +54,11 @@ def _look(arguments: Sequence[str], sections: Sequence[str]) -> None:
     if any(name.endswith(("help", "print_config")) for name in names):
         return
     last: dict[str, Any] = {}
-    # a value may also be a configuration itself, in braces or lines
-    for path in (Path(value) for value in typed.configs if not re.search(r"\{|\n|: ", value)):
+    for path in (Path(value) for value in typed.configs if not is_inline(value)):
         try:
             content = load_configuration(path)
         except ValueError as error:
-            raise ValueError(f"--config {error}") from error
+            raise ValueError(f"--config {error}{'' if path.exists() else meant(str(path))}") from error
         for key in map(str, content):
             if key.split(".")[0] not in sections:
                 place = next(one.place for one in positions(path) if one.key == key)

@@ -9,15 +9,17 @@ from typing import Any, ClassVar, Self
 
 import pytorch_lightning
 import yaml
-from jsonargparse import ActionConfigFile
-from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from jsonargparse import ActionConfigFile, Namespace
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sefl.arguments import require_seed
+from sefl.command_line.agreement import check_fit, link_network
 from sefl.command_line.harmless_messages import leave_out_harmless_messages
 from sefl.command_line.mistakes import OneLineParser, refuse_nulls
 from sefl.command_line.own_classes import asked_for, import_own_packages, of_some_model
+from sefl.command_line.packaged import completed
 from sefl.command_line.typed import Typed
 from sefl.files.output_folders import check_folder, check_name
 from sefl.files.trust import HELP, OPTION, Reading
@@ -93,9 +95,11 @@ class ExperimentCLI(LightningCLI):
         self.processes.going_on = self.how_to_go_on
         self.checkpoint: Path | None = None
         self.resumed_folder: RunFolder | None = None
+        self.given: Namespace = Namespace()
+        self.linked: dict[str, Any] = {}
         usage = f"{self.program} --config FILE [--config FILE ...] [--key value ...]"
         super().__init__(
-            args=arguments,
+            args=completed(arguments),
             run=False,
             seed_everything_default=DEFAULT_SEED,
             auto_configure_optimizers=False,
@@ -139,11 +143,14 @@ class ExperimentCLI(LightningCLI):
                 print(classes, end="")  # noqa: T201
                 parser.exit()
             self.config = parser.parse_args(of_some_model(args))
+            self.given = parser.parse_args(of_some_model(args), defaults=False)
         else:
             # Not as the stored configuration has it: what is read does not say whether to trust it.
             reading = Reading(stored, OPTION in args, args)
             with self.mistakes_reported(), reading.imports():
-                self.config = parser.parse_args(["--config", str(stored), *self.overriding_stored, *args])
+                given = ["--config", str(stored), *self.overriding_stored, *args]
+                self.config = parser.parse_args(given)
+                self.given = parser.parse_args(given, defaults=False)
                 reading.check(self.config)
         self.config.pop(OPTION.removeprefix("--"))
         with self.mistakes_reported():
@@ -187,6 +194,7 @@ class ExperimentCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         with self.mistakes_reported(), sizes_checked():
+            self.linked = link_network(self.config, self.given)
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -254,48 +262,6 @@ def use_seed(config: Any) -> None:
         )
     config.seed_everything = data.init_args.seed = config.seed
     config.seed = None
-
-
-def check_fit(model: LightningModule, data: LightningDataModule | None) -> None:
-    """Refuse data that the model does not take: of other axes, channels, classes or resolutions, where both say theirs.
-
-    Raises:
-        ValueError: if it does not.
-    """
-
-    def both(model_has: str, data_have: str) -> tuple[Any, Any]:
-        of_network = getattr(getattr(model, "network", None), model_has, None)
-        said = of_network or getattr(model, model_has, None), getattr(data, data_have, None)
-        return (None, None) if None in said else said
-
-    taken, given = both("dimensions", "dimensions")
-    if taken != given:
-        called = {1: "signals, of 1 axis", 2: "images, of 2 axes"}
-        raise ValueError(
-            f"--data.class_path: {type(data).__name__} gives {called.get(given, given)}, the model takes "
-            f"{called.get(taken, taken)}. Change the data or --model.network.dimensions."
-        )
-    taken, given = both("in_channels", "channels")
-    if taken != given:
-        raise ValueError(
-            f"--model.network.in_channels: must be {given}, the channels of the data, got {taken}."
-        )
-    taken, given = both("classes", "num_classes")
-    if given is not None and taken < given:
-        raise ValueError(
-            f"--model.network.classes: must be {given}, the classes of the data, or more, got {taken}."
-        )
-    (base, resolutions), (finest, _) = (
-        both("base_resolution", "resolutions"),
-        both("max_resolution", "resolutions"),
-    )
-    if base is None or finest is None:
-        return
-    if outside := [resolution for resolution in resolutions if not base <= resolution <= finest]:
-        raise ValueError(
-            f"--data.resolutions: {outside} lie outside the model's range, base_resolution {base} to "
-            f"max_resolution {finest}. Leave them out, or change the model's range."
-        )
 
 
 def listed(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sefl.arguments import require_seed
+from sefl.command_line.packaged import meant, packaged
 from sefl.files.yaml_files import load_yaml
 
 Grid = dict[str, list[Any]]
@@ -123,8 +124,8 @@ def _check(grid: Mapping[str, Sequence[Any]], options: Sequence[str]) -> None:
         if not values or repeated:
             raise ValueError(f"{name}: must have one value at least and each once, got {list(values)}")
     for config in grid[CONFIG]:
-        if not Path(config).is_file():
-            raise ValueError(f"config {config}: there is no such file")
+        if not Path(config).is_file() and packaged(config) is None:
+            raise ValueError(f"config {config}: there is no such file{meant(config)}")
     for seed in grid.get(SEED, []):
         require_seed("seed", seed)
     for option in [*options, *(f"--{name}" for name in grid if name != SEED)]:

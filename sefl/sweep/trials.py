@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, Namespace
 
-from sefl.command_line.options import name_run, use_seed
+from sefl.command_line.agreement import link_network
+from sefl.command_line.options import CONFIGURATION_ERRORS, name_run, use_seed
+from sefl.command_line.packaged import completed
 from sefl.files.output_folders import check_name
 from sefl.files.reading import DamagedFile
 from sefl.files.trust import Reading, UntrustedCode
@@ -60,12 +62,14 @@ class FitParser(FitCLI):
             ValueError: if there is a mistake in them.
         """
         try:
-            config = self.parser.parse_args(trial.arguments)
+            arguments = completed(trial.arguments)
+            config = self.parser.parse_args(arguments)
             use_seed(config)
+            link_network(config, self.parser.parse_args(arguments, defaults=False))
             stored = self._stored(config)
             name_run(config)
             name = check_name(f"{config.name}/{trial.variant}".removesuffix("/"))
-        except (ArgumentError, ValueError) as error:
+        except (ArgumentError, *CONFIGURATION_ERRORS) as error:
             raise ValueError(f"{' '.join(trial.arguments)}: {error}") from error
         return Planned(trial, name, stored)
 
