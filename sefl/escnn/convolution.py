@@ -120,6 +120,7 @@ class FieldConv(FieldModule):
             layer.stride,
             layer.dilation,
             bias=layer.bias is not None,
+            recompute=True,  # a basis of its own: escnn's are shared, and double() would change them all
             initialize=False,
         ).double()
         with torch.no_grad():

@@ -28,7 +28,7 @@ def types(name: str) -> dict[str, tuple[FieldType, FieldType]]:
 
 
 def with_random_bias(convolution: nn.Module) -> Any:
-    """In double precision; escnn's are not made in it."""
+    """In double precision; escnn's are not made in it, and share bases unless these are made anew."""
     if convolution.bias is not None:
         nn.init.normal_(convolution.bias)
     return convolution.double()
@@ -87,12 +87,12 @@ def assert_there_and_back(theirs: nn.Module, pixels: int) -> None:
 @pytest.mark.parametrize("kind", ["lifting", "regular", "to bands", "of bands"])
 def test_weights_of_a_convolution_of_the_plane_there_and_back(name: str, size: int, kind: str) -> None:
     between = types(name)[kind]
-    assert_there_and_back(with_random_bias(R2Conv(*between, size, padding=1, stride=2)), 9)
+    assert_there_and_back(with_random_bias(R2Conv(*between, size, padding=1, stride=2, recompute=True)), 9)
 
 
 def test_weights_of_a_convolution_of_space_there_and_back() -> None:
     between = types("C4 about z to C2")["lifting"]
-    assert_there_and_back(with_random_bias(R3Conv(*between, 3, padding=1)), 4)
+    assert_there_and_back(with_random_bias(R3Conv(*between, 3, padding=1, recompute=True)), 4)
 
 
 def test_without_bias_in_evaluation_and_single_precision() -> None:
@@ -105,6 +105,16 @@ def test_without_bias_in_evaluation_and_single_precision() -> None:
     back = ours.to_escnn()
     assert not back.training
     torch.testing.assert_close(back(x).tensor, theirs(x).tensor, rtol=0, atol=1e-5)
+
+
+def test_convolutions_of_escnn_with_which_it_shares_a_basis_stay_as_they_are() -> None:
+    between = types("C8 to C4")["regular"]
+    before = R2Conv(*between, 3)
+    x = between[0](torch.randn(1, 16, 6, 6))
+    expected = before(x).tensor
+    FieldConv(*between, 3).double().to_escnn()
+    assert torch.equal(before(x).tensor, expected)
+    assert R2Conv(*between, 3)(x).tensor.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -124,7 +134,7 @@ def test_without_bias_in_evaluation_and_single_precision() -> None:
 def test_convolutions_of_other_kernels_are_refused(settings: dict[str, Any], message: str) -> None:
     regular = types("C4 to C2")["regular"]
     with pytest.raises(ValueError, match=message):
-        FieldConv.from_escnn(R2Conv(*regular, 5, **settings).double())
+        FieldConv.from_escnn(R2Conv(*regular, 5, **settings))
 
 
 def test_a_dilated_one_of_ours_is_none_of_theirs() -> None:
