@@ -2,7 +2,7 @@
 
 from datamodules.augmentation import CircularShift, RandomAffine
 from datamodules.colour import RandomColour
-from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip, RandomTurn
 from datamodules.data_set import DataSet
 from datamodules.glyphs import Glyphs
 from datamodules.image_folder_scale import ImageFolderScale
@@ -25,6 +25,7 @@ __all__ = [
     "RandomColour",
     "RandomCrop",
     "RandomFlip",
+    "RandomTurn",
     "RotatedMNIST",
     "STL10Scale",
     "ScaleDataModule",

@@ -106,6 +106,21 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
+class RandomTurn:
+    """Turn images by a multiple of 90 degrees about their middle, each as likely as the others.
+
+    After :class:`RandomFlip` of probability 1/2, all eight symmetries of the square are.
+    """
+
+    def augment(self, images: Tensor, batch: int, share: slice, generator: torch.Generator) -> Tensor:
+        """See :class:`datamodules.augmentation.Augmentation`."""
+        turns = torch.randint(4, (batch,), generator=generator)[share]
+        return torch.stack(
+            [image.rot90(int(turn), (1, 2)) for image, turn in zip(images, turns, strict=True)]
+        )
+
+
+@dataclass(frozen=True)
 class Cutout:
     """One black square cut out of each image (DeVries and Taylor 2017), its centre uniform over the image.
 

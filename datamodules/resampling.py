@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sefl.fourier import downsample, upsample
 
-Downsampling = Literal["ideal", "bicubic"]
+Downsampling = Literal["ideal", "centered", "bicubic"]
 
 
 def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:
@@ -17,7 +17,8 @@ def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:
         images: ``(batch, channels, size, size)``, or signals ``(batch, channels, size)``, floating point.
         resolution: pixels per side, or samples, of the result.
         method: ``ideal`` (:func:`sefl.fourier.downsample` and ``upsample``: at full resolution too, where it removes
-            the Nyquist term) or ``bicubic`` with antialiasing, which on signals is cubic.
+            the Nyquist term), ``centered`` (the same, of grids that share the image's middle in place of the first
+            pixel) or ``bicubic`` with antialiasing, which on signals is cubic.
 
     Returns:
         ``(batch, channels, resolution, resolution)`` or ``(batch, channels, resolution)``.
@@ -29,4 +30,5 @@ def resample(images: Tensor, resolution: int, method: Downsampling) -> Tensor:
     if method == "bicubic":
         size = (resolution, resolution)
         return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
-    return downsample(images, resolution) if resolution <= images.shape[-1] else upsample(images, resolution)
+    ideal = downsample if resolution <= images.shape[-1] else upsample
+    return ideal(images, resolution, "image" if method == "centered" else "pixel")

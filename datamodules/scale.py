@@ -34,8 +34,8 @@ class ScaleDataModule(LightningDataModule):
     A batch is ``(images, labels)``: float32 ``(batch, channels, r, r)``, with ``r`` the resolution of the batch, and
     int64 ``(batch,)``. The resolution of a signal is its length, the number of samples that show one window of time,
     and a batch of them ``(batch, channels, r)``. A sample keeps its resolution throughout the run; resolutions are
-    dealt evenly over classes. Training images are cropped, flipped, deformed, shifted, coloured and cut out of, in this
-    order and each if asked for, at full resolution; validation and test images never.
+    dealt evenly over classes. Training images are cropped, flipped, turned, deformed, shifted, coloured and cut out of,
+    in this order and each if asked for, at full resolution; validation and test images never.
 
     Split, resolutions, order and augmentation follow from ``seed`` alone, whatever the number of processes
     and of workers. In training all processes get the same number of batches, at each step of the same

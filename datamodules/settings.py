@@ -7,7 +7,7 @@ from typing import get_args
 
 from datamodules.augmentation import Augmentation, CircularShift, RandomAffine
 from datamodules.colour import RandomColour
-from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip, RandomTurn
 from datamodules.data_set import FINEST, DataSet
 from datamodules.resampling import Downsampling
 from sefl.arguments import require_integer, require_one_of, require_positive, require_seed
@@ -61,13 +61,15 @@ class ScaleSettings(LoadingSettings):
         held_out_resolutions: resolutions that are left out of training and kept in validation and test; training images
             are dealt the others.
         downsampling: ``ideal`` (:func:`sefl.fourier.downsample`, at full resolution too, where it removes the Nyquist
-            term) or ``bicubic`` with antialiasing, of signals cubic. Both take the window for one period, or its edges
-            for constant beyond.
+            term), ``centered``, the same about the image's middle, with which flips and quarter turns commute, or
+            ``bicubic`` with antialiasing, of signals cubic. The first two take the window for one period, the last its
+            edges for constant beyond.
         consistency_size: predict so many test samples at every resolution, the first of the test part, for scale
             consistency, which takes a pass per resolution where a network has no cheaper way. By default all.
         shift_augmentation: random circular shifts of training images at full resolution.
         crop_augmentation: random crops of training images, padded with black, at full resolution.
         flip_augmentation: mirror images of training images.
+        turn_augmentation: training images turned by multiples of 90 degrees.
         colour_augmentation: random brightness, contrast and saturation of training images of one or three channels.
         cutout_augmentation: black squares in training images at full resolution.
     """
@@ -79,6 +81,7 @@ class ScaleSettings(LoadingSettings):
     shift_augmentation: CircularShift | None = None
     crop_augmentation: RandomCrop | None = None
     flip_augmentation: RandomFlip | None = None
+    turn_augmentation: RandomTurn | None = None
     colour_augmentation: RandomColour | None = None
     cutout_augmentation: Cutout | None = None
 
@@ -91,7 +94,7 @@ class ScaleSettings(LoadingSettings):
     @property
     def augmentations(self) -> tuple[Augmentation, ...]:
         """What is done to training images, in this order."""
-        order = ("crop", "flip", "affine", "shift", "colour", "cutout")
+        order = ("crop", "flip", "turn", "affine", "shift", "colour", "cutout")
         of_each = (getattr(self, f"{name}_augmentation") for name in order)
         return tuple(augmentation for augmentation in of_each if augmentation is not None)
 
@@ -130,7 +133,7 @@ class ScaleSettings(LoadingSettings):
         return sorted(map(int, given))
 
     def _check_augmentations(self, data: DataSet) -> None:
-        for name in ("affine", "crop", "flip", "colour", "cutout"):
+        for name in ("affine", "crop", "flip", "turn", "colour", "cutout"):
             augmentation = getattr(self, f"{name}_augmentation")
             if data.dimensions == 1 and augmentation is not None:
                 raise ValueError(

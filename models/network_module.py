@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from models.schedules import scheduled
+from sefl.fourier.sampling import Center
 from sefl.networks import Network
 from sefl.runs.stored_models import StoredModel
 
@@ -47,6 +48,11 @@ class NetworkModule(StoredModel):
     def base_resolution(self) -> int | None:
         """The coarsest that the network takes, down to which its equivariance is measured."""
         return getattr(self.network, "base_resolution", None)
+
+    @property
+    def sampling_center(self) -> Center:
+        """Where the grids lie to which downsampling leads, under which its equivariance is measured."""
+        return getattr(self.network, "sampling_center", "pixel")
 
     @property
     def pretrained(self) -> bool:

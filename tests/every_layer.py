@@ -87,6 +87,7 @@ EVERY_LAYER: dict[str, Case] = {
     ),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
+    "GroupScaleNetwork": Case(network("GroupScaleNetwork", widths=[2, 2], kernel_sizes=3), IMAGES),
     "LiftingConv": Case(lambda: groups.LiftingConv(groups.cyclic(8), 2, 1, 3), IMAGES),
     "GroupSampledNetwork": Case(
         lambda: made(

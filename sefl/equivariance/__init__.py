@@ -5,6 +5,7 @@ from sefl.equivariance.orthogonal_actions import GroupAction, Rotation
 from sefl.equivariance.table import EquivarianceRow
 from sefl.equivariance.transformations import (
     CircularShift,
+    Composition,
     Flip,
     IdealDownsampling,
     Rotation90,
@@ -16,6 +17,7 @@ __all__ = [
     "Bands",
     "CircularShift",
     "Coefficients",
+    "Composition",
     "EquivarianceRow",
     "EquivarianceTable",
     "Flip",

@@ -9,6 +9,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 
 from sefl.arguments import require_one_of
 from sefl.fourier import downsample, to_coefficients, to_grid
+from sefl.fourier.sampling import Center
 
 Parameter = int | float | str
 Size = tuple[int, ...]
-Center = Literal["image", "pixel"]
 
 DEFAULT_BASE_RESOLUTION = 8
 
@@ -131,6 +132,8 @@ class IdealDownsampling(Transformation):
     Args:
         resolutions: the resolutions ``r``. By default all integers from the model's ``base_resolution``, or
             from 8 if it has no such attribute.
+        sampling_center: where grids lie, see :func:`sefl.fourier.downsample`; by default as the model's attribute of
+            this name says, ``"pixel"`` if it has none.
 
     Raises:
         ValueError: if a resolution is not a positive integer.
@@ -142,14 +145,17 @@ class IdealDownsampling(Transformation):
     name = "downsample"
     spatial_axes = (1, 2)
 
-    def __init__(self, resolutions: list[int] | None = None) -> None:
+    def __init__(self, resolutions: list[int] | None = None, sampling_center: Center | None = None) -> None:
         if resolutions is not None and (not resolutions or min(resolutions) < 1):
             raise ValueError(f"resolutions must be positive integers, at least one, got {resolutions}")
         self.resolutions = None if resolutions is None else sorted(set(resolutions))
         self.base_resolution = DEFAULT_BASE_RESOLUTION
+        self.given_center = sampling_center
+        self.sampling_center: Center = sampling_center or "pixel"
 
     def setup(self, model: nn.Module) -> None:
         self.base_resolution = int(getattr(model, "base_resolution", DEFAULT_BASE_RESOLUTION))
+        self.sampling_center = self.given_center or getattr(model, "sampling_center", "pixel")
 
     def parameters(self, image_size: Size) -> list[Parameter]:
         below = range(self.base_resolution, min(image_size)) if self.resolutions is None else self.resolutions
@@ -157,17 +163,77 @@ class IdealDownsampling(Transformation):
 
     def image(self, images: Tensor, parameter: Parameter) -> Tensor:
         resolution, first = int(parameter), images.shape[2]
-        return downsample(images, tuple(max(1, round(resolution * n / first)) for n in images.shape[2:]))
+        size = tuple(max(1, round(resolution * n / first)) for n in images.shape[2:])
+        return downsample(images, size, self.sampling_center)
 
     def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
         _require_no_larger(output_size, tuple(features.shape[-len(output_size) :]))
-        return downsample(features, output_size)
+        return downsample(features, output_size, self.sampling_center)
 
     def coefficients(
         self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
     ) -> Tensor:
         _require_no_larger(output_size, tuple(features.shape[:-2]))
         return features[tuple(slice(count) for count in output_size)]
+
+
+class Composition(Transformation):
+    """One transformation after the other, ``T_2 T_1``: turn, then downsample.
+
+    The parameters are all pairs, such as ``"r then 14"``.
+
+    Args:
+        first: ``T_1``.
+        second: ``T_2``, of which the parameters are those for the original images too.
+
+    >>> turned = Composition(Rotation90([1]), IdealDownsampling([8, 14]))
+    >>> turned.name, turned.parameters((28, 28))
+    ('rotate_then_downsample', ['90 then 8', '90 then 14'])
+    """
+
+    def __init__(self, first: Transformation, second: Transformation) -> None:
+        self.first, self.second = first, second
+        self.name = f"{first.name}_then_{second.name}"
+        self.spatial_axes = tuple(axes for axes in first.spatial_axes if axes in second.spatial_axes)
+        self.center = first.center
+        self._pairs: dict[Parameter, tuple[Parameter, Parameter]] = {}
+
+    def setup(self, model: nn.Module) -> None:
+        for each in (self.first, self.second):
+            each.setup(model)
+
+    def parameters(self, image_size: Size) -> list[Parameter]:
+        pairs = product(self.first.parameters(image_size), self.second.parameters(image_size))
+        named: dict[Parameter, tuple[Parameter, Parameter]] = {
+            f"{one} then {two}": (one, two) for one, two in pairs
+        }
+        self._pairs |= named
+        return list(named)
+
+    def orthogonal(self, parameter: Parameter) -> NDArray[np.float64] | None:
+        one, two = (
+            each.orthogonal(its)
+            for each, its in zip((self.first, self.second), self._pairs[parameter], strict=True)
+        )
+        return one if two is None else two if one is None else two @ one
+
+    def image(self, images: Tensor, parameter: Parameter) -> Tensor:
+        one, two = self._pairs[parameter]
+        return self.second.image(self.first.image(images, one), two)
+
+    def grid(self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size) -> Tensor:
+        one, two = self._pairs[parameter]
+        size = tuple(features.shape[-len(image_size) :])
+        return self.second.grid(
+            self.first.grid(features, one, image_size, size), two, image_size, output_size
+        )
+
+    def coefficients(
+        self, features: Tensor, parameter: Parameter, image_size: Size, output_size: Size
+    ) -> Tensor:
+        one, two = self._pairs[parameter]
+        moved = self.first.coefficients(features, one, image_size, tuple(features.shape[:-2]))
+        return self.second.coefficients(moved, two, image_size, output_size)
 
 
 class Flip(Transformation):

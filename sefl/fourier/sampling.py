@@ -4,13 +4,14 @@ Of signals along one axis and of images: the shape of the tensor tells them apar
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sefl.arguments import require_floating, require_positive
+from sefl.arguments import require_floating, require_one_of, require_positive
 from sefl.fourier.basis import (
     analysis,
     analysis_matrix,
@@ -25,6 +26,8 @@ from sefl.tensors.graphs import outside_of_graphs
 from sefl.tensors.output_types import Coefficients
 
 Resolution = int | tuple[int, ...]
+Center = Literal["image", "pixel"]
+"""What grids of all resolutions share, and flips and turns leave where it is: the middle or the first pixel."""
 
 
 class CoefficientModule(nn.Module):
@@ -126,7 +129,7 @@ def in_autocast(x: Tensor) -> Tensor:
 
 
 @outside_of_graphs
-def downsample(x: Tensor, resolution: Resolution) -> Tensor:
+def downsample(x: Tensor, resolution: Resolution, center: Center = "pixel") -> Tensor:
     """Ideal downsampling: keep the frequencies that ``resolution`` holds, sample them on its grid.
 
     ``D_r x`` keeps ``|k| <= (r - 1) // 2`` on each axis, dropping the Nyquist term of even sizes, so that
@@ -137,13 +140,16 @@ def downsample(x: Tensor, resolution: Resolution) -> Tensor:
         x: real signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)``.
         resolution: pixels per axis of the result, at most those of ``x``. One number per axis, ``(length,)`` or
             ``(height, width)``, says how many axes there are whatever lies before them.
+        center: pixels lie at ``j / r`` of the period, so that the first one is of all grids (``"pixel"``, the papers'
+            convention), or at ``(j + 1 / 2) / r`` (``"image"``): then ``D_r`` commutes with :func:`torch.flip`, quarter
+            turns and transpositions at every ``r``, odd or even.
 
     Returns:
         ``(batch, channels, resolution)`` or ``(batch, channels, resolution, resolution)`` in the dtype of ``x``.
 
     Raises:
         TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` is of another shape or ``resolution`` exceeds that of ``x``.
+        ValueError: if ``x`` is of another shape, ``resolution`` exceeds that of ``x``, or ``center`` is neither.
     """
     source, target = _sizes(x, resolution)
     if any(ours > theirs for ours, theirs in zip(target, source, strict=True)):
@@ -151,11 +157,11 @@ def downsample(x: Tensor, resolution: Resolution) -> Tensor:
             f"resolution must be at most that of x, {_shown(source)}, got {_shown(target)}; "
             "upsample goes the other way"
         )
-    return _resample(x, source, target)
+    return _resample(x, source, target, center)
 
 
 @outside_of_graphs
-def upsample(x: Tensor, resolution: Resolution) -> Tensor:
+def upsample(x: Tensor, resolution: Resolution, center: Center = "pixel") -> Tensor:
     """Ideal upsampling: zero-pad the spectrum of ``x`` and sample it on a finer grid.
 
     ``downsample(upsample(x, s), r) == downsample(x, r)`` for ``r`` up to the resolution of ``x``. The Nyquist
@@ -164,6 +170,7 @@ def upsample(x: Tensor, resolution: Resolution) -> Tensor:
     Args:
         x: real signals or images.
         resolution: pixels per axis of the result, at least those of ``x``.
+        center: as in :func:`downsample`.
     """
     source, target = _sizes(x, resolution)
     if any(ours < theirs for ours, theirs in zip(target, source, strict=True)):
@@ -171,7 +178,7 @@ def upsample(x: Tensor, resolution: Resolution) -> Tensor:
             f"resolution must be at least that of x, {_shown(source)}, got {_shown(target)}; "
             "downsample goes the other way"
         )
-    return _resample(x, source, target)
+    return _resample(x, source, target, center)
 
 
 @outside_of_graphs
@@ -258,9 +265,13 @@ def _shown(sizes: tuple[int, ...]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...]) -> Tensor:
-    pairs = zip(source, target, strict=True)
-    return _along_last_axes(x, [_resampling_matrix(*pair, x.dtype, x.device) for pair in pairs])
+def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...], center: Center) -> Tensor:
+    require_one_of("center", center, get_args(Center))
+    shift = 0.5 if center == "image" else 0.0
+    sizes = zip(source, target, strict=True)
+    return _along_last_axes(
+        x, [constant(_resampling, *pair, shift, dtype=x.dtype, device=x.device) for pair in sizes]
+    )
 
 
 def _along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
@@ -271,10 +282,6 @@ def _along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     return x @ columns.T
 
 
-def _resampling_matrix(source: int, target: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return constant(_resampling, source, target, dtype=dtype, device=device)
-
-
-def _resampling(source: int, target: int) -> NDArray[np.float64]:
+def _resampling(source: int, target: int, shift: float) -> NDArray[np.float64]:
     shared = band(min(source, target))
-    return synthesis(shared, target) @ analysis(shared, source)
+    return synthesis(shared, target, shift) @ analysis(shared, source, shift)

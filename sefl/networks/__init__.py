@@ -6,6 +6,7 @@ from sefl.networks.fixed_resolution import Resizing
 from sefl.networks.fourier import FourierNetwork, FourierTrunk
 from sefl.networks.fourier_cnn import FourierCNN, FourierCNNTrunk
 from sefl.networks.group_sampled import GroupSampledNetwork, InvariantHeadSettings
+from sefl.networks.group_scale import GroupScaleNetwork
 from sefl.networks.group_stages import GroupStages, SubgroupSampling
 from sefl.networks.mixer import MixerNetwork, MixerTrunk
 from sefl.networks.network import Network, ScaleNetwork
@@ -27,6 +28,7 @@ __all__ = [
     "FourierNetwork",
     "FourierTrunk",
     "GroupSampledNetwork",
+    "GroupScaleNetwork",
     "GroupStages",
     "InvariantHeadSettings",
     "MixerNetwork",

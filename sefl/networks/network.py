@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sefl.arguments import require_floating, require_positive, require_positives
 from sefl.files.made_of import MadeOf, has_lost, import_path, plain
 from sefl.fourier import downsample
+from sefl.fourier.sampling import Center
 from sefl.networks.saved import CLASS, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
 from sefl.networks.trained_on import TrainedOn
 from sefl.tensors.output_types import Bands
@@ -135,6 +136,8 @@ class ScaleNetwork(Network):
     """
 
     output_type = Bands()
+    sampling_center: Center = "pixel"
+    """Where the grids of all resolutions lie, see :func:`sefl.fourier.downsample`."""
 
     def __init__(
         self,
@@ -184,7 +187,9 @@ class ScaleNetwork(Network):
             ValueError: if a resolution is below the base or above that of the images.
         """
         one_by_one = progress(self._resolutions(images, resolutions))
-        return torch.stack([self(downsample(images, r))[:, -1] for r in one_by_one], dim=1)
+        return torch.stack(
+            [self(downsample(images, r, self.sampling_center))[:, -1] for r in one_by_one], dim=1
+        )
 
     def _require_images(self) -> None:
         if self.dimensions != 2:

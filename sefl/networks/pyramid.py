@@ -1,15 +1,16 @@
 """Any network on every level of an image's ideal pyramid: scale-equivariant predictions of ordinary convolutions."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from sefl.arguments import require_number, require_positives
+from sefl.arguments import require_number, require_one_of, require_positives
 from sefl.fourier import downsample
 from sefl.fourier.basis import coefficient_count
+from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandNetwork
 from sefl.networks.single_prediction import SinglePredictionNetwork
 from sefl.tensors.graphs import in_pieces
@@ -71,6 +72,8 @@ class PyramidNetwork(
         levels: resolutions of the levels, from the base resolution on; by default one for each band. Of more levels the
             mean is better, of fewer faster; a resolution that the network was not trained at is better none.
         growth: growth of the logits with the bands, see :class:`LevelMean`.
+        center: what the levels' grids share, see :func:`sefl.fourier.downsample`. With ``"image"`` predictions are also
+            invariant to the flips and quarter turns to which the network's are (:class:`GroupScaleNetwork`).
 
     Raises:
         ValueError: if an argument is out of its range; in ``forward`` as :class:`ScaleNetwork`.
@@ -82,7 +85,11 @@ class PyramidNetwork(
     """
 
     def __init__(
-        self, network: SinglePredictionNetwork, levels: Sequence[int] | None = None, growth: float = 0.0
+        self,
+        network: SinglePredictionNetwork,
+        levels: Sequence[int] | None = None,
+        growth: float = 0.0,
+        center: Center = "pixel",
     ) -> None:
         super().__init__(
             network.in_channels,
@@ -92,6 +99,8 @@ class PyramidNetwork(
             network.dimensions,
         )
         self.network = network
+        require_one_of("center", center, get_args(Center))
+        self.sampling_center = center
         coarsest, finest = network.base_resolution, network.max_resolution
         levels = range(coarsest, finest + 1) if levels is None else require_positives("levels", levels)
         if not levels or min(levels) != coarsest or max(levels) > finest:
@@ -117,7 +126,11 @@ class PyramidNetwork(
         """The images at their ``index``-th band: to ``(batch, channels, 2 b + 1, 2 b + 1)``."""
         coarsest = self.base_resolution
         size = max(coefficient_count(index + self._head_band(coarsest)), coarsest)
-        return downsample(images, size) if size % 2 == 0 or size < images.shape[-1] else images
+        return (
+            downsample(images, size, self.sampling_center)
+            if size % 2 == 0 or size < images.shape[-1]
+            else images
+        )
 
     def measured_layers(self) -> list[str]:
         return ["head"]

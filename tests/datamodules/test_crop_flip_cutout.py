@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as v2
 
-from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip, crop, cut_out, flip
+from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip, RandomTurn, crop, cut_out, flip
 
 
 def generator() -> torch.Generator:
@@ -53,6 +53,19 @@ def test_flips_happen_as_often_as_asked() -> None:
         assert flipped.mean() == pytest.approx(probability, abs=0.02)
 
 
+def test_all_symmetries_of_the_square_are_as_likely() -> None:
+    square = torch.arange(9.0).reshape(1, 1, 3, 3)
+    images = square.expand(8_000, 1, 3, 3)
+    for augmentation in (RandomFlip(), RandomTurn()):
+        images = augmentation.augment(images, 8_000, WHOLE, generator())
+    counts = []
+    for mirrored in (square, square.flip(3)):
+        for turns in range(4):
+            counts.append(int((images == mirrored.rot90(turns, (2, 3))).flatten(1).all(1).sum()))
+    assert sum(counts) == 8_000
+    assert min(counts) > 850
+
+
 def test_cutouts_have_their_centre_anywhere_in_the_image() -> None:
     cut = Cutout(4).augment(torch.ones(20_000, 1, 9, 9), 20_000, WHOLE, generator())[:, 0] == 0
     assert cut.sum(dim=(1, 2)).unique().tolist() == [4, 6, 8, 9, 12, 16]
@@ -61,13 +74,14 @@ def test_cutouts_have_their_centre_anywhere_in_the_image() -> None:
     torch.testing.assert_close(cut.float().mean(0), rows[:, None] * rows, atol=0.015, rtol=0)
 
 
-@pytest.mark.parametrize("augmentation", [RandomCrop(3), RandomFlip(), Cutout(4)])
+@pytest.mark.parametrize("augmentation", [RandomCrop(3), RandomFlip(), RandomTurn(), Cutout(4)])
 def test_what_is_drawn_does_not_depend_on_the_share(augmentation) -> None:
-    whole = augmentation.augment(IMAGES, 64, WHOLE, generator())
-    assert not torch.equal(whole, IMAGES)
+    images = IMAGES[..., :10] if isinstance(augmentation, RandomTurn) else IMAGES  # which are square
+    whole = augmentation.augment(images, 64, WHOLE, generator())
+    assert not torch.equal(whole, images)
     for rank in range(3):
         share = slice(rank, 64, 3)
-        assert torch.equal(augmentation.augment(IMAGES[share], 64, share, generator()), whole[share])
+        assert torch.equal(augmentation.augment(images[share], 64, share, generator()), whole[share])
 
 
 @pytest.mark.parametrize("augmentation", [RandomCrop(0), RandomFlip(0), Cutout(0)])

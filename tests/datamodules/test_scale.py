@@ -168,7 +168,10 @@ def test_a_stored_split_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"channels": 0}, "channels must be a positive integer, got 0"),
         ({"class_names": ["one"]}, r"class_names must be of at least two classes, got \['one'\]"),
         ({"image_size": 10**6}, "image_size must be an integer from 1 to 16384, got 1000000"),
-        ({"downsampling": "naive"}, "downsampling must be one of 'ideal', 'bicubic', got 'naive'"),
+        (
+            {"downsampling": "naive"},
+            "downsampling must be one of 'ideal', 'centered', 'bicubic', got 'naive'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(settings, message: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sefl.equivariance import CircularShift, Flip, IdealDownsampling, Rotation90
+from sefl.equivariance import CircularShift, Composition, Flip, GroupAction, IdealDownsampling, Rotation90
 from sefl.equivariance.transformations import NotMeasurable
 from sefl.fourier import downsample, to_coefficients, to_grid
 
@@ -112,3 +112,39 @@ class TestIdealDownsampling:
 def test_refuses_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=str)
+def test_one_transformation_after_the_other(size):
+    x, turn, shrink = images(size), Rotation90([1, 3]), IdealDownsampling([5, 6], sampling_center="image")
+    both = Composition(turn, shrink)
+    assert both.name == "rotate_then_downsample"
+    assert both.parameters(size) == ["90 then 5", "90 then 6", "270 then 5", "270 then 6"]
+    for parameter in both.parameters(size):
+        angle, resolution = map(int, parameter.split(" then "))
+        moved = shrink.image(turn.image(x, angle), resolution)
+        torch.testing.assert_close(both.image(x, parameter), moved, rtol=0, atol=0)
+        torch.testing.assert_close(both.grid(x, parameter, size, moved.shape[2:]), moved, rtol=0, atol=0)
+        assert (both.orthogonal(parameter) == turn.orthogonal(angle)).all()
+    periodic = Composition(Rotation90([1], center="pixel"), IdealDownsampling([5]))
+    assert periodic.parameters(size) == ["90 then 5"]
+    moved = periodic.image(x, "90 then 5")
+    of_coefficients = periodic.coefficients(to_coefficients(x), "90 then 5", size, (5, 5))
+    torch.testing.assert_close(of_coefficients, to_coefficients(moved), rtol=0, atol=1e-13)
+    twice = Composition(Flip("horizontal"), GroupAction("C4"))
+    twice.parameters(size)
+    torch.testing.assert_close(
+        torch.from_numpy(twice.orthogonal("horizontal then r")), torch.tensor([[0.0, -1], [-1, 0]]).double()
+    )
+
+
+def test_downsampling_is_about_what_the_model_samples_about():
+    x, model = images((9, 9)), nn.Identity()
+    for center in ("image", "pixel"):
+        model.sampling_center = center
+        for given in (None, "image", "pixel"):
+            transformation = IdealDownsampling([4], sampling_center=given)
+            transformation.setup(model)
+            torch.testing.assert_close(
+                transformation.image(x, 4), downsample(x, 4, given or center), rtol=0, atol=0
+            )

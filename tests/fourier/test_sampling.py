@@ -39,6 +39,34 @@ def test_downsampling_twice_is_downsampling_once(size: tuple[int, int], dtype: t
             assert_same(downsample(between, r), downsample(x, r))
 
 
+@pytest.mark.parametrize("size", [9, 12, 13])
+def test_sampling_about_the_middle_commutes_with_the_symmetries_of_the_square(size: int) -> None:
+    """And sampling from the first pixel, the control, does not; both are nested."""
+    x = images(size, size)
+    symmetries = [
+        lambda x, k=k, f=f: (x.flip(3) if f else x).rot90(k, (2, 3)) for k in range(4) for f in (0, 1)
+    ]
+    for s in range(1, size + 1):
+        small = downsample(x, s, "image")
+        for symmetry in symmetries:
+            assert_same(downsample(symmetry(x), s, "image"), symmetry(small))
+        for r in range(1, s + 1):
+            assert_same(downsample(small, r, "image"), downsample(x, r, "image"))
+            assert_same(
+                downsample(upsample(small, size + 3, "image"), r, "image"), downsample(small, r, "image")
+            )
+    moved = relative_squared_error(downsample(x.flip(3), 7), downsample(x, 7).flip(3))
+    assert moved > 0.1
+
+
+def test_samples_about_the_middle_lie_at_the_centres_of_pixels() -> None:
+    fine, coarse = ((torch.arange(r, dtype=torch.float64) + 0.5) / r for r in (16, 5))
+    wave = lambda t: 1 + torch.cos(2 * math.pi * t) - 3 * torch.sin(4 * math.pi * t)  # noqa: E731
+    assert_same(downsample(wave(fine)[None, None], 5, "image"), wave(coarse)[None, None])
+    with pytest.raises(ValueError, match="center must be one of 'image', 'pixel', got 'corner'"):
+        downsample(wave(fine)[None, None], 5, "corner")  # type: ignore[arg-type]
+
+
 def test_downsampling_twice_on_rectangles() -> None:
     x = images(11, 8)
     for between in [(10, 8), (11, 7), (9, 6), (8, 5)]:

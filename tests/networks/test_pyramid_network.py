@@ -11,6 +11,7 @@ from scale_equivariance import assert_same
 from torch import Tensor
 
 from models import ScaleClassifier
+from sefl.equivariance import Composition, GroupAction, IdealDownsampling, measure
 from sefl.fourier import downsample
 from sefl.networks import PyramidNetwork
 from sefl.testing import assert_scale_equivariant
@@ -49,6 +50,31 @@ def test_predictions_are_those_of_the_downsampled_images(inner: str, base: int) 
     found = model.predict_all_resolutions(x)
     for r in range(base, FINEST + 1):
         assert_same(found[:, r - base], model(downsample(x, r))[:, -1])
+
+
+@pytest.mark.parametrize(
+    ("kept", "sampling"),
+    [("D4", {"design": "whole_group", "group_rates": [2, 1]}), ("C4", {"subgroups": ["C4", None]})],
+)
+def test_scales_and_symmetries_of_the_square_at_once(kept: str, sampling: dict[str, Any]) -> None:
+    """Of grids about the middle, at every resolution and under each element of the group that the network keeps."""
+    torch.manual_seed(0)
+    inner = made("GroupScaleNetwork", widths=[2, 3], kernel_sizes=3, **sampling)
+    x = torch.randn(2, 1, 28, 28, dtype=torch.float64)
+    group = GroupAction(kept)
+    both = Composition(group, IdealDownsampling())
+    errors = {}
+    for center in ("image", "pixel"):
+        model = PyramidNetwork(inner, center=center).double().eval()
+        table = measure(model, x, [IdealDownsampling(), group, both], ["head"])
+        assert table.error("head", "downsample")[1] < 1e-26
+        errors[center] = table.error("head", both.name)[1]
+        rows = [row for row in table if row.transformation == both.name]
+        assert len(rows) == len(group.matrices) * 20
+    assert errors["image"] < 1e-26
+    assert errors["pixel"] > 1e-6
+    plain = PyramidNetwork(made("ConvNetwork", widths=[3, 4]), center="image").double().eval()
+    assert measure(plain, x, [both], ["head"]).error("head")[0] > 1e-4
 
 
 def test_of_signals_too() -> None:
