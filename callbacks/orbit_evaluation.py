@@ -30,13 +30,15 @@ class OrbitEvaluation(pl.Callback):
     * ``test/orbit/<element>``: accuracy at each element; and the figure ``orbit/accuracy.png`` in the run's folder.
 
     The model is called with images alone; of logits ``(batch, bands, classes)`` the last band counts. Of several test
-    loaders the first counts.
+    loaders the first counts, without ``all_resolutions``.
 
     Args:
         angles: how many rotations, evenly spaced over the circle, or the angles in degrees; 0 is among them.
         reflections: whether mirrored copies count too.
         background: what lies outside of an image, for each channel or for all; by default black as the datamodule's
             ``mean`` and ``std`` normalise it, or 0 if it has none.
+        all_resolutions: of every copy, the predictions at all resolutions of a :class:`models.ScaleClassifier` count,
+            each as a sample of its own. Copies are those of the second test loader, images at the finest resolution.
 
     Raises:
         ValueError: if there are no angles, two are the same, or 0 is not among them, or ``background`` is not finite;
@@ -48,8 +50,10 @@ class OrbitEvaluation(pl.Callback):
         angles: int | list[float] = 24,
         reflections: bool = False,
         background: float | list[float] | None = None,
+        all_resolutions: bool = False,
     ) -> None:
         super().__init__()
+        self.all_resolutions = all_resolutions
         self.orbit = Orbit(angles, reflections)
         self.background = background
         self._start(torch.device("cpu"))
@@ -70,7 +74,7 @@ class OrbitEvaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if dataloader_idx > 0:
+        if dataloader_idx != int(self.all_resolutions):
             return
         images, labels = batch
         chosen = chosen_images(trainer, batch_idx, dataloader_idx, len(images)).to(images.device)
@@ -80,6 +84,7 @@ class OrbitEvaluation(pl.Callback):
         with undisturbed(pl_module):
             copies = counted(self.orbit.copies(images), len(self.orbit), "Transformed copies", trainer)
             logits = torch.stack([self._logits(trainer, pl_module, copy) for copy in copies])
+        labels = labels.repeat_interleave(logits.shape[1] // len(labels))
         self.accuracy.update(logits, labels)
         self.error.update(logits)
 
@@ -107,7 +112,11 @@ class OrbitEvaluation(pl.Callback):
         self.error = OrbitError(self.orbit.angles, self.orbit.mirrored).to(device)
 
     def _logits(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
+        """``(batch, classes)``, or of all resolutions ``(batch * resolutions, classes)``."""
         with trainer.precision_plugin.forward_context():
+            if self.all_resolutions:
+                of_all: Tensor = pl_module.network.predict_all_resolutions(images)  # type: ignore[operator, union-attr]
+                return of_all.flatten(0, 1).float()
             logits: Tensor = pl_module(images)
         return (logits[:, -1] if logits.dim() == 3 else logits).float()
 

@@ -1,0 +1,63 @@
+"""Orbit accuracy over the copies at every resolution, of a network that is exact under both and of one that is not."""
+
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from flat_settings import made
+from torch.utils.data import DataLoader, TensorDataset
+
+from callbacks import OrbitEvaluation
+from models import ScaleClassifier
+from sefl.groups.orbit import Orbit
+from sefl.networks import PyramidNetwork
+
+SAMPLES, FINEST, RESOLUTIONS = 6, 12, 5
+
+
+class Data(pl.LightningDataModule):
+    """Noise at two resolutions, and the same samples at the finest."""
+
+    def test_dataloader(self) -> list[Any]:
+        return [self._loader(9), self._loader(FINEST)]
+
+    def _loader(self, resolution: int) -> Any:
+        generator = torch.Generator().manual_seed(resolution)
+        images = torch.randn(SAMPLES, 1, resolution, resolution, generator=generator)
+        return DataLoader(TensorDataset(images, torch.arange(SAMPLES) % 3), batch_size=4)
+
+
+@pytest.mark.parametrize("center", ["image", "pixel"])
+def test_all_resolutions_of_all_copies_count(center: Any, tmp_path) -> None:
+    torch.manual_seed(0)
+    scales = {"base_resolution": 8, "max_resolution": FINEST, "classes": 3}
+    inner = made("GroupScaleNetwork", widths=[2, 3], kernel_sizes=3, **scales)
+    classifier = ScaleClassifier(PyramidNetwork(inner, center=center), trained_bands="own")
+    evaluation = OrbitEvaluation(4, reflections=True, all_resolutions=True)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        logger=False,
+        callbacks=[evaluation],
+        enable_progress_bar=False,
+        accelerator="cpu",
+    )
+    trainer.test(classifier, datamodule=Data(), verbose=False)
+    measured = trainer.callback_metrics
+    classifier.eval()
+
+    images, labels = Data().test_dataloader()[1].dataset.tensors
+    with torch.inference_mode():
+        of_copies = [
+            classifier.network.predict_all_resolutions(copy) for copy in Orbit(4, True).copies(images)
+        ]
+        logits = torch.stack(of_copies)
+    assert logits.shape == (8, SAMPLES, RESOLUTIONS, 3)
+    correct = (logits.argmax(-1) == labels[:, None]).float()
+    assert float(measured["test/orbit_accuracy"]) == pytest.approx(float(correct.mean()))
+    assert float(measured["test/orbit_accuracy_all"]) == pytest.approx(float(correct.amin(0).mean()))
+    assert float(measured["test/orbit/90_mirrored"]) == pytest.approx(float(correct[5].mean()))
+    if center == "image":
+        assert float(measured["test/orbit_error_max"]) < 1e-9
+    else:
+        assert float(measured["test/orbit_error_max"]) > 1e-6
