@@ -155,7 +155,8 @@ class IdealDownsampling(Transformation):
 
     def setup(self, model: nn.Module) -> None:
         self.base_resolution = int(getattr(model, "base_resolution", DEFAULT_BASE_RESOLUTION))
-        self.sampling_center = self.given_center or getattr(model, "sampling_center", "pixel")
+        of_model: Center = getattr(model, "sampling_center", "pixel")
+        self.sampling_center = self.given_center or of_model
 
     def parameters(self, image_size: Size) -> list[Parameter]:
         below = range(self.base_resolution, min(image_size)) if self.resolutions is None else self.resolutions
