@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("escnn") else ["sefl/escnn"]
+collect_ignore = [] if find_spec("escnn") else ["sefl/escnn", "sefl/demo/escnn_figure.py"]

@@ -9,6 +9,7 @@ pictures are written to DIR/N.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,10 @@ class Demo:
         yield _write(nonlinearity_figure(self.seed), folder / "nonlinearity.png")
         if self.readme:
             yield equivariance_picture(folder / "equivariance.png", self.seed)
+        if self.readme and find_spec("escnn") is not None:
+            from sefl.demo.escnn_figure import escnn_figure
+
+            yield _write(escnn_figure(self.seed), folder / "escnn.png")
         if self.runs is not None:
             yield from pictures_of_runs(Path(self.runs), folder)
         for _ in animate(folder / "features.gif", self.seed, self.coarsest, self.finest):
