@@ -1,6 +1,5 @@
 """Every file in configs/ through python -m sefl.fit, for a few batches."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import pytest
 import yaml
 from PIL import Image
 from scipy.io import wavfile
+from side_by_side import SideBySide
 
 from sefl.fit import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 QUICKSTART = CONFIGS / "quickstart.yaml"
-DEADLINE = 180.0
 FEW_BATCHES = [
     *("--trainer.max_epochs", "1"),
     *("--trainer.limit_train_batches", "2"),
@@ -25,9 +24,9 @@ FEW_BATCHES = [
     *("--trainer.log_every_n_steps", "1"),
     *("--trainer.enable_progress_bar", "false"),
     *("--wandb.mode", "disabled"),
+    # there are networks and images that take a CPU seconds per sample
+    *("--data.batch_size", "2", "--data.eval_batch_size", "2"),
 ]
-SMALL_BATCHES = ["--data.batch_size", "2", "--data.eval_batch_size", "2"]
-"""For networks and images that take a CPU seconds per sample."""
 
 FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
 DATA_FRAGMENTS = sorted(CONFIGS.glob("*/data/*.yaml"))
@@ -74,11 +73,11 @@ def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     skip_without_data(data)
     # the configurations name data/ from the root of the checkout
     monkeypatch.chdir(ROOT)
-    small = SMALL_BATCHES if "STL10" in data else []
+    own = []
     if config.parent.name == "own_data":
         make = sounds if data == "datamodules.WavFolder" else photos
-        small = ["--data.root", str(make(tmp_path / "own"))]
-    main(["--config", str(config), "--run_dir", str(tmp_path / "run"), *FEW_BATCHES, *small])
+        own = ["--data.root", str(make(tmp_path / "own"))]
+    main(["--config", str(config), "--run_dir", str(tmp_path / "run"), *FEW_BATCHES, *own])
     check_run(tmp_path / "run")
 
 
@@ -97,11 +96,10 @@ def test_trainer_fragment(fragment: Path, tmp_path: Path) -> None:
     check_run(tmp_path)
 
 
-def test_ddp_fragment(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_ddp_fragment(tmp_path: Path, side_by_side: Callable[..., SideBySide]) -> None:
     fragment = CONFIGS / "trainer/ddp.yaml"
     cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
-    run = ["--config", str(QUICKSTART), "--config", str(fragment), "--run_dir", "run", *FEW_BATCHES, *cpu]
-    process = start("sefl.fit", *run)
-    output, _ = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, output
+    options = ["--config", str(QUICKSTART), "--config", str(fragment), "--run_dir", "run", *FEW_BATCHES, *cpu]
+    run = side_by_side("torchrun", main, options)
+    assert run.end() == [0, 0], run.said
     check_run(tmp_path / "run")

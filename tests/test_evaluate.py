@@ -1,7 +1,6 @@
 """python -m sefl.evaluate, through its entry point: what it writes, what it leaves alone, two processes."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib.collections import LineCollection
+from side_by_side import SideBySide
 
 from sefl.evaluate import EvaluateCLI, main
 from sefl.figures.evaluation import accuracies
@@ -18,7 +18,6 @@ from sefl.runs.evaluation import Evaluation
 
 RUN = Path("runs/tiny/0")
 BEST = str(RUN / "checkpoints/best.ckpt")
-DEADLINE = 120.0
 
 
 @pytest.fixture
@@ -143,14 +142,11 @@ def test_default_monitor_and_given_configuration(trained: Path) -> None:
     assert {row["transformation"] for row in evaluation()["equivariance"]} == {"flip_horizontal_about_pixel"}
 
 
-def test_two_processes_give_the_same_numbers(
-    trained: Path, start: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_two_processes_give_the_same_numbers(trained: Path, side_by_side: Callable[..., SideBySide]) -> None:
     main(["--ckpt_path", BEST])
     options = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    process = start("sefl.evaluate", "--ckpt_path", BEST, *options)
-    output, _ = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, output
+    run = side_by_side("torchrun", main, ["--ckpt_path", BEST, *options])
+    assert run.end() == [0, 0], run.said
     assert [path.name for path in sorted((RUN / "evaluation").iterdir())] == ["0", "1"]
     one, two = evaluation(0), evaluation(1)
     for measure in ("accuracy", "accuracy_by_resolution", "scale_consistency"):

@@ -1,5 +1,6 @@
 """What needs no torch is said before torch is imported; what is no mistake is left to the command."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,25 +16,38 @@ from sefl.fit import FitCLI
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_TORCH = """
-import runpy, sys
+import contextlib, io, json, runpy, sys
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
         assert name.partition(".")[0] not in ("torch", "pytorch_lightning"), name
 sys.meta_path.insert(0, NoTorch())
-module, *sys.argv[1:] = sys.argv[1:]
-runpy.run_module(module, run_name="__main__")
+module, ended = sys.argv[1], []
+for sys.argv[1:] in json.loads(sys.argv[2]):
+    shown, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
+        try:
+            runpy.run_module(module, run_name="__main__")
+            status = None
+        except SystemExit as end:
+            status = end.code
+    ended.append((status or 0, shown.getvalue(), said.getvalue()))
+print(json.dumps(ended))
 """
 
 
-def without_torch(module: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, module, *arguments],
+def without_torch(module: str, commands: list[list[str]], folder: Path) -> list[tuple[int, str, str]]:
+    """Exit status, output and errors of a module with each of these arguments, in one process."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, module, json.dumps(commands)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert ended.returncode == 0, ended.stderr
+    found: list[tuple[int, str, str]] = json.loads(ended.stdout)
+    return found
 
 
 @pytest.mark.parametrize("module", ["sefl.fit", "sefl.evaluate"])
@@ -44,7 +58,7 @@ def test_mistakes_before_torch(tiny: Path, module: str) -> None:
     tiny.with_name("unknown.yaml").write_text("trainers: {}\n")
     tiny.with_name("empty.yaml").write_text("")
     tiny.with_name("named.yaml").write_text("name: ../x\n")
-    for arguments, expected in [
+    mistakes: list[tuple[list[str], str]] = [
         ([], "--model: needed, but not given; name a configuration with --config FILE"),
         (["--config", "absent.yaml"], "--config absent.yaml: there is no such file"),
         (["--config=absent.yaml"], "--config absent.yaml: there is no such file"),
@@ -65,11 +79,12 @@ def test_mistakes_before_torch(tiny: Path, module: str) -> None:
         (["--config", "tiny.yaml", "--config", "named.yaml"], "--name '../x': must be a path below"),
         (["--config", "tiny.yaml", "--run_dir", "tiny.yaml/x"], "--run_dir 'tiny.yaml/x': can't be made"),
         (["--config", "tiny.yaml", "--seed", "-1"], "--seed must be an integer from 0 to"),
-    ]:
-        ended = without_torch(module, arguments, tiny.parent)
-        assert ended.returncode == 2, ended.stderr
-        assert ended.stderr.startswith(f"python -m {module}: error: {expected}")
-        assert ended.stderr.count("\n") == 1
+    ]
+    found = without_torch(module, [arguments for arguments, _ in mistakes], tiny.parent)
+    for (_, expected), (status, _, said) in zip(mistakes, found, strict=True):
+        assert status == 2, said
+        assert said.startswith(f"python -m {module}: error: {expected}")
+        assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -118,10 +133,10 @@ def test_it_knows_every_option_of_the_commands(
 
 @pytest.mark.parametrize("module", ["sefl.report", "sefl.sweep", "sefl.demo"])
 def test_help_and_mistakes_of_options_need_no_torch(tmp_path: Path, module: str) -> None:
-    shown = without_torch(module, ["--help"], tmp_path)
-    assert shown.returncode == 0, shown.stderr
-    assert f"usage: python -m {module}" in shown.stdout
-    mistaken = without_torch(module, ["runs", "--outt", "x"], tmp_path)
-    assert mistaken.returncode == 2
-    assert f"python -m {module}: error: " in mistaken.stderr
-    assert mistaken.stderr.count("\n") == 1
+    commands = [["--help"], ["runs", "--outt", "x"]]
+    (status, shown, said), mistaken = without_torch(module, commands, tmp_path)
+    assert status == 0, said
+    assert f"usage: python -m {module}" in shown
+    assert mistaken[0] == 2
+    assert f"python -m {module}: error: " in mistaken[2]
+    assert mistaken[2].count("\n") == 1

@@ -3,10 +3,9 @@
 import errno
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import Trainer
+from side_by_side import SideBySide
 
 from datamodules.split import Split
 from sefl.files.torch_files import read_checkpoint
@@ -29,7 +29,6 @@ from sefl.runs.loggers import MetricsCSV
 from sefl.runs.resources import Resources
 
 RUN = Path("runs/tiny/0")
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -95,30 +94,20 @@ def test_what_is_not_written_is_named_and_leaves_nothing(kind: str, tmp_path: Pa
         assert file.read_bytes() == before
 
 
-def fit_with_files_of_at_most(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = (
-        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-        f"from sefl.fit import main\nmain({list(arguments)!r})"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def fit_with_files_of_at_most(size: int, arguments: list[str]) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    main(arguments)
 
 
-def test_a_run_ends_with_one_message_and_goes_on(tiny: Path) -> None:
+def test_a_run_ends_with_one_message_and_goes_on(tiny: Path, side_by_side: Callable[..., SideBySide]) -> None:
     going_on = ["--ckpt_path", "last", "--run_dir", str(RUN)]
     main(["--config", str(tiny), "--trainer.max_epochs", "1"])
     last = (RUN / "checkpoints/last.ckpt").read_bytes()
-    stopped = fit_with_files_of_at_most(len(last) // 2, *going_on, "--trainer.max_epochs", "2")
-    assert stopped.returncode == 1, stopped.stderr
-    assert "Traceback" not in stopped.stderr
-    said = stopped.stderr.splitlines()[-1]
+    limited = partial(fit_with_files_of_at_most, len(last) // 2)
+    stopped = side_by_side("alone", limited, [*going_on, "--trainer.max_epochs", "2"])
+    assert stopped.end() == [1], stopped.said
+    assert "Traceback" not in stopped.said[0]
+    said = stopped.said[0].splitlines()[-1]
     assert said.startswith("python -m sefl.fit: ")
     assert ".ckpt cannot be written: File too large; " in said
     assert said.endswith(f"To go on: python -m sefl.fit --ckpt_path last --run_dir {RUN.absolute()}")

@@ -1,7 +1,6 @@
 """A GroupSampledNetwork with its data, callbacks and commands; the network itself is in tests/networks."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from flat_settings import classifier
+from side_by_side import SideBySide
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,7 +20,6 @@ from sefl.equivariance import GroupAction
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
 
-DEADLINE = 120.0
 ROUNDING = 1e-10
 
 TINY = {
@@ -115,27 +114,20 @@ def test_training_resuming_and_evaluating(tiny_group: Path, capsys: pytest.Captu
     assert min(errors(rows, "network.stages.2.features", others)) > 1e-6
 
 
-def test_two_processes_give_the_same_numbers(
-    tiny_group: Path, start: Callable[..., subprocess.Popen[str]]
+def test_two_processes_train_and_give_the_same_numbers(
+    tiny_group: Path, side_by_side: Callable[..., SideBySide]
 ) -> None:
-    fit(["--config", str(tiny_group), "--trainer.max_epochs", "1"])
-    evaluate(["--ckpt_path", "last", "--name", "group"])
-    options = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    process = start("sefl.evaluate", "--ckpt_path", "last", "--name", "group", *options)
-    output, _ = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, output
+    on_two = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    run = side_by_side("torchrun", fit, ["--config", str(tiny_group), "--trainer.max_epochs", "1", *on_two])
+    assert run.end() == [0, 0], run.said
+    last = ["--ckpt_path", "last", "--name", "group"]
+    evaluate(last)
+    run = side_by_side("torchrun", evaluate, [*last, *on_two])
+    assert run.end() == [0, 0], run.said
     one, two = evaluation(0), evaluation(1)
     exact = [name for name in one["metrics"] if "accuracy" in name or "/orbit/" in name]
     assert {name: one["metrics"][name] for name in exact} == {name: two["metrics"][name] for name in exact}
     assert one["metrics"] == pytest.approx(two["metrics"], rel=1e-4, abs=1e-10)
-
-
-def test_two_processes_train(tiny_group: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
-    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1"]
-    process = start("sefl.fit", "--config", str(tiny_group), *options)
-    output, _ = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, output
-    assert Path("runs/group/0/checkpoints/last.ckpt").is_file()
 
 
 def test_canonicalised_network_in_the_monitor(tiny_group: Path) -> None:
