@@ -41,6 +41,7 @@ from sefl.bench.tables import tables
 from sefl.bench.timing import Effort
 from sefl.command_line.mistakes import OneLineParser
 from sefl.figures.scaling import times_over_resolution
+from sefl.files.own_packages import find_ours_first
 
 PARTS: tuple[Part, ...] = get_args(Part)
 PIPED_WIDTH = 160
@@ -241,6 +242,7 @@ class Benchmark:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure as the command line says."""
+    find_ours_first()
     parser = OneLineParser(prog="python -m sefl.bench", description=__doc__)
     parser.add_class_arguments(Benchmark, skip={"quick"})
     parser.add_argument(

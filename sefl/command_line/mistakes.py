@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser
 from sefl.command_line.first_look import USAGE_ERROR
 from sefl.command_line.own_classes import exported, public_classes
 from sefl.command_line.typed import WRAPPING, Typed
+from sefl.files.own_packages import OURS, others
 from sefl.files.yaml_files import Position, YamlMistake, positions
 
 LONGEST_VALUE = 80
@@ -258,7 +259,8 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             return _joined(mistake.text)
         missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
         name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
-        return f"{_shortened(name)}: there is no such class{_meant(name, _classes_like(name, mistake.keys))}"
+        meant = _own_folder(name) or _meant(name, _classes_like(name, mistake.keys))
+        return f"{_shortened(name)}: there is no such class{meant}"
     if mistake.given is not None and mistake.wanted is not None:
         return f"must be {_in_words(mistake.wanted)}, got {_shortened(_given_value(mistake.given))}"
     return _joined(mistake.text)
@@ -314,6 +316,18 @@ def _classes_like(name: str, keys: Sequence[str]) -> list[str]:
     beside = [f"{module}.{one}" for one in public_classes(module)] if module else []
     short = [] if module else [path.rpartition(".")[2] for path in own]
     return [*beside, *short, *own]
+
+
+def _own_folder(name: str) -> str:
+    """What to say where a class may have been meant of a user's folder that is called as one of our packages."""
+    package = name.partition(".")[0]
+    folders = others(package) if package in OURS else []
+    if not folders:
+        return ""
+    return (
+        f"; {package} is sefl's, and of your {folders[0]} modules alone are found, under names that it has not: "
+        f"{package}.FILE.CLASS"
+    )
 
 
 def _meant(name: str, options: Sequence[str], before: str = "") -> str:

@@ -138,7 +138,8 @@ class ExperimentCLI(LightningCLI):
         with self.mistakes_reported():
             stored = stored_config(args, self.begins_again)
         if stored is None:
-            import_own_packages()
+            with self.mistakes_reported():
+                import_own_packages()
             if (classes := asked_for(args)) is not None:
                 print(classes, end="")  # noqa: T201
                 parser.exit()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from sefl.command_line.typed import Typed
+from sefl.files.own_packages import find_ours_first
 
 PACKAGES = {
     "model": "models",
@@ -23,7 +24,12 @@ _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
 def import_own_packages() -> None:
-    """Make the classes known by their names alone, as ``--model ScaleClassifier``."""
+    """Make the classes known by their names alone, as ``--model ScaleClassifier``; see :mod:`sefl.files.own_packages`.
+
+    Raises:
+        ShadowedPackage: if another package of the name of one was imported before.
+    """
+    find_ours_first()
     for package in set(PACKAGES.values()):
         # a project of another layout has some of these only
         with suppress(ModuleNotFoundError):

@@ -20,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from sefl.command_line.mistakes import OneLineParser
 from sefl.demo.sizes import KERNEL, LEAST_RESOLUTION, MOST_RESOLUTION
 from sefl.files.output_folders import check_folder
+from sefl.files.own_packages import find_ours_first
 from sefl.runs.folder import make_next_version
 
 README_PICTURES = Path(".github")
@@ -117,6 +118,7 @@ def _write(figure: Any, path: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Draw as the command line says."""
+    find_ours_first()
     parser = OneLineParser(prog="python -m sefl.demo", description=__doc__)
     parser.add_class_arguments(Demo)
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)

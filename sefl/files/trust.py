@@ -26,11 +26,11 @@ from urllib.request import url2pathname
 
 from jsonargparse import Namespace
 
+from sefl.files.own_packages import OURS, ROOT, find_ours_first
+
 OPTION = "--trust"
 HELP = "Run whatever classes the stored configuration names, also from the working directory."
 
-OURS = ("models", "datamodules", "callbacks")
-"""Packages any class of which may be made; they lie beside this one. So may those of :mod:`sefl.equivariance`."""
 HOLDS_FUNCTIONS = (*OURS, "sefl", "torch", "torchvision")
 """Packages whose functions may be given to a network, say as an activation."""
 
@@ -63,7 +63,9 @@ class Reading:
 
         Raises:
             UntrustedCode: if one should be, however deep in what reads the configuration.
+            ShadowedPackage: if another package of the name of one of ours was imported before.
         """
+        find_ours_first()
         if self.trust:
             yield
             return
@@ -132,8 +134,7 @@ class _Guard:
 def _is_known(module: str, origin: Path) -> bool:
     """Whether a module's file is this project's, Python's own or an installed distribution's."""
     origin, package = origin.resolve(), module.partition(".")[0]
-    project = Path(__file__).resolve().parents[2]
-    if package in (*OURS, "sefl") and origin.is_relative_to(project / package):
+    if package in (*OURS, "sefl") and origin.is_relative_to(ROOT / package):
         return True
     return any(map(origin.is_relative_to, (*_installed(), *_editable().get(package, ()))))
 
@@ -198,7 +199,7 @@ def made() -> tuple[type, ...]:
 
 
 def _may_be_made(found: Any) -> bool:
-    """Whether it is a class of :func:`made` or of ours, or a function that says it returns one of :func:`made`."""
+    """Whether it is a class of ours or of :func:`made`, or a function that says it returns one of :func:`made`."""
     if isinstance(found, type):
         ours = _package(found) in OURS or _module(found).startswith("sefl.equivariance.")
         return ours or issubclass(found, made())

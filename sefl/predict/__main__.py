@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from sefl.command_line.mistakes import OneLineParser
 from sefl.files.output_folders import check_folder
+from sefl.files.own_packages import find_ours_first
 from sefl.files.trust import HELP, OPTION
 from sefl.files.writing import write_atomically, write_text
 from sefl.runs.folder import make_next_version
@@ -32,6 +33,7 @@ COLUMNS = 5
 
 def main(arguments: list[str] | None = None) -> None:
     """Predict as the command line says."""
+    find_ours_first()
     parser = OneLineParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("images", type=str, nargs="+", metavar="IMAGE", help="An image file.")
     model = "A run folder, a checkpoint, a saved network's folder, or the name of one that comes with sefl."

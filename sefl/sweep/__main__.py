@@ -16,6 +16,7 @@ from rich.console import Console
 
 from sefl.command_line.mistakes import OneLineParser
 from sefl.files.output_folders import check_folder
+from sefl.files.own_packages import find_ours_first
 from sefl.runs.commands import command_line
 from sefl.runs.folder import DEFAULT_RUNS
 
@@ -50,6 +51,7 @@ def parser() -> OneLineParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the sweep that the command line says; exits with 1 if a run failed."""
+    find_ours_first()
     arguments = sys.argv[1:] if arguments is None else arguments
     end = arguments.index("--") if "--" in arguments else len(arguments)
     command = parser()

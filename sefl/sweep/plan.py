@@ -86,6 +86,7 @@ def read_sweep_file(path: Path) -> Grid:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no grid, or its command is not that of ``python -m sefl.fit``.
     """
+    path = path if path.is_file() else packaged(str(path)) or path
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such sweep file")
     content = load_yaml(path)
