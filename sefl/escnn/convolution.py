@@ -23,10 +23,8 @@ from sefl.groups.steerable import SteerableConv
 _FITS = 1e-5
 """What of a kernel may be left over, relative to it: escnn's bases are in single precision."""
 _EXACT, _ITERATIONS = 1e-14, 1000  # of the search for weights
-_WAVES, _LENGTH = (
-    8,
-    8.0,
-)  # those that equivariance is checked on, and their length in taps: smooth to every kernel
+_WAVES, _TAPS = 8, 8.0
+"""Waves that equivariance is checked on, and their length in taps of the kernel: smooth to every one."""
 
 
 class FieldConv(FieldModule):
@@ -185,7 +183,7 @@ class FieldConv(FieldModule):
         dimension, size = layer.dimension, 2 * middle + 1
         random = np.random.default_rng(0)
         waves = random.standard_normal((dimension, _WAVES))
-        waves *= 2 * np.pi / (_LENGTH * layer.dilation * np.linalg.norm(waves, axis=0))
+        waves *= 2 * np.pi / (_TAPS * layer.dilation * np.linalg.norm(waves, axis=0))
         phases = random.uniform(0, 2 * np.pi, _WAVES)
         heights = random.standard_normal((2, self.in_type.size, _WAVES))
         pixels = pixel_centres(size, dimension)

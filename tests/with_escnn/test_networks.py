@@ -28,6 +28,14 @@ def readme() -> dict[str, Any]:
     return left
 
 
+def test_the_network_of_the_first_page() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "sefl.escnn" in block)
+    left: dict[str, Any] = {}
+    exec(block, left)
+    assert left["features"].shape == (4, 10, 24, 24)
+
+
 def test_the_network_of_the_readme_learns_and_is_invariant_to_quarter_turns(readme: dict[str, Any]) -> None:
     assert readme["loss"] < 0.3  # 0.69 by chance
     pictures, plain = readme["pictures"], readme["plain"]
