@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ RESULTS = [
     "anti_aliased_errors",
     "naive_errors",
     "discarded",
+    "escnn_errors",
     "signal_error",
 ]
 """Variables of the notebook that are looked at."""
 
 SHOW_RESULTS = f"""
 import json
-print(json.dumps({{name: torch.as_tensor(globals()[name]).tolist() for name in {RESULTS}}}))
+found = {{name: globals()[name] for name in {RESULTS}}}
+found["escnn_errors"] = list(found["escnn_errors"].values())
+print(json.dumps({{name: torch.as_tensor(value).tolist() for name, value in found.items()}}))
 """
 
 
@@ -92,6 +96,14 @@ def test_groups(results: dict[str, Any]) -> None:
     assert max(results["anti_aliased_errors"]) < 1e-20
     assert len(results["discarded"]) == 12
     assert min(results["naive_errors"][element] for element in results["discarded"]) > 0.1
+
+
+def test_networks_of_escnn(results: dict[str, Any]) -> None:
+    if find_spec("escnn") is None:
+        pytest.skip("escnn is not installed")
+    restricted, bandlimited = results["escnn_errors"]
+    assert restricted > 1e-4
+    assert bandlimited < 1e-10
 
 
 def test_stored_outputs() -> None:
