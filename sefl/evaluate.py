@@ -36,6 +36,8 @@ from sefl.runs.commands import command_line, record_command
 from sefl.runs.evaluation import Evaluation
 from sefl.runs.folder import RunFolder, make_next_version
 from sefl.runs.loggers import wandb_finished, wandb_loggers
+from sefl.runs.pretrained import write_network
+from sefl.runs.run import Run
 from sefl.training.processes import Process
 from sefl.training.resource_monitor import count_parameters
 from sefl.training.signals import process_of_a_run
@@ -146,6 +148,13 @@ class EvaluateCLI(ExperimentCLI):
         for table in evaluation.tables():
             console.print(table)
         console.print(f"Written to [bold]{escape(str(self.output))}[/bold]", soft_wrap=True)
+        self.store_network()
+
+    def store_network(self) -> None:
+        """Write the network beside what was measured, with a card that says it, if its run's best was evaluated."""
+        folder = self.resumed_folder
+        if folder is not None and folder.network.is_dir() and Run(folder.path).checkpoint == self.checkpoint:
+            write_network(Run(folder.path), RunFolder(self.output).network)
 
 
 def main(arguments: list[str] | None = None) -> None:

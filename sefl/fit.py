@@ -44,6 +44,8 @@ from sefl.runs.checkpoints import (
 from sefl.runs.commands import command_line, record_command
 from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder
 from sefl.runs.loggers import run_loggers, wandb_finished
+from sefl.runs.pretrained import write_network
+from sefl.runs.run import Run
 from sefl.training.epoch_rows import EpochRow
 from sefl.training.finite import FiniteTraining
 from sefl.training.network_summary import NetworkSummary
@@ -139,6 +141,9 @@ class FitCLI(ExperimentCLI):
         announce(self.folder, self.checkpoint, self.resumed_folder, self.linked)
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint)
+        if self.trainer.is_global_zero:
+            with self.mistakes_reported():
+                store_network(self.folder)
 
 
 def default_callbacks(folder: RunFolder, given: list[Callback], trainer: Any) -> list[Callback]:
@@ -179,6 +184,20 @@ def announce(
     elif resumed:
         console.print("The run was stopped before its first checkpoint: it begins again.")
     console.print(f"Run folder: [bold]{escape(str(folder.path))}[/bold]")
+
+
+def store_network(folder: RunFolder) -> None:
+    """Write the network of a run for others to use, and say where, or why not."""
+    console = Console(soft_wrap=True)
+    try:
+        written = write_network(Run(folder.path), folder.network)
+    except ValueError as reason:
+        console.print(f"Network: not written, as it cannot be opened again: {escape(str(reason))}")
+        return
+    if written is not None:
+        console.print(f"[bold]Network[/bold]: {escape(str(written))}", highlight=False)
+        command = command_line("python -m sefl.predict", ["IMAGE", "--model", str(folder.path)])
+        console.print(f"[bold]Use it[/bold]: {escape(command)}", highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ runs/<name>/<version>/
     metrics.csv         everything logged
     resources.json      seconds per epoch and peak memory
     checkpoints/        best.ckpt (by validation accuracy), last.ckpt (of the latest epoch)
+    network/            config.json, model.safetensors and a card of the best checkpoint's network
     equivariance/       figures of the equivariance error
     wandb/              the Weights & Biases run
     evaluation/<n>/     what python -m sefl.evaluate wrote
@@ -57,6 +58,11 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def network(self) -> Path:
+        """The network of the best checkpoint, as ``save_pretrained`` writes it."""
+        return self.path / "network"
 
     @property
     def evaluation(self) -> Path:

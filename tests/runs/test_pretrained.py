@@ -1,0 +1,78 @@
+"""The network of a run, as others use it, with its card; and the networks that come with the package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from models import ScaleClassifier
+from sefl.evaluate import main as evaluate
+from sefl.fit import main as fit
+from sefl.networks import ScaleNetwork
+from sefl.runs.pretrained import open_network
+from sefl.runs.stored_models import open_checkpoint
+
+NETWORK = Path("runs/tiny/0/network")
+MOST_BYTES = 20 * 2**20
+
+
+def numbers(card: Path) -> dict[str, Any]:
+    """Of the card: by measure its value, and which part of the data they are of."""
+    results = ModelCard.load(card).data.eval_results
+    return {each.metric_type: each.metric_value for each in results} | {"of": results[0].dataset_split}
+
+
+def test_a_run_leaves_its_network_and_an_evaluation_its_test_results(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(["--config", str(tiny)])
+    assert f"python -m sefl.predict IMAGE --model {NETWORK.parent.absolute()}" in capsys.readouterr().out
+    assert {file.name for file in NETWORK.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    best = open_checkpoint(NETWORK.parent / "checkpoints/best.ckpt").eval()
+    opened = open_network(str(NETWORK))
+    images = torch.randn(2, 1, 12, 12)
+    assert torch.equal(opened(images), best.network(images))
+    assert opened.trained_on == best.trained_on
+    measured = numbers(NETWORK / "README.md")
+    assert measured["of"] == "validation"
+    assert measured["accuracy"] == pytest.approx(
+        float(torch.load(_best())["callbacks"][_monitor()]["current_score"])
+    )
+    assert 0 < measured["equivariance/downsample"] < 1e-9
+
+    evaluate(["--ckpt_path", "best", "--name", "tiny"])
+    tested = json.loads((NETWORK.parent / "evaluation/0/evaluation.json").read_text())
+    assert numbers(NETWORK / "README.md") == measured
+    measured = numbers(NETWORK.parent / "evaluation/0/network/README.md")
+    assert measured["of"] == "test"
+    assert measured["accuracy"] == tested["accuracy"]
+    assert measured["scale_consistency"] == tested["scale_consistency"]
+
+
+def _best() -> Path:
+    return NETWORK.parent / "checkpoints/best.ckpt"
+
+
+def _monitor() -> str:
+    return next(name for name in torch.load(_best())["callbacks"] if name.startswith("BestCheckpoint"))
+
+
+class Unstorable(ScaleClassifier):
+    """Takes what no checkpoint can hold."""
+
+    def __init__(self, network: ScaleNetwork, **others: Any) -> None:
+        super().__init__(network, **others)
+        self._arguments["consistency_weight"] = {"kind": "lost", "what": "a lambda"}
+
+
+def test_what_cannot_be_opened_again_is_said(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = yaml.safe_load(tiny.read_text())
+    settings["model"]["class_path"] = f"{__name__}.Unstorable"
+    tiny.write_text(yaml.safe_dump(settings))
+    fit(["--config", str(tiny), "--trainer.max_epochs", "1"])
+    assert "Network: not written, as it cannot be opened again" in capsys.readouterr().out
+    assert not NETWORK.exists()
