@@ -1,6 +1,7 @@
 """The network of a run, as others use it, with its card; and the networks that come with the package."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from datamodules import Glyphs
 from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
-from sefl.networks import ScaleNetwork
+from sefl.networks import Network, ScaleNetwork
+from sefl.networks.saved import SHIPPED, shipped
 from sefl.runs.pretrained import open_network
 from sefl.runs.stored_models import open_checkpoint
 
@@ -76,3 +79,27 @@ def test_what_cannot_be_opened_again_is_said(tiny: Path, capsys: pytest.CaptureF
     fit(["--config", str(tiny), "--trainer.max_epochs", "1"])
     assert "Network: not written, as it cannot be opened again" in capsys.readouterr().out
     assert not NETWORK.exists()
+
+
+def test_those_shipped_are_small_and_say_what_they_are() -> None:
+    assert "glyphs" in shipped()
+    assert sum(file.stat().st_size for file in SHIPPED.rglob("*")) < MOST_BYTES
+    with pytest.raises(ValueError, match=r"networks that come with sefl: .*glyphs"):
+        Network.from_pretrained("glyph")
+
+
+def test_the_glyph_network_has_the_accuracy_of_its_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On new images, drawn as its own were: within four standard errors of a thousand of them. Without a network."""
+    monkeypatch.setattr(socket.socket, "connect", None)
+    network = open_network("glyphs")
+    card = numbers(SHIPPED / "glyphs/README.md")
+    assert card["of"] == "test"
+    data = Glyphs(seed=1, train_samples=21, val_samples=21, test_samples=1_000)
+    data.setup()
+    assert network.trained_on is not None
+    assert (network.trained_on.mean, network.trained_on.std) == (data.mean, data.std)
+    with torch.no_grad():
+        right = [network.predict(images).argmax(1) == labels for images, labels in data.test_dataloader()[0]]
+    accuracy = torch.cat(right).double().mean().item()
+    error = (card["accuracy"] * (1 - card["accuracy"]) / 1_000) ** 0.5
+    assert accuracy == pytest.approx(card["accuracy"], abs=4 * error)
