@@ -1,10 +1,10 @@
 """Measure speed and memory: python -m sefl.bench [--only PART] [--against DIR] [--key value ...]
 
 The layers of sefl.fourier against plain layers and against memory traffic; a training step of the Fourier network
-against one of a plain network; how time grows with resolution; training loaders against training steps; the filters of
-sefl.groups, in milliseconds, its layers, and sampled networks that keep the whole group; and, with --against and
---against_groups, the same work against the authors' implementations. Everything that is compared runs in turns, and
-what is reported are ratios, which a noisy machine disturbs less than times.
+against one of a plain network, and a test against forward passes; how time grows with resolution; training loaders
+against training steps; the filters of sefl.groups, in milliseconds, its layers, and sampled networks that keep the
+whole group; and, with --against and --against_groups, the same work against the authors' implementations. Everything
+that is compared runs in turns, and what is reported are ratios, which a noisy machine disturbs less than times.
 """
 
 import json
@@ -30,6 +30,7 @@ from sefl.bench.comparisons import (
     layers,
     steps,
 )
+from sefl.bench.evaluation import evaluations
 from sefl.bench.filters import designs, surveys
 from sefl.bench.group_authors import GroupAuthorsCode, against_group_authors
 from sefl.bench.group_layers import convolutions, group_layers
@@ -163,7 +164,7 @@ class Benchmark:
         groups = self.sizes.groups
         planned: dict[Part, list[Comparison]] = {
             "layers": layers(self.sizes),
-            "steps": steps(self.sizes),
+            "steps": [*steps(self.sizes), *evaluations(self.sizes.pipelines)],
             "scaling": scaling(self.sizes),
             "data": pipelines(self.sizes.pipelines),
             "groups": [

@@ -70,9 +70,13 @@ class Configured:
             "train_size": sizes.images * sizes.resolutions,
             "num_workers": workers,
         }
-        made, images = self._made(options), self.stored(folder)
+        return self.prepared(options, self.stored(folder))
+
+    def prepared(self, options: Mapping[str, Any], images: Any) -> Any:
+        """The datamodule with these options and images, set up."""
+        made = self._made(options)
         made.load_images = lambda: (images, torch.arange(len(images)) % made.num_classes)
-        made.setup("fit")
+        made.setup()
         return made
 
     def network(self, name: str) -> Any:
@@ -111,8 +115,8 @@ def mapped_photographs(folder: Path, size: int = 13_000) -> Any:
     return MappedImages([file] * (size // _IMAGES_IN_FILE))
 
 
-def digits(folder: Path, size: int = 70_000) -> Tensor:
-    """As many random images as MNIST has."""
+def digits(folder: Path | None = None, size: int = 70_000) -> Tensor:
+    """So many random images, by default as many as MNIST has."""
     return torch.randint(
         256, (size, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(_SEED)
     )

@@ -20,6 +20,7 @@ from sefl.bench.comparisons import (
     PLAIN,
     Part,
 )
+from sefl.bench.evaluation import EVALUATION, FORWARD
 from sefl.bench.filters import DESIGNS, FILTER_TARGET, FILTERS, SEARCH
 from sefl.bench.group_layers import BLUR_RATE, CONVOLUTIONS, ESCNN_IS_INSTALLED, GROUP_LAYERS
 from sefl.bench.group_networks import FULL, NETWORKS, SUBGROUP
@@ -201,6 +202,17 @@ _TABLES: dict[tuple[Part, str], Declaration] = {
         ),
     ),
     **{("scaling", name): _SCALING for name in (PIXELS, LENGTHS, BLOCK)},
+    ("steps", EVALUATION): Declaration(
+        "A test, compared with the training's forward passes on as many images",
+        "Every image at its own resolution, then all bands of each at the finest. Median ratio of times taken in turns "
+        "± half its interquartile range.",
+        (
+            _work("work"),
+            _time("test", OURS),
+            _time("forward passes", FORWARD),
+            _ratio("/ forward", OURS, FORWARD),
+        ),
+    ),
     ("data", PIPELINES): Declaration(
         "Loaders without training, compared with training steps without loading",
         "On random images. Median ratio of rates taken in turns ± half its interquartile range: a loader below "

@@ -9,6 +9,7 @@ keeping every band's: from the finest band of a run down, taking shells off.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -48,10 +49,7 @@ class Plan:
 
     def top(self, output_band: int) -> int:
         """The finest of the bands that share a grid with this one."""
-        top = 0
-        while top < output_band:
-            top = max(top + 1, (int(self.sharing * coefficient_count(top + 1)) - 1) // 2)
-        return top
+        return _top(output_band, self.sharing)
 
     def shells_read(self, output_band: int) -> range:
         """The shells that are read off the grid of a band: those above the band before."""
@@ -65,6 +63,14 @@ class Plan:
     def is_relu(self) -> bool:
         """The common case, which needs no memory of its own: ReLU in place, its gradient from the grid alone."""
         return self.activation is F.relu or type(self.activation) is nn.ReLU
+
+
+@cache
+def _top(output_band: int, sharing: float) -> int:
+    top = 0
+    while top < output_band:
+        top = max(top + 1, (int(sharing * coefficient_count(top + 1)) - 1) // 2)
+    return top
 
 
 class _Grid:

@@ -234,9 +234,13 @@ def test_layers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "steps", "--resolutions", "[9,8]", "--widths", "[3]")
-    assert [row["work"] for row in rows] == ["training step, 9 x 9", "training step, 8 x 8"]
+    *steps, evaluation = rows
+    assert [row["work"] for row in steps] == ["training step, 9 x 9", "training step, 8 x 8"]
     assert "ConvNetwork" in output
-    for row in rows:
+    assert evaluation["work"].startswith("quickstart, 20 images")
+    assert set(evaluation["seconds"]) == {"ours", "forward"}
+    assert "/ forward" in output
+    for row in steps:
         assert set(row["seconds"]) == set(row["flop"]) == {"ours", "plain"}
 
 
