@@ -10,6 +10,7 @@ from sefl.bench.comparisons import OURS, PASSES, Comparison, PipelineSizes
 from sefl.bench.pipelines import Configured, digits
 from sefl.bench.timing import Action
 from sefl.bench.work import seeded
+from sefl.command_line.harmless_messages import leave_out_harmless_messages
 
 EVALUATION, FORWARD = "evaluation", "forward"
 QUICKSTART = Configured("", "quickstart", ("quickstart",), digits)
@@ -28,10 +29,13 @@ class EvaluationWork:
     def build(self, device: torch.device) -> Action:
         from pytorch_lightning import Trainer
 
+        leave_out_harmless_messages()
+        where: dict[str, Any] = {
+            "accelerator": "gpu" if device.type == "cuda" else "cpu",
+            "devices": 1 if device.index is None else [device.index],
+        }
         quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-        accelerator = "gpu" if device.type == "cuda" else "cpu"
-        devices: Any = 1 if device.index is None else [device.index]
-        trainer = Trainer(accelerator=accelerator, devices=devices, **dict.fromkeys(quiet, False))
+        trainer = Trainer(**where | dict.fromkeys(quiet, False))
         network, datamodule = _network(), _datamodule(self.sizes)
         return partial(trainer.test, network, datamodule=datamodule, verbose=False)
 
