@@ -9,7 +9,7 @@ from sefl import networks
 from sefl.networks import Network
 
 
-def made(network: type[Network] | str, **flat: Any) -> Any:
+def made(network: type[Network] | str, /, **flat: Any) -> Any:
     """A network; settings of its trunk, stages and so on by their names alone, those of its head as ``head_cells``."""
     network = getattr(networks, network) if isinstance(network, str) else network
     for name, parameter in signature(network).parameters.items():
@@ -30,7 +30,7 @@ def _spelled(name: str, field: str) -> tuple[str, ...]:
     )
 
 
-def classifier(network: type[Network] | str, **flat: Any) -> Any:
+def classifier(network: type[Network] | str, /, **flat: Any) -> Any:
     """A network of the settings, and the model that trains it."""
     training = {
         name: flat.pop(name) for name in ("consistency_weight", "optimizer", "lr_scheduler") & flat.keys()

@@ -259,7 +259,7 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             return _joined(mistake.text)
         missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
         name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
-        meant = _own_folder(name) or _meant(name, _classes_like(name, mistake.keys))
+        meant = _meant(name, _classes_like(name, mistake.keys)) or _own_folder(name)
         return f"{_shortened(name)}: there is no such class{meant}"
     if mistake.given is not None and mistake.wanted is not None:
         return f"must be {_in_words(mistake.wanted)}, got {_shortened(_given_value(mistake.given))}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from flat_settings import classifier
+from flat_settings import classifier, made
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -21,8 +21,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "FourierCNN": {**SCALES, "widths": [3, 4]},
     "FourierNetwork": {**BANDS, "widths": [4], "kernel_size": 3},
     "GroupSampledNetwork": {"group": "C2", "widths": [2]},
+    "GroupScaleNetwork": {"base_resolution": 10, "max_resolution": 12, "group": "C2", "widths": [2]},
     "MixerNetwork": {**BANDS, "width": 4, "depth": 1, "groups": 2},
     "PerResolutionNetwork": {**SCALES, "widths": [3, 4]},
+    "PyramidNetwork": {"network": made("ConvNetwork", **SCALES, widths=[3, 4])},
     "SESN": {**SCALES, "widths": [3, 4], "scales": [1.0, 1.5], "order": 2},
     "TorchvisionNetwork": {"in_channels": 1, "base_resolution": 10, "max_resolution": 12},
     "WideResNet": {"base_resolution": 10, "max_resolution": 12, "depth": 10, "width": 1},

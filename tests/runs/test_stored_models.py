@@ -43,6 +43,13 @@ OF_BANDS: dict[str, Any] = {
 }
 HEAD = {"head_cells": 3, "head_hidden": 7, "head_dropout": 0.25}
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "PyramidNetwork": {
+        "network": made("ConvNetwork", **RANGE, **HEAD, widths=[4, 5]),
+        "levels": [9, 11],
+        "growth": 0.1,
+        "center": "image",
+    },
+    "GroupScaleNetwork": {**RANGE, "group": "C2", "widths": [2, 3], "kernel_sizes": 3, "dropout": 0.25},
     "FourierNetwork": {
         **OF_BANDS,
         **RANGE,
