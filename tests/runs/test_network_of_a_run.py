@@ -10,7 +10,7 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
-from datamodules import Glyphs
+from datamodules import Glyphs, RotatedMNIST, STL10Scale
 from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
@@ -20,6 +20,7 @@ from sefl.runs.pretrained import open_network
 from sefl.runs.stored_models import open_checkpoint
 
 NETWORK = Path("runs/tiny/0/network")
+DATA = str(Path(__file__).parents[2] / "data")
 MOST_BYTES = 20 * 2**20
 
 
@@ -82,7 +83,7 @@ def test_what_cannot_be_opened_again_is_said(tiny: Path, capsys: pytest.CaptureF
 
 
 def test_those_shipped_are_small_and_say_what_they_are() -> None:
-    assert "glyphs" in shipped()
+    assert {"glyphs", "rotated-mnist", "stl10-scale"} <= {*shipped()}
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*")) < MOST_BYTES
     with pytest.raises(ValueError, match=r"networks that come with sefl: .*glyphs"):
         Network.from_pretrained("glyph")
@@ -103,3 +104,30 @@ def test_the_glyph_network_has_the_accuracy_of_its_card(monkeypatch: pytest.Monk
     accuracy = torch.cat(right).double().mean().item()
     error = (card["accuracy"] * (1 - card["accuracy"]) / 1_000) ** 0.5
     assert accuracy == pytest.approx(card["accuracy"], abs=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "folder"),
+    [
+        ("stl10-scale", lambda: STL10Scale(data_dir=DATA, eval_batch_size=4), "stl10_binary"),
+        ("rotated-mnist", lambda: RotatedMNIST(data_dir=DATA, test_size=1_000), "MNIST"),
+    ],
+)
+def test_networks_of_real_images_have_the_accuracy_of_their_cards(name: str, make: Any, folder: str) -> None:
+    """On part of their own test images: within four standard errors."""
+    if not (Path(DATA) / folder).exists():
+        pytest.skip(f"data/{folder} is not there")
+    network, card, data = Network.from_pretrained(name), numbers(SHIPPED / name / "README.md"), make()
+    data.setup()
+    assert network.trained_on is not None
+    assert network.trained_on.mean == pytest.approx(torch.as_tensor(data.mean).flatten().tolist())
+    loader = data.test_dataloader()
+    right: list[torch.Tensor] = []
+    with torch.no_grad():
+        for index, (images, labels) in enumerate(loader[0] if isinstance(loader, list) else loader):
+            if index % 40 == 0:  # of most resolutions
+                right.append(network.predict(images).argmax(1) == labels)
+    correct = torch.cat(right).double()
+    error = (card["accuracy"] * (1 - card["accuracy"]) / len(correct)) ** 0.5
+    assert len(correct) >= 100
+    assert correct.mean().item() == pytest.approx(card["accuracy"], abs=4 * error)
