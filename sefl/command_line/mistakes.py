@@ -259,7 +259,7 @@ def _what(mistake: Mistake, parser: ArgumentParser, beside: str) -> str:
             return _joined(mistake.text)
         missing = re.search(r"module '([^']+)' has no attribute '([^']+)'", mistake.text)
         name = mistake.owner or (".".join(missing.groups()) if missing else mistake.text.rpartition(": ")[2])
-        meant = _meant(name, _classes_like(name, mistake.keys)) or _own_folder(name)
+        meant = _own_folder(name) or _meant(name, _classes_like(name, mistake.keys))
         return f"{_shortened(name)}: there is no such class{meant}"
     if mistake.given is not None and mistake.wanted is not None:
         return f"must be {_in_words(mistake.wanted)}, got {_shortened(_given_value(mistake.given))}"
@@ -319,9 +319,11 @@ def _classes_like(name: str, keys: Sequence[str]) -> list[str]:
 
 
 def _own_folder(name: str) -> str:
-    """What to say where a class may have been meant of a user's folder that is called as one of our packages."""
+    """What to say where a class may have been meant of a user's package that is called as one of ours."""
     package = name.partition(".")[0]
-    folders = others(package) if package in OURS else []
+    folders = (
+        [each for each in others(package) if (each / "__init__.py").is_file()] if package in OURS else []
+    )
     if not folders:
         return ""
     return (
