@@ -11,6 +11,7 @@ from sefl.equivariance.evaluating import undisturbed
 from sefl.figures.orbit import accuracy_over_angle
 from sefl.groups.orbit import Orbit, black
 from sefl.metrics import OrbitAccuracy, OrbitError
+from sefl.networks import ScaleNetwork
 from sefl.runs.logged_figures import figure_folder, save_figure
 from sefl.training.places_in_epoch import chosen_images, require_whole_model
 from sefl.training.step_progress import counted
@@ -42,7 +43,8 @@ class OrbitEvaluation(pl.Callback):
 
     Raises:
         ValueError: if there are no angles, two are the same, or 0 is not among them, or ``background`` is not finite;
-            when the Trainer starts, if its strategy spreads the weights over several processes.
+            when the Trainer starts, if its strategy spreads the weights over several processes, or a model has no
+            predictions at several resolutions for ``all_resolutions``.
     """
 
     def __init__(
@@ -60,6 +62,12 @@ class OrbitEvaluation(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         require_whole_model(trainer, self)
+        network = getattr(pl_module, "network", None)
+        if self.all_resolutions and not isinstance(network, ScaleNetwork):
+            raise ValueError(
+                f"all_resolutions must be false for a {type(network or pl_module).__name__}, got true: it does not "
+                "predict at several resolutions"
+            )
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.orbit.background = self._background(trainer)

@@ -38,7 +38,7 @@ def link_network(config: Namespace, given: Namespace) -> dict[str, Any]:
         return {}
     of_data = ArgumentParser(exit_on_error=False)
     of_data.add_subclass_arguments(LightningDataModule, "data")
-    made = of_data.instantiate_classes(Namespace(data=data)).data
+    made = of_data.instantiate(Namespace(data=data)).data
     found = {name: OF_THE_DATA[name](made, network.init_args[name]) for name in asked}
     linked = {name: value for name, value in found.items() if value not in (None, network.init_args[name])}
     for name, value in linked.items():

@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from inspect import isabstract
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ with warnings.catch_warnings():  # tqdm's, in notebooks without widgets
 
 Dimensions = Literal[1, 2]
 """Of the space that a network sees: signals and images."""
+NetworkClass = TypeVar("NetworkClass", bound=nn.Module)
 
 
 class Network(MadeOf, nn.Module, PyTorchModelHubMixin, ABC, library_name="sefl", license="mit"):
@@ -75,16 +76,10 @@ class Network(MadeOf, nn.Module, PyTorchModelHubMixin, ABC, library_name="sefl",
         folder = saved_folder(pretrained_model_name_or_path, hub)
         config = read_config(folder)
         path = config.get(CLASS)
-        known = {import_path(each): each for each in (cls, *_below(cls))}
-        found = cls if path is None and not isabstract(cls) else known.get(path)
-        if found is None:
-            raise ValueError(
-                f"{folder}: holds a {path or 'network of an unknown class'}, which is none of {cls.__name__} that was "
-                f"imported; import it, or call from_pretrained of its class"
-            )
+        found = cls if path is None and not isabstract(cls) else known_class(cls, path, str(folder))
         try:
             with redirect_stdout(None):  # which the mixin writes to
-                network: Self = super(Network, found).from_pretrained(folder, strict=strict, **options)  # type: ignore[misc]
+                network: Self = super(Network, found).from_pretrained(folder, strict=strict, **options)
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ValueError(f"{folder}: its weights do not load: {error}") from error
         if TRAINED_ON in config:
@@ -228,7 +223,27 @@ class ScaleNetwork(Network):
             )
 
 
-def _below(base: type[nn.Module]) -> Iterator[type[nn.Module]]:
+def known_class(base: type[NetworkClass], path: str | None, holder: str) -> type[NetworkClass]:
+    """The class of a saved network among those that are imported: reading a configuration imports nothing.
+
+    Args:
+        base: the class that it must be of.
+        path: its import path, ``None`` if the configuration has none.
+        holder: what holds it, for the message.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = {import_path(each): each for each in (base, *_below(base))}.get(path)
+    if found is None:
+        raise ValueError(
+            f"{holder}: holds a {path or 'network of an unknown class'}, which is none of {base.__name__} that was "
+            f"imported; import it, or call from_pretrained of its class"
+        )
+    return found
+
+
+def _below(base: type[NetworkClass]) -> Iterator[type[NetworkClass]]:
     """The classes that derive from one."""
     for each in base.__subclasses__():
         yield each

@@ -12,6 +12,8 @@ from sefl.fourier import downsample
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandNetwork
+from sefl.networks.network import known_class
+from sefl.networks.saved import CLASS, CONFIG
 from sefl.networks.single_prediction import SinglePredictionNetwork
 from sefl.tensors.graphs import in_pieces
 from sefl.tensors.output_types import Bands
@@ -47,7 +49,12 @@ class LevelMean(nn.Module):
 
 
 def _of_config(config: dict[str, Any]) -> SinglePredictionNetwork:
-    """A network of its class and arguments, as ``config.json`` has them."""
+    """A network of its class and arguments, as ``config.json`` has them.
+
+    Raises:
+        ValueError: if it is of a class that is not imported.
+    """
+    known_class(SinglePredictionNetwork, config.get(CLASS), f"{CONFIG}: network")  # type: ignore[type-abstract]
     parser = ArgumentParser()
     parser.add_subclass_arguments(SinglePredictionNetwork, "network")
     made: SinglePredictionNetwork = parser.instantiate(parser.parse_object({"network": config})).network

@@ -18,7 +18,7 @@ class TrainedOn:
         dataset: what the data are called.
         image_size: pixels per side that images are read at.
         resolutions: those that they are then brought to, from coarse to fine.
-        downsampling: by which method, ``"ideal"`` or ``"bicubic"``.
+        downsampling: by which method, ``"ideal"``, ``"centered"`` or ``"bicubic"``.
         background: the grey behind transparent pixels, from 0 to 255.
     """
 

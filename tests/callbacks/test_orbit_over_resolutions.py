@@ -9,7 +9,7 @@ from flat_settings import made
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import OrbitEvaluation
-from models import ScaleClassifier
+from models import Classifier, ScaleClassifier
 from sefl.groups.orbit import Orbit
 from sefl.networks import PyramidNetwork
 
@@ -61,3 +61,11 @@ def test_all_resolutions_of_all_copies_count(center: Any, tmp_path) -> None:
         assert float(measured["test/orbit_error_max"]) < 1e-9
     else:
         assert float(measured["test/orbit_error_max"]) > 1e-6
+
+
+def test_a_model_of_one_resolution_is_refused_before_it_runs(tmp_path) -> None:
+    classifier = Classifier(made("GroupSampledNetwork", group="C2", widths=[2]))
+    evaluation = OrbitEvaluation(4, all_resolutions=True)
+    trainer = pl.Trainer(default_root_dir=tmp_path, logger=False, callbacks=[evaluation], accelerator="cpu")
+    with pytest.raises(ValueError, match="all_resolutions must be false for a GroupSampledNetwork, got true"):
+        trainer.test(classifier, datamodule=Data(), verbose=False)

@@ -1,5 +1,6 @@
 """PyramidNetwork: the mean over an image's levels is scale-equivariant, whatever network sees each of them."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,21 @@ def test_it_is_stored_with_the_network_that_it_holds(tmp_path: Path) -> None:
     model, x = network("WideResNet", levels=[6, 9], growth=0.1), images(FINEST)
     model.save_pretrained(tmp_path)
     assert torch.equal(PyramidNetwork.from_pretrained(str(tmp_path)).double()(x), model(x))
+
+
+def test_reading_imports_no_class_of_the_network_that_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["network"]["class_path"] = "stranger.Network"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "stranger.py").write_text("raise SystemExit('was imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"network: holds a stranger\.Network, which is none of SinglePrediction"
+    ):
+        PyramidNetwork.from_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize(
