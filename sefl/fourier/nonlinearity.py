@@ -192,7 +192,7 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
 
 
 class ScaleEquivariantNonlinearity2d(_WindowOfOne, ScaleEquivariantMaxPool2d):
-    """Instance norm per band and a pointwise activation, exactly scale-equivariant (NeurIPS 2023, eq. 8).
+    """Instance norm per band and a pointwise activation, exactly scale-equivariant (NeurIPS 2023, equation 8).
 
     :class:`ScaleEquivariantMaxPool2d` with a window of one pixel, where arguments, shapes and errors are described.
     The affine parameters follow instance norm's, one set per band: the mean of a band is its constant coefficient,

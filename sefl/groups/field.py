@@ -126,7 +126,7 @@ class RegularField:
         background: float | Tensor = 0.0,
         cosets: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """``(g . F)(x) = rho(g) F(g^-1 x)`` with ``rho`` the :meth:`fibre_action`.
+        """``(g F)(x) = rho(g) F(g^-1 x)`` with ``rho`` the :meth:`fibre_action`.
 
         Args:
             features: ``(batch, fields * |H|, *space)``.

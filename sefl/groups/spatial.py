@@ -63,7 +63,7 @@ def act_on_fibre(features: Tensor, group: FiniteGroup, element: int) -> Tensor:
 def act_on_field(
     features: Tensor, group: FiniteGroup, element: int, background: float | Tensor = 0.0
 ) -> Tensor:
-    """``(g . F)(x) = rho(g) F(g^-1 x)`` on a regular field: :func:`act_on_fibre`, and :func:`act_on_grid`.
+    """``(g F)(x) = rho(g) F(g^-1 x)`` on a regular field: :func:`act_on_fibre`, and :func:`act_on_grid`.
 
     Args:
         features: ``(batch, fields * |G|, *space)`` with no spatial axes, or as many as ``group.matrices`` have.

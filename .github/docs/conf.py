@@ -1,0 +1,137 @@
+"""The documentation site: the pages here, what they include of the READMEs, and the docstrings.
+
+``sphinx-build -W .github/docs build/docs``; formulas are drawn by MathJax from its usual address, or by a copy of it
+with ``-D mathjax_path=...``.
+"""
+
+import importlib
+import inspect
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+project = "sefl"
+copyright = "the sefl authors"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+html_theme = "furo"
+html_title = "sefl"
+html_show_sphinx = False
+html_css_files = ["wide.css"]
+html_static_path = ["static"]
+html_theme_options = {"navigation_with_keys": True}
+
+autodoc_inherit_docstrings = False  # of Lightning and torch
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autosummary_generate = False
+python_display_short_literal_types = True
+add_module_names = False
+napoleon_use_rtype = False
+
+highlight_language = "none"
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # what the notebook shows is stored in it; tests/demo/test_tutorial.py runs it
+
+INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)\)")
+PAGES = {
+    (page.parent / file).resolve(): page.relative_to(HERE)
+    for page in HERE.rglob("*.md")
+    for file in INCLUDE.findall(page.read_text())
+}
+"""Which page includes a file of the repository."""
+
+
+def mend_links(app: Sphinx, included: Path, _: str, content: list[str]) -> None:
+    """Of an included file: pictures by the page's own path, links to the pages, or none where there is no page."""
+
+    def mended(link: re.Match[str]) -> str:
+        picture, text, target = link.groups()
+        path = (HERE / included.parent / target).resolve()
+        if picture:
+            return f"![{text}]({os.path.relpath(path, (HERE / app.env.docname).parent)})"
+        return f"[{text}](/{PAGES[path]})" if path in PAGES else text
+
+    content[0] = LINK.sub(mended, content[0])
+
+
+def is_public(name: str, thing: Any, package: ModuleType) -> bool:
+    """Whether a package, or a module that does not say what is, offers a name."""
+    made_here = not name.startswith("_") and getattr(thing, "__module__", None) == package.__name__
+    return name in package.__all__ if hasattr(package, "__all__") else made_here
+
+
+class PackageReference(SphinxDirective):
+    """The public names of a package, by the file that each is in, below what that file says of them all."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        package = importlib.import_module(self.arguments[0])
+        files: dict[str, list[str]] = {}
+        public = [name for name, thing in vars(package).items() if is_public(name, thing, package)]
+        for name in sorted(public):
+            files.setdefault(getattr(package, name).__module__, []).append(name)
+        text = [f".. automodule:: {package.__name__}", "", ".. autosummary::", "   :nosignatures:", ""]
+        text += [f"   {name}" for name in sorted(public)]
+        for file, names in sorted(files.items()):
+            title = file.rpartition(".")[2].replace("_", " ").capitalize()
+            text += ["", title, "-" * len(title), "", f".. automodule:: {file}", "   :no-index:", ""]
+            for name in names:
+                kind = "class" if inspect.isclass(getattr(package, name)) else "function"
+                text += [
+                    f".. auto{kind}:: {package.__name__}.{name}",
+                    *["   :members:"] * (kind == "class"),
+                    "",
+                ]
+        return self.parse_text_to_nodes("\n".join(text), allow_section_headings=True)
+
+
+def show_formulas(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """An indented block behind a line of prose is a formula or a listing: as it was written."""
+    for number in range(len(lines) - 2, 0, -1):
+        prose = re.match(r"\w|``|\(", lines[number - 1])
+        if prose and not lines[number] and re.match(r"    +\S", lines[number + 1]):
+            lines[number:number] = ["", "::"]
+
+
+def find_public(app: Sphinx, env: Any, reference: Any, content: Any) -> Any:
+    """A name within its own file, or by the file it is in, is where its package shows it."""
+    if reference.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    ending = "." + ".".join(reference["reftarget"].split(".")[-1 - (reference["reftype"] == "meth") :])
+    found = [name for name in domain.objects if name.endswith(ending)]
+    if len(found) != 1:
+        return None
+    shown = domain.objects[found[0]]
+    return make_refnode(app.builder, reference["refdoc"], shown.docname, shown.node_id, content, found[0])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("include-read", mend_links)
+    app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after napoleon
+    app.connect("missing-reference", find_public)
+    app.add_directive("package", PackageReference)
