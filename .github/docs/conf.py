@@ -27,7 +27,6 @@ copyright = "the sefl authors"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -44,10 +43,11 @@ autodoc_inherit_docstrings = False  # of Lightning and torch
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
-autosummary_generate = False
 python_display_short_literal_types = True
 add_module_names = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
+toc_object_entries_show_parents = "hide"
 
 highlight_language = "none"
 myst_enable_extensions = ["amsmath", "dollarmath"]
@@ -94,8 +94,10 @@ class PackageReference(SphinxDirective):
         public = [name for name, thing in vars(package).items() if is_public(name, thing, package)]
         for name in sorted(public):
             files.setdefault(getattr(package, name).__module__, []).append(name)
-        text = [f".. automodule:: {package.__name__}", "", ".. autosummary::", "   :nosignatures:", ""]
-        text += [f"   {name}" for name in sorted(public)]
+        text = [f".. automodule:: {package.__name__}", "", ".. list-table::", ""]
+        for name in sorted(public):
+            summary = " ".join((inspect.getdoc(getattr(package, name)) or "").partition("\n\n")[0].split())
+            text += [f"   * - :py:obj:`~{package.__name__}.{name}`", f"     - {summary}"]
         for file, names in sorted(files.items()):
             title = file.rpartition(".")[2].replace("_", " ").capitalize()
             text += ["", title, "-" * len(title), "", f".. automodule:: {file}", "   :no-index:", ""]
@@ -109,11 +111,18 @@ class PackageReference(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(text), allow_section_headings=True)
 
 
+def keep_first_line(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Of a property: what stands before a colon there is no type, for which napoleon would take it."""
+    if what == "property":
+        lines.insert(0, "")
+
+
 def show_formulas(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """An indented block behind a line of prose is a formula or a listing: as it was written."""
     for number in range(len(lines) - 2, 0, -1):
         prose = re.match(r"\w|``|\(", lines[number - 1])
-        if prose and not lines[number] and re.match(r"    +\S", lines[number + 1]):
+        told = lines[number - 1].endswith("::")
+        if prose and not told and not lines[number] and re.match(r"    +\S", lines[number + 1]):
             lines[number:number] = ["", "::"]
 
 
@@ -132,6 +141,7 @@ def find_public(app: Sphinx, env: Any, reference: Any, content: Any) -> Any:
 
 def setup(app: Sphinx) -> None:
     app.connect("include-read", mend_links)
-    app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after napoleon
+    app.connect("autodoc-process-docstring", keep_first_line, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after it
     app.connect("missing-reference", find_public)
     app.add_directive("package", PackageReference)
