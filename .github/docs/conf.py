@@ -16,6 +16,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
 
 HERE = Path(__file__).parent
@@ -42,7 +43,7 @@ html_theme_options = {"navigation_with_keys": True}
 autodoc_inherit_docstrings = False  # of Lightning and torch
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_typehints_description_target = "documented"
 python_display_short_literal_types = True
 add_module_names = False
 napoleon_use_ivar = True
@@ -111,10 +112,18 @@ class PackageReference(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(text), allow_section_headings=True)
 
 
+def show_constructor(app: Sphinx, what: str, name: str, thing: Any, *rest: Any) -> tuple[str, str] | None:
+    """The arguments of networks are those of ``__init__``; the Hub's mixin has a ``__new__`` that takes anything."""
+    if what != "class" or "__new__" not in {name for base in thing.__mro__[:-1] for name in vars(base)}:
+        return None
+    _self, *others = inspect.signature(thing.__init__).parameters.values()
+    return stringify_signature(inspect.Signature(others), show_annotation=False), ""
+
+
 def keep_first_line(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Of a property: what stands before a colon there is no type, for which napoleon would take it."""
     if what == "property":
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]
 
 
 def show_formulas(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -141,6 +150,7 @@ def find_public(app: Sphinx, env: Any, reference: Any, content: Any) -> Any:
 
 def setup(app: Sphinx) -> None:
     app.connect("include-read", mend_links)
+    app.connect("autodoc-process-signature", show_constructor)
     app.connect("autodoc-process-docstring", keep_first_line, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after it
     app.connect("missing-reference", find_public)
