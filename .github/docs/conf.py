@@ -1,7 +1,7 @@
 """The documentation site: the pages here, what they include of the READMEs, and the docstrings.
 
-``sphinx-build -W .github/docs build/docs``; formulas are drawn by MathJax from its usual address, or by a copy of it
-with ``-D mathjax_path=...``.
+``sphinx-build -W .github/docs build/docs``; formulas are drawn in the browser by MathJax, from the
+public address that Sphinx has for it or from a copy, ``-D mathjax_path=...``.
 """
 
 import importlib
@@ -121,8 +121,8 @@ def show_constructor(app: Sphinx, what: str, name: str, thing: Any, *rest: Any) 
 
 
 def keep_first_line(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Of a property: what stands before a colon there is no type, for which napoleon would take it."""
-    if what == "property":
+    """Of an attribute: what stands before a colon there is no type, for which napoleon would take it."""
+    if what in ("attribute", "data", "property"):
         lines[:0] = ["..", ""]
 
 
