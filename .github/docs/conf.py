@@ -57,6 +57,7 @@ nb_execution_mode = "off"  # what the notebook shows is stored in it; tests/demo
 
 INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)\)")
+NAME = re.compile(r"(?<!`)`(\w+)`(?!`)")
 PAGES = {
     (page.parent / file).resolve(): page.relative_to(HERE)
     for page in HERE.rglob("*.md")
@@ -66,7 +67,15 @@ PAGES = {
 
 
 def mend_links(app: Sphinx, included: Path, _: str, content: list[str]) -> None:
-    """Of an included file: pictures by the page's own path, links to the pages, or none where there is no page."""
+    """Of an included file: pictures by the page's own path, links to the pages, or none where there is no page.
+
+    In the README of a package its public names lead to the reference.
+    """
+    room = (HERE / included).resolve().parent
+    package = ".".join(room.relative_to(ROOT).parts)
+    names = (
+        getattr(importlib.import_module(package), "__all__", ()) if (room / "__init__.py").is_file() else ()
+    )
 
     def mended(link: re.Match[str]) -> str:
         picture, text, target = link.groups()
@@ -75,7 +84,10 @@ def mend_links(app: Sphinx, included: Path, _: str, content: list[str]) -> None:
             return f"![{text}]({os.path.relpath(path, (HERE / app.env.docname).parent)})"
         return f"[{text}](/{PAGES[path]})" if path in PAGES else text
 
-    content[0] = LINK.sub(mended, content[0])
+    def referred(code: re.Match[str]) -> str:
+        return f"{{py:obj}}`~{package}.{code[1]}`" if code[1] in names else code[0]
+
+    content[0] = NAME.sub(referred, LINK.sub(mended, content[0]))
 
 
 def is_public(name: str, thing: Any, package: ModuleType) -> bool:
