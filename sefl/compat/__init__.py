@@ -1,15 +1,18 @@
-"""The layers under the names of the authors' repositories, for code that was written for those.
+"""The authors' two repositories under their names, argument lists and parameters, for code written for them.
 
-* :mod:`sefl.compat.fourier`: ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023). Of ``from
-  scale_eq.layers.spectral_conv import SpectralConv2dLocalized`` and ``from scale_eq.layers.scalq_eq_nonlin import
-  scaleEqNonlin, scaleEqNonlinMaxp`` only the module changes, to ``sefl.compat``.
-* :mod:`sefl.compat.groups`: ashiq24/Group_Sampling (ICLR 2025). Likewise of ``from gsampling.layers.downsampling import
-  SubgroupDownsample`` and ``from models.model_handler import get_model``.
+* :mod:`sefl.compat.fourier`: ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023).
+* :mod:`sefl.compat.groups`: ashiq24/Group_Sampling (ICLR 2025).
 
+Of ``from scale_eq.layers.spectral_conv import SpectralConv2dLocalized`` only the module changes, to ``sefl.compat``.
 What each does otherwise than its model is in its docstring.
 """
 
-from sefl.compat.fourier import SpectralConv2dLocalized, scaleEqNonlin, scaleEqNonlinMaxp
-from sefl.compat.groups import SubgroupDownsample, get_model
+from typing import Any
 
-__all__ = ["SpectralConv2dLocalized", "SubgroupDownsample", "get_model", "scaleEqNonlin", "scaleEqNonlinMaxp"]
+from sefl.compat import fourier, groups
+
+__all__ = sorted({*fourier.__all__, *groups.__all__})
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(groups if name in groups.__all__ else fourier, name)

@@ -32,6 +32,8 @@ from sefl.networks import GroupSampledNetwork, GroupStages, InvariantHeadSetting
 # Arguments of theirs for the numerics of an optimisation that the closed form does not need, nor the optimised
 # design: it is always a projector.
 _WITHOUT_EFFECT = ("equi_correction", "threshold", "device", "dtype", "apply_antialiasing")
+__all__ = ["SubgroupDownsample", "get_model"]
+
 _QUARTER_TURN = ((0, -1, 0), (1, 0, 0), (0, 0, 1))  # about z
 
 

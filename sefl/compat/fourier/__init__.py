@@ -1,0 +1,98 @@
+"""Every public name of ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023); the modules say what differs."""
+
+from sefl.compat.names import finder
+
+MODULES = {
+    "spectra": (
+        *(
+            "down_sample_keepsize",
+            "down_sample_keepsize_1d",
+            "enblock1d",
+            "enblock2d",
+            "get_block1d",
+            "get_block2d",
+        ),
+        *(
+            "get_diag_mask",
+            "get_gaussian",
+            "get_mat",
+            "get_mixer_mask",
+            "get_pooled",
+            "get_pooled_1d",
+            "get_pweights",
+        ),
+        *(
+            "get_pweights_1D",
+            "get_row_element",
+            "get_stack",
+            "get_stack_1d",
+            "get_stack_differential",
+            "loadcfg",
+        ),
+        *("make_real", "resample", "resample_1d", "sliding_windows"),
+    ),
+    "convolutions": (
+        *("SpectralConv1d", "SpectralConv2dCircular", "SpectralConv2dLocalized", "SpectralConvLocalized1d"),
+        *("compl_mul1d", "compl_mul2d", "softPaching"),
+    ),
+    "nonlinearities": ("scaleEqNonlin", "scaleEqNonlin1d", "scaleEqNonlinMaxp"),
+    "mixing": ("SpectralMixer_1D", "SpectralMixer_2D", "SpectralMixer_2D_shifteq", "spectralMlp"),
+    "complex_modules": (
+        *(
+            "ComplexBatchNorm1dSim",
+            "ComplexBatchNorm2dSim",
+            "ComplexGELU",
+            "ComplexLayerNorm1d",
+            "ComplexLayerNorm2d",
+        ),
+        *(
+            "ComplexLeakyRELU",
+            "ComplexRELU",
+            "ComplexSELU",
+            "ComplexTanh",
+            "SpectralDropout",
+            "activation_map",
+        ),
+        *(
+            "complex_gelu",
+            "complex_relu",
+            "complex_selu",
+            "complex_sigmoid",
+            "complex_tanh",
+            "complex_tanh_se",
+        ),
+        *("get_activation", "modRelu"),
+    ),
+    "complex_layers": (
+        *("ComplexAvgPool2d", "ComplexBatchNorm1d", "ComplexBatchNorm2d", "ComplexConv1d", "ComplexConv2d"),
+        *(
+            "ComplexConvTranspose2d",
+            "ComplexDropout",
+            "ComplexDropout2d",
+            "ComplexLinear",
+            "ComplexMaxPool2d",
+        ),
+        *("ComplexReLU", "ComplexSigmoid", "apply_complex", "complex_avg_pool2d", "complex_dropout"),
+        *(
+            "complex_dropout2d",
+            "complex_matmul",
+            "complex_max_pool2d",
+            "complex_normalize",
+            "complex_opposite",
+        ),
+        *("complex_stack", "complex_upsample", "complex_upsample2"),
+    ),
+    "networks": (
+        *(
+            "AbstractBaseClassifierModel",
+            "FourierScaleShifteqMixer",
+            "FourierSeq1d",
+            "FourierSeqFrequencyMixer",
+        ),
+        *("FourierSeqMist", "FourierSeqStl", "get_available_models", "get_model"),
+    ),
+}
+LEFT_OUT: dict[str, str] = {}
+
+__all__ = sorted(name for names in MODULES.values() for name in names)
+__getattr__ = finder(__name__, MODULES, LEFT_OUT)
