@@ -15,7 +15,11 @@ DEADLINE = 100.0
 
 
 class SideBySide:
-    """Two processes of a run that ``torchrun`` or ``slurm`` began, or one ``alone``; none has to import anything."""
+    """Two processes of a run, none of which has to import anything; or one ``alone``.
+
+    ``torchrun`` or ``slurm`` began them on one computer, ``two_agents`` of torchrun on two, or somebody on each of two
+    ``by_hand``.
+    """
 
     def __init__(self, how: str, command: Callable[[list[str]], None], *arguments: Sequence[str]) -> None:
         port = free_port()
@@ -58,7 +62,7 @@ def begin(
     variables: dict[str, str], rank: int, command: Callable[[list[str]], None], given: list[str]
 ) -> None:
     os.environ.update(variables)
-    rank_zero_only.rank = rank
+    rank_zero_only.rank = 0 if "NODE_RANK" in variables else rank
     torch.set_num_threads(1)
     said = os.open(f"said.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (1, 2):
@@ -72,8 +76,13 @@ def environment(how: str, rank: int, port: int) -> dict[str, str]:
     if how == "alone":
         return {}
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if how == "torchrun":
-        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    if how == "by_hand":
+        return where | {"NODE_RANK": str(rank)}
+    if how in ("torchrun", "two_agents"):
+        node = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+        if how == "two_agents":
+            node = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "GROUP_RANK": rank}
+        ranks = node | {"RANK": rank, "WORLD_SIZE": 2}
         return where | {name: str(value) for name, value in ranks.items()} | {"TORCHELASTIC_RUN_ID": "test"}
     tasks = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
     return where | {f"SLURM_{name}": str(value) for name, value in tasks.items()} | {"SLURM_JOB_ID": "7"}

@@ -121,7 +121,8 @@ class FirstProcess(Process):
         # Kept: the process group's store is the same server.
         self._store = _store(environment, here=True)
         self._store.set(ADDRESS, self._listen(environment.main_address))
-        self._expected = environment.world_size() - 1
+        # Lightning's environment knows of no other node before the trainer does; there is one.
+        self._expected = max(environment.world_size() - 1, 1)
         self._stderr = _Stderr(held=False)
 
     def agree(self, choose: Callable[[], Path]) -> Path:
@@ -130,6 +131,7 @@ class FirstProcess(Process):
         return folder
 
     def trainer_made(self, trainer: Trainer) -> None:
+        self._expected = max(self._expected, trainer.num_nodes - 1)
         if trainer.world_size == 1 or self._server is not None:
             return
         if trainer.num_nodes > 1:

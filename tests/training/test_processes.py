@@ -66,6 +66,33 @@ def test_torchrun_itself(tiny: Path, start: Start) -> None:
     assert [str(path) for path in Path("runs").glob("*/*")] == ["runs/tiny/0"]
 
 
+ON_TWO_NODES = ["--trainer.num_nodes", "2", "--trainer.devices", "1", "--trainer.strategy", "ddp"]
+
+
+def test_two_nodes_train_as_two_processes_of_one(tiny: Path, side_by_side: Run) -> None:
+    """To the last bit, however the processes of the nodes were started."""
+    runs = {
+        "torchrun": [],
+        "two_agents": [],
+        "by_hand": ON_TWO_NODES,
+    }
+    for how, added in runs.items():
+        run = side_by_side(how, main, [*options(tiny), "--run_dir", how, *added])
+        assert run.end() == [0, 0], run.said
+    assert not Path("runs").exists()
+    one, *others = [torch.load(Path(how, "checkpoints/last.ckpt")) for how in runs]
+    tables = [Path(how, "metrics.csv").read_text() for how in runs]
+    assert len(one["processes"]) == 2
+    for other, table in zip(others, tables[1:], strict=True):
+        assert table == tables[0]
+        torch.testing.assert_close(other["state_dict"], one["state_dict"], rtol=0, atol=0)
+
+
+def test_a_node_that_comes_late_hears_of_a_mistake(tiny: Path, side_by_side: Run) -> None:
+    run = side_by_side("by_hand", late, [*options(tiny), *ON_TWO_NODES, "--trainer.precision", "17"])
+    assert run.end() == [2, 2], run.said
+
+
 def test_the_first_process_does_not_come(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,7 +132,7 @@ def test_a_mistake_of_all_is_said_once(tiny: Path, side_by_side: Run, added: lis
 
 def late(arguments: list[str]) -> None:
     """The second process comes when the first one has long found its mistake."""
-    if os.environ["SLURM_PROCID"] == "1":
+    if "1" in (os.environ.get("SLURM_PROCID"), os.environ.get("NODE_RANK")):
         time.sleep(5)
     main(arguments)
 
