@@ -2,7 +2,8 @@
 
 Every run has a folder of its own, RUNS/NAME/VERSION, with its configuration, split, metrics and checkpoints.
 With --ckpt_path a run goes on in its own folder, with the options given now; nothing is overwritten. With --ckpt_path
-last, one that was stopped before its first checkpoint begins again in its folder.
+last, one that was stopped before its first checkpoint begins again in its folder. The run of a SLURM job that is queued
+again goes on by itself.
 """
 
 if __name__ == "__main__":
@@ -42,10 +43,11 @@ from sefl.runs.checkpoints import (
     with_checkpoint_io,
 )
 from sefl.runs.commands import command_line, record_command
-from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder
+from sefl.runs.folder import CHECKPOINT_NAMES, RunFolder, open_run_folder, searched_folders
 from sefl.runs.loggers import run_loggers, wandb_finished
 from sefl.runs.pretrained import write_network
 from sefl.runs.run import Run
+from sefl.runs.slurm import record_job, run_of_job
 from sefl.training.epoch_rows import EpochRow
 from sefl.training.finite import FiniteTraining
 from sefl.training.network_summary import NetworkSummary
@@ -74,6 +76,7 @@ class RunRecord(SaveConfigCallback):
         text = self.parser.dump(stored, skip_none=False)
         write_text(self.folder.next_config(), text)
         record_command(self.folder.path, self.command)
+        record_job(self.folder, self.command)
         save_split = getattr(trainer.datamodule, "save_split", None)  # type: ignore[attr-defined]
         if save_split is not None and not self.folder.split.exists():
             save_split(self.folder.split)
@@ -91,6 +94,12 @@ class FitCLI(ExperimentCLI):
         self.new_folder: RunFolder | None = None
         self.command = command_line(self.program, arguments)
         super().__init__(arguments, description=__doc__, processes=processes, save_config_callback=RunRecord)
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config
+        if begun := run_of_job(searched_folders(config.run_dir, config.runs, config.name), self.command):
+            config.ckpt_path, config.run_dir = "last", str(begun.path)
+        super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.checkpoint is not None:
@@ -139,7 +148,8 @@ class FitCLI(ExperimentCLI):
 
     def fit(self) -> None:
         announce(self.folder, self.checkpoint, self.resumed_folder, self.linked)
-        with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
+        ending = self.end_at_signal.queued_again()
+        with ending, self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint)
         if self.trainer.is_global_zero:
             with self.mistakes_reported():

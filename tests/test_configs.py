@@ -28,7 +28,7 @@ FEW_BATCHES = [
     *("--data.batch_size", "2", "--data.eval_batch_size", "2"),
 ]
 
-FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem != "ddp")
+FRAGMENTS = sorted(path for path in (CONFIGS / "trainer").glob("*.yaml") if path.stem not in ("ddp", "slurm"))
 DATA_FRAGMENTS = sorted(CONFIGS.glob("*/data/*.yaml"))
 NOT_EXPERIMENTS = ("trainer", "data", "sweeps")
 EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name not in NOT_EXPERIMENTS)
@@ -98,10 +98,12 @@ def test_trainer_fragment(fragment: Path, tmp_path: Path) -> None:
     check_run(tmp_path)
 
 
-def test_ddp_fragment(tmp_path: Path, side_by_side: Callable[..., SideBySide]) -> None:
-    fragment = CONFIGS / "trainer/ddp.yaml"
-    cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
-    options = ["--config", str(QUICKSTART), "--config", str(fragment), "--run_dir", "run", *FEW_BATCHES, *cpu]
-    run = side_by_side("torchrun", main, options)
+@pytest.mark.parametrize(("how", "fragment"), [("torchrun", "ddp"), ("slurm", "slurm")])
+def test_fragment_for_several_processes(
+    tmp_path: Path, side_by_side: Callable[..., SideBySide], how: str, fragment: str
+) -> None:
+    merged = ["--config", str(QUICKSTART), "--config", str(CONFIGS / f"trainer/{fragment}.yaml")]
+    options = [*merged, "--run_dir", "run", *FEW_BATCHES, "--trainer.accelerator", "cpu"]
+    run = side_by_side(how, main, options)
     assert run.end() == [0, 0], run.said
     check_run(tmp_path / "run")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import pytorch_lightning
 import yaml
 from jsonargparse import ActionConfigFile, Namespace
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -200,7 +201,12 @@ class ExperimentCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         check_fit(self.model, self.datamodule)
-        kwargs["callbacks"] = [*kwargs["callbacks"], EndAtSignal(self.processes)]
+        self.end_at_signal = EndAtSignal(self.processes)
+        kwargs["callbacks"] = [*kwargs["callbacks"], self.end_at_signal]
+        plugins = listed(kwargs.get("plugins") or self.config_init.trainer.plugins)
+        if not SLURMEnvironment.detect():  # nor that of a stored configuration which goes on elsewhere
+            plugins = [plugin for plugin in plugins if not isinstance(plugin, SLURMEnvironment)]
+        kwargs["plugins"] = plugins or None
         kwargs |= devices_of_launcher(self.config_init.trainer.devices)
         trainer = super().instantiate_trainer(**kwargs)
         require_all_processes(trainer)

@@ -4,6 +4,7 @@ runs/<name>/<version>/
     config.yaml         the whole configuration; config_1.yaml, ... of each resumption
     split.npz           which samples are for training, validation and test
     command.txt         the command of each start
+    slurm.txt           the SLURM job that began it
     metrics.csv         everything logged
     resources.json      seconds per epoch and peak memory
     checkpoints/        best.ckpt (by validation accuracy), last.ckpt (of the latest epoch)
@@ -101,7 +102,9 @@ class RunFolder:
 
     def holds_a_start_alone(self) -> bool:
         """Whether there is nothing but what is written before the training begins."""
-        return {path.name for path in self.path.iterdir()} <= {"config.yaml", COMMANDS, "split.npz", "wandb"}
+        return {path.name for path in self.path.iterdir()} <= {
+            *("config.yaml", COMMANDS, "slurm.txt", "split.npz", "wandb")
+        }
 
     def holds_a_run(self) -> bool:
         return bool(self.configs) or self.metrics.exists() or any(self.checkpoints.glob("*"))
