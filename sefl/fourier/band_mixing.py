@@ -10,6 +10,7 @@ from sefl.arguments import require_floating, require_number, require_positive
 from sefl.fourier.sampling import in_autocast
 from sefl.fourier.triangular import BlockTriangle, reset_triangle, triangular_product
 from sefl.tensors.graphs import outside_of_graphs
+from sefl.tensors.layer_norm import LayerNorm
 from sefl.tensors.output_types import Bands
 
 
@@ -116,7 +117,7 @@ class BandPerceptron(nn.Module):
         bandwidth: int | None = None,
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(require_positive("features", features))
+        self.norm = LayerNorm(require_positive("features", features))
         self.hidden = BandLinear(features, hidden, bands, bandwidth)
         self.dropout = nn.Dropout(require_number("dropout", dropout, least=0, below=1))
         self.output = BandLinear(hidden, outputs, bands, bandwidth)

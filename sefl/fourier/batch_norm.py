@@ -10,6 +10,7 @@ from sefl.arguments import require_floating, require_positive
 from sefl.fourier.basis import band, coefficient_count
 from sefl.fourier.sampling import CoefficientModule, require_channels
 from sefl.tensors.batch_norm import SharedBatchNorm, mean_over, precise_type
+from sefl.tensors.differentiation import transformed
 
 
 class SpectralBatchNorm(SharedBatchNorm, CoefficientModule):
@@ -104,8 +105,15 @@ class GridBatchNorm(SharedBatchNorm):
 
     def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
         count = x.numel() // self.num_features
-        mean, variance = _Moments.apply(_mixed(x, precise_type(self.weight.dtype)))
+        moments = _plain_moments if transformed() else _Moments.apply
+        mean, variance = moments(_mixed(x, precise_type(self.weight.dtype)))
         return count, mean, variance
+
+
+def _plain_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
+    maps = maps.to(precise_type(maps.dtype)).transpose(0, 1).flatten(1)
+    mean = mean_over(maps, (1,))
+    return mean.squeeze(1), mean_over((maps - mean).square(), (1,)).squeeze(1)
 
 
 class _Moments(torch.autograd.Function):

@@ -14,19 +14,21 @@ A signal is an image of one row, its kernel one row of taps.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from sefl.arguments import is_odd, require_positive
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
-from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast
+from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast, to_coefficients, to_grid
 from sefl.tensors.constants import constant
+from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 from sefl.tensors.graphs import outside_of_graphs
 
 
@@ -85,7 +87,8 @@ class _SpectralConvNd(CoefficientModule):
         if self.kernel_size == 1:
             mixed = torch.matmul(coefficients, taps[0, 0])
         else:
-            mixed = cast(Tensor, _FrequencyProduct.apply(coefficients, taps, self.max_resolution))
+            product = _plain_product if transformed() else _FrequencyProduct.apply
+            mixed = cast(Tensor, product(coefficients, taps, self.max_resolution))
         if self.bias is not None:
             mixed = add_constant(mixed, self.bias.to(mixed.dtype))
         return mixed.squeeze(0) if self.axes == 1 else mixed
@@ -149,7 +152,22 @@ class _AddConstant(torch.autograd.Function):
 
 def add_constant(coefficients: Tensor, constant: Tensor) -> Tensor:
     """Add ``constant (channels,)`` to signals given by ``coefficients ([K,] K, batch, channels)``, which it changes."""
+    if transformed():
+        margins = [side for count in reversed(coefficients.shape[:-2]) for side in (0, count - 1)]
+        return coefficients + F.pad(
+            constant.view(*[1] * (coefficients.dim() - 1), -1), [0, 0, 0, 0, *margins]
+        )
     return cast(Tensor, _AddConstant.apply(coefficients, constant))
+
+
+def _plain_product(coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
+    """The convolution as such, on the grid of the taps, of one row of pixels where the coefficients have one."""
+    rows, columns = coefficients.shape[:2]
+    height, across = taps.shape[:2]
+    size = (1 if height == 1 else grid, grid)
+    margins = (across // 2, across // 2, height // 2, height // 2)
+    images = F.pad(to_grid(coefficients, size), margins, mode="circular")
+    return to_coefficients(F.conv2d(images, taps.flip(0, 1).permute(3, 2, 0, 1)))[:rows, :columns]
 
 
 class _FrequencyProduct(torch.autograd.Function):
@@ -171,9 +189,11 @@ class _FrequencyProduct(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         coefficients, taps = ctx.saved_tensors
+        if differentiated_again(gradient):
+            plain = partial(_plain_product, grid=ctx.grid)
+            return *plain_gradients(plain, (coefficients, taps), gradient), None
         gradient = gradient.contiguous()
         wants_input, wants_taps, _ = ctx.needs_input_grad
         downstream = torch.empty_like(coefficients) if wants_input else None

@@ -1,19 +1,20 @@
 """Features of a fixed size from every band at once, for classifiers (NeurIPS 2023, section 4.3)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
 from sefl.fourier.basis import band, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import resolution_range, to_grid
+from sefl.fourier.sampling import along_last_axes, resolution_range, to_grid
 from sefl.fourier.shells import Shells, fast
+from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 from sefl.tensors.graphs import outside_of_graphs
 from sefl.tensors.output_types import Bands
 
@@ -61,7 +62,8 @@ class _BandPoolingNd(nn.Module):
         finest = shells.band_in_range(coefficients, self.base_resolution, self.max_resolution, of="head")
         base = band(self.base_resolution)
         bands = [base + place for place in (range(finest - base + 1) if places is None else places)]
-        if self.pool == "max" and bands == sorted(set(bands)) and self.grid > self.cells:
+        ascending = bands == sorted(set(bands))
+        if self.pool == "max" and ascending and self.grid > self.cells and not transformed():
             learning = torch.is_grad_enabled() and coefficients.requires_grad
             pooled = _PooledBands.apply(fast(coefficients), shells, bands, self.grid, self.cells, learning)
             return cast(Tensor, pooled).to(coefficients.dtype)
@@ -160,10 +162,15 @@ class _PooledBands(torch.autograd.Function):
         return by_sample.reshape(batch, len(bands), channels * cell_count)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (places,) = ctx.saved_tensors
         shells, bands, points = ctx.shells, ctx.bands, ctx.points
+        if differentiated_again(gradient):
+            anywhere = torch.zeros(
+                ctx.shape, dtype=gradient.dtype, device=gradient.device, requires_grad=True
+            )
+            plain = partial(_at_places, shells=shells, bands=bands, points=points, places=places)
+            return *plain_gradients(plain, (anywhere,), gradient), None, None, None, None, None
         batch, channels = ctx.shape[-2:]
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
@@ -186,6 +193,20 @@ class _PooledBands(torch.autograd.Function):
                             base = (*shells.whole(len(analysis)), block)
                             downstream[base] = shells.analyse(analysis, held, workspace)
         return downstream.view(ctx.shape), None, None, None, None, None
+
+
+def _at_places(
+    coefficients: Tensor, shells: Shells, bands: Sequence[int], points: int, places: Tensor
+) -> Tensor:
+    """What the bands' grids have at these places: linear in the coefficients, as the maxima are around them."""
+    batch, channels = coefficients.shape[-2:]
+    held = []
+    for finest, place in zip(bands, places, strict=True):
+        synthesis = synthesis_matrix(finest, points, coefficients.dtype, coefficients.device)
+        own = coefficients[shells.whole(coefficient_count(finest))].movedim((-2, -1), (0, 1))
+        values = along_last_axes(own, [synthesis] * shells.axes).flatten(2)
+        held.append(values.gather(2, place.T.view(batch, channels, -1)).flatten(1))
+    return torch.stack(held, dim=1)
 
 
 def _added(bands: Sequence[int]) -> list[range]:

@@ -9,7 +9,7 @@ for every band ``b`` from the base to the finest, with window ``p = 1`` where no
 base band comes from the base band. Skipping bands is an option, which costs exactness.
 """
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from sefl.fourier.activation import Activation, parameters_of, require_activatio
 from sefl.fourier.basis import band
 from sefl.fourier.sampling import CoefficientModule, require_channels, resolution_range
 from sefl.fourier.shells import Shells, fast
-from sefl.fourier.shellwise import Plan, ShellwiseActivation
+from sefl.fourier.shellwise import Plan, shellwise_activation
 from sefl.tensors.graphs import outside_of_graphs
 
 
@@ -85,8 +85,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         # Where the activation's own parameters are of half precision, so must be what it sees.
         half = any(parameter.dtype.itemsize < 4 for parameter in trained)
         inner = coefficients if half else fast(coefficients)
-        outcome = ShellwiseActivation.apply(inner, self.weight, self.bias, plan, *trained)
-        return cast(Tensor, outcome).to(coefficients.dtype)
+        return shellwise_activation(inner, self.weight, self.bias, plan).to(coefficients.dtype)
 
     def _output_band(self, resolution: int) -> int:
         return band(-(-resolution // self.window))

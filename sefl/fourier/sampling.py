@@ -204,7 +204,7 @@ def to_coefficients(x: Tensor) -> Tensor:
         )
     require_floating("x", x)
     matrices = [analysis_matrix(band(size), size, x.dtype, x.device) for size in x.shape[2:]]
-    return _along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
+    return along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
 
 
 @outside_of_graphs
@@ -239,7 +239,7 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
         synthesis_matrix(finest, size, coefficients.dtype, coefficients.device)
         for finest, size in zip(bands, sizes, strict=True)
     ]
-    return _along_last_axes(kept.movedim((-2, -1), (0, 1)), matrices)
+    return along_last_axes(kept.movedim((-2, -1), (0, 1)), matrices)
 
 
 def _sizes(x: Tensor, resolution: Resolution) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -269,12 +269,12 @@ def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...], cente
     require_one_of("center", center, get_args(Center))
     shift = 0.5 if center == "image" else 0.0
     sizes = zip(source, target, strict=True)
-    return _along_last_axes(
+    return along_last_axes(
         x, [constant(_resampling, *pair, shift, dtype=x.dtype, device=x.device) for pair in sizes]
     )
 
 
-def _along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+def along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """``M x`` or ``M1 x M2^T``: each of one matrix or two along one of the last axes of ``x``."""
     *rows, columns = matrices
     for matrix in rows:

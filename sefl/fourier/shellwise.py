@@ -7,21 +7,23 @@ keeping every band's: from the finest band of a run down, taking shells off.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from sefl.fourier.activation import Activation, parameters_of
 from sefl.fourier.basis import analysis_matrix, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
+from sefl.fourier.sampling import along_last_axes
 from sefl.fourier.shells import Shells
+from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,22 @@ class Plan:
     def shells_read(self, output_band: int) -> range:
         """The shells that are read off the grid of a band: those above the band before."""
         return range(output_band - self.bands.step + 1, min(output_band, self.output_band) + 1)
+
+    def activate(self, by_sample: Tensor, trained: Sequence[Tensor]) -> Tensor:
+        """The activation of features ``(batch, channels, *space)``, with these parameters of its own."""
+        # Under autocast the features are bfloat16 and the parameters of an activation, PReLU's say, are not.
+        precision = by_sample.dtype
+        for parameter in trained:
+            precision = torch.promote_types(precision, parameter.dtype)
+        x = by_sample.to(precision)
+        own = parameters_of(self.activation)
+        if all(one is other for one, other in zip(own, trained, strict=True)):
+            return self.activation(x).to(by_sample.dtype)
+        # Its module had them for one call (torch.func.functional_call) and has others in the backward pass.
+        assert isinstance(self.activation, nn.Module)
+        names = (name for name, _ in self.activation.named_parameters())
+        outcome: Tensor = functional_call(self.activation, dict(zip(names, trained, strict=True)), (x,))
+        return outcome.to(by_sample.dtype)
 
     @property
     def base(self) -> int:
@@ -119,15 +137,11 @@ class _Grid:
             synthesis = self.synthesis[:, : coefficient_count(shell)]
             self.shells.synthesise_shell(synthesis, coefficients, values, alpha=sign)
 
-    def activated(self, values: Tensor) -> Tensor:
+    def activated(self, values: Tensor, trained: Sequence[Tensor]) -> Tensor:
         """Activation and pooling: from ``points`` to ``pooled_points`` per axis."""
-        # Under autocast the features are bfloat16 and the parameters of an activation, PReLU's say, are not.
-        precision = values.dtype
-        for parameter in parameters_of(self.plan.activation):
-            precision = torch.promote_types(precision, parameter.dtype)
         # As torch lays features out, so that what belongs to a channel finds it: (samples, channels, *space).
         by_sample = values.unflatten(-1, (-1, self.channels)).movedim((-2, -1), (0, 1))
-        outcome = self.plan.activation(by_sample.to(precision)).to(values.dtype)
+        outcome = self.plan.activate(by_sample, trained)
         activated = outcome.movedim((0, 1), (-2, -1)).reshape(values.shape)
         if self.plan.window == 1:
             return activated
@@ -163,10 +177,10 @@ class _Grid:
         self, values: Tensor, gradient: Tensor, trained: list[Tensor], totals: list[Tensor]
     ) -> Tensor:
         """The gradient of :meth:`activated`; those of the activation's own parameters are added to ``totals``."""
+        learning = [index for index, parameter in enumerate(trained) if parameter.requires_grad]
         with torch.enable_grad():
             leaf = values.detach().requires_grad_()
-            outcome = self.activated(leaf)
-        learning = [index for index, parameter in enumerate(trained) if parameter.requires_grad]
+            outcome = self.activated(leaf, trained)
         inputs = [leaf, *(trained[index] for index in learning)]
         result, *parts = torch.autograd.grad(outcome, inputs, gradient, allow_unused=True)
         for index, part in zip(learning, parts, strict=True):
@@ -199,7 +213,55 @@ class _Grid:
         return result
 
 
-class ShellwiseActivation(torch.autograd.Function):
+def shellwise_activation(
+    coefficients: Tensor, weight: Tensor | None, bias: Tensor | None, plan: Plan
+) -> Tensor:
+    """Each shell of the output from the grid of its own band, normalised with these scales and offsets of the bands."""
+    trained = parameters_of(plan.activation)
+    if transformed():
+        return _plain_activation(plan, coefficients, weight, bias, *trained)
+    return cast(Tensor, _ShellwiseActivation.apply(coefficients, weight, bias, plan, *trained))
+
+
+def _plain_activation(
+    plan: Plan, coefficients: Tensor, weight: Tensor | None, bias: Tensor | None, *trained: Tensor
+) -> Tensor:
+    shells, axes = plan.shells, plan.shells.axes
+    exact = torch.promote_types(coefficients.dtype, torch.float32)
+    outcome: Tensor | None = None
+    for run in plan.runs():
+        grid = _Grid(run, plan, coefficients, coefficients.shape[-1])
+        for place, index in enumerate(run):
+            source = coefficients[shells.whole(coefficient_count(grid.input_bands[place]))]
+            synthesis = grid.synthesis[:, : len(source)]
+            values = along_last_axes(source.movedim((-2, -1), (0, 1)), [synthesis] * axes)
+            if weight is not None and bias is not None:
+                constant, others = source.flatten(end_dim=-3).tensor_split([1])
+                energy = others.to(exact).square().sum(0) + plan.eps
+                scale = (weight[index] * energy.rsqrt()).to(values.dtype)
+                mean, scale = (each.view(*each.shape, *[1] * axes) for each in (constant[0], scale))
+                values = (values - mean) * scale + bias[index].to(values.dtype).view(-1, *[1] * axes)
+            activated = plan.activate(values, trained)
+            if plan.window > 1:
+                pool = F.max_pool1d if axes == 1 else F.max_pool2d
+                activated = pool(activated, plan.window)
+            finest = min(plan.bands[index], plan.output_band)
+            analysis = grid.analysis[: coefficient_count(finest)]
+            analysed = along_last_axes(activated, [analysis] * axes).movedim((0, 1), (-2, -1))
+            outcome = analysed if outcome is None else _extended(outcome, analysed, axes)
+    assert outcome is not None
+    return outcome.contiguous()
+
+
+def _extended(inner: Tensor, outer: Tensor, axes: int) -> Tensor:
+    """``outer`` whose leading coefficients are those of ``inner``."""
+    count = len(inner)
+    for axis in reversed(range(axes)):
+        inner = torch.cat([inner, outer[(slice(count),) * axis + (slice(count, None),)]], dim=axis)
+    return inner
+
+
+class _ShellwiseActivation(torch.autograd.Function):
     """``(C, scale per band, offset per band) -> coefficients``; grids are recomputed in the backward pass."""
 
     @staticmethod
@@ -233,7 +295,7 @@ class ShellwiseActivation(torch.autograd.Function):
                             grid.change(values, source, place, 1)
                         inside = _inside(values, norm, block, workspace)
                         if not plan.is_relu:
-                            activated = grid.activated(inside)
+                            activated = grid.activated(inside, trained)
                         else:  # over what nobody reads again; pooled values have memory of their own
                             spent = plan.window > 1 or norm is not None or place == len(run) - 1
                             rectified = inside if spent else workspace.take("inside", *inside.shape)
@@ -244,10 +306,13 @@ class ShellwiseActivation(torch.autograd.Function):
         return out.view(*extent, batch, channels)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         coefficients, weight, bias, inverse_deviation, *trained = ctx.saved_tensors
         plan: Plan = ctx.plan
+        if differentiated_again(gradient):
+            plain = partial(_plain_activation, plan)
+            of_inputs = plain_gradients(plain, (coefficients, weight, bias, *trained), gradient)
+            return *of_inputs[:3], None, *of_inputs[3:]
         count = len(coefficients)
         batch, channels = coefficients.shape[-2:]
         trained_gradients = [

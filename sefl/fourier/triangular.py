@@ -11,7 +11,7 @@ Tall panels are fast and short ones save work; the heights here are those that w
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from math import prod
 from typing import Any, cast
@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sefl.arguments import require_integer
 from sefl.tensors.constants import constant
+from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 
 _PANEL_ROWS = 32
 _BANDED_PANEL_ROWS = 16
@@ -91,8 +91,6 @@ class RowBlock:
 def triangular_product(entries: Tensor, x: Tensor, triangle: BlockTriangle) -> Tensor:
     """``T x`` with a block lower triangular ``T``, for each matrix of a batch.
 
-    Differentiable once with respect to both.
-
     Args:
         entries: ``(batch, triangle.size)``, row block by row block, each in row-major order; or ``(1, size)`` for one
             ``T`` on the whole batch.
@@ -102,7 +100,8 @@ def triangular_product(entries: Tensor, x: Tensor, triangle: BlockTriangle) -> T
     Returns:
         ``(batch, rows, N)``.
     """
-    return cast(Tensor, _TriangularProduct.apply(entries, x, triangle))
+    product = _plain_product if transformed() else _TriangularProduct.apply
+    return cast(Tensor, product(entries, x, triangle))
 
 
 def reset_triangle(entries: Tensor, triangle: BlockTriangle, decay: float = 0.0) -> None:
@@ -158,7 +157,13 @@ class _Panel:
         if len(self.blocks) == 1:
             return own.view(-1, *self.shape)
         matrix = own.new_zeros(len(own), prod(self.shape))
-        return matrix.index_copy_(1, self._places(own.device), own).view(-1, *self.shape)
+        places = self._places(own.device)
+        full = (
+            matrix.scatter(1, places.expand_as(own), own)
+            if transformed()
+            else matrix.index_copy_(1, places, own)
+        )
+        return full.view(-1, *self.shape)
 
     def gather(self, matrix: Tensor, out: Tensor) -> None:
         """The entries of ``(batch, *shape)`` that the triangle has, into their places of ``out (batch, size)``."""
@@ -192,6 +197,11 @@ def _places(panel: _Panel) -> NDArray[np.int64]:
     return np.concatenate([place.ravel() for place in places])
 
 
+def _plain_product(entries: Tensor, x: Tensor, triangle: BlockTriangle) -> Tensor:
+    panels = _panels(triangle)
+    return torch.cat([panel.expand(entries) @ x[:, panel.columns] for panel in panels], dim=1)
+
+
 class _TriangularProduct(torch.autograd.Function):
     """Panel by panel; the backward pass likewise, so that it does half of the dense work too."""
 
@@ -207,9 +217,11 @@ class _TriangularProduct(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         entries, x = ctx.saved_tensors
+        if differentiated_again(gradient):
+            plain = partial(_plain_product, triangle=ctx.triangle)
+            return *plain_gradients(plain, (entries, x), gradient), None
         wants_entries, wants_input, _ = ctx.needs_input_grad
         gradient = gradient.contiguous()
         with torch.autocast(x.device.type, enabled=False):

@@ -16,6 +16,7 @@ from sefl.fourier.basis import coefficient_count
 from sefl.fourier.shells import Shells
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
 from sefl.tensors.graphs import in_pieces
+from sefl.tensors.layer_norm import LayerNorm
 from sefl.tensors.output_types import Bands
 
 # What a band's log weight grows by is at first, beside ``growth``, softplus of this: 0.05.
@@ -208,10 +209,10 @@ class BandHead(nn.Module):
             channels, cells = width, cells // 2
         features = channels if self.average else channels * cells**dimensions
         self.perceptron = nn.Sequential(
-            nn.LayerNorm(features),
+            LayerNorm(features),
             nn.Linear(features, hidden),
             nn.Dropout(require_number("head.dropout", settings.dropout, least=0, below=1)),
-            nn.LayerNorm(hidden),
+            LayerNorm(hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )

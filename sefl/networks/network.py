@@ -19,6 +19,7 @@ from sefl.fourier import downsample
 from sefl.fourier.sampling import Center
 from sefl.networks.saved import CLASS, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
 from sefl.networks.trained_on import TrainedOn
+from sefl.tensors.differentiation import transformed
 from sefl.tensors.output_types import Bands
 
 with warnings.catch_warnings():  # tqdm's, in notebooks without widgets
@@ -280,4 +281,6 @@ def block_shapes(
 
 def channels_last(images: Tensor) -> Tensor:
     """Images in the order in which CPUs and GPUs convolve fastest, the most in half precision; signals as they are."""
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+    if images.dim() != 4 or transformed():  # vmap knows no other order
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
