@@ -1,1 +1,1 @@
-"""What python -m sefl.sweep is made of: the plan, the runs that there are already, the processes."""
+"""What python -m sefl.sweep is made of: the plan, the runs that there are already, the jobs."""

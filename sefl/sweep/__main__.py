@@ -2,7 +2,7 @@
 
 Every combination of configuration, seed and values of options is a run of python -m sefl.fit in a process of its own.
 SWEEP_FILE, a grid in W&B's format, lists them (configs/sweeps); the same file makes a W&B sweep: wandb sweep
-SWEEP_FILE. What comes after -- are options of every run.
+SWEEP_FILE. What comes after -- are options of every run. With --cluster slurm they are an array of SLURM's.
 
 A run that was finished before, of the same configuration and seed, is skipped, one that was interrupted goes on, and
 one that fails does not stop the others. Ctrl-C stops all; the same command goes on later. The output of each run is in
@@ -19,6 +19,7 @@ from sefl.files.output_folders import check_folder
 from sefl.files.own_packages import find_ours_first
 from sefl.runs.commands import command_line
 from sefl.runs.folder import DEFAULT_RUNS
+from sefl.sweep.jobs import CLUSTERS
 
 PROGRAM = "python -m sefl.sweep"
 PIPED_WIDTH = 200
@@ -40,7 +41,14 @@ def parser() -> OneLineParser:
     made.add_argument("--configs", type=str, nargs="+", help=configs)
     seeds = "--seed of the runs, instead of those of the sweep file. By default the configurations' own."
     made.add_argument("--seeds", type=int, nargs="+", help=seeds)
-    made.add_argument("--jobs", type=int, default=1, help="How many runs at once.")
+    jobs = "How many runs at once. By default one on this computer, and as many as SLURM starts."
+    made.add_argument("--jobs", type=int, help=jobs)
+    cluster = (
+        "Where the runs are: on this computer, as jobs of SLURM, or, for debug, one by one in this process."
+    )
+    made.add_argument("--cluster", choices=CLUSTERS, default="local", help=cluster)
+    submitit = "Of submitit, which hands the runs in: timeout_min=240 gpus_per_node=1 slurm_partition=gpu ..."
+    made.add_argument("--submitit", nargs="+", default=[], metavar="KEY=VALUE", help=submitit)
     evaluated = "The checkpoint to evaluate after a run."
     made.add_argument("--evaluate", choices=["best", "last", "none"], default="none", help=evaluated)
     made.add_argument("--runs", type=str, default=DEFAULT_RUNS, help="The folder of all runs.")
@@ -66,7 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
         grid = {} if given.sweep_file is None else read_sweep_file(given.sweep_file)
         grid |= {name: values for name, values in ((CONFIG, given.configs), (SEED, given.seeds)) if values}
         evaluate = None if given.evaluate == "none" else given.evaluate
-        sweep = Sweep(trials(grid, arguments[end + 1 :]), Path(given.runs), given.jobs, evaluate)
+        where = (given.cluster, given.submitit)
+        sweep = Sweep(trials(grid, arguments[end + 1 :]), Path(given.runs), given.jobs, evaluate, *where)
         if given.dry_run:
             sweep.show_plan(console)
             return

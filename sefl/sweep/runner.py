@@ -1,11 +1,18 @@
 """Carries out a plan: trains what has not been trained, evaluates, and tells what came of each run."""
 
+import os
+import re
+import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,24 +26,18 @@ from sefl.report.markdown import printable
 from sefl.runs.commands import command_line, record_command
 from sefl.runs.folder import DEFAULT_RUNS, RunFolder, make_next_version
 from sefl.runs.run import Run
+from sefl.sweep.jobs import Step, Steps, executor, hand_in, locked, python_module
 from sefl.sweep.plan import Trial
-from sefl.sweep.processes import (
-    interruption,
-    locked,
-    python_module,
-    reason,
-    start,
-    stop,
-    terminated_as_interrupted,
-)
 from sefl.sweep.trials import FitParser, Planned, find_run
+from sefl.training.processes import SIGNALLED
 
 SWEEPS = "sweeps"
 """The folder, among the runs, of the output of sweeps."""
 
-Step = tuple[str, list[str]]
-"""A module to run, and its arguments."""
+GRACE_SECONDS = 30.0
+"""How long to wait for runs that were interrupted: each ends itself before."""
 
+_ERROR = re.compile(r"(^|\s)(error|[\w.]*Error):")
 _POLL_SECONDS = 0.2
 _STYLES = {"failed": "bold red", "interrupted": "red", "skipped": "dim"}
 _EXPLAINED = ("failed", "interrupted")
@@ -55,7 +56,9 @@ class Job:
         outcome: what came of it: ``finished``, ``skipped``, ``interrupted`` or ``failed``.
         detail: more about that.
         seconds: what it took, from its ``begin``.
-        left: what comes after the step that is running, whose ``process`` writes into ``log``.
+        log: the file of its output.
+        left: what is handed in.
+        submitted: what submitit says of it.
         task: its line in the progress.
     """
 
@@ -67,9 +70,9 @@ class Job:
     detail: str = ""
     seconds: float = 0.0
     begin: float = 0.0
-    left: deque[Step] = field(default_factory=deque)
     log: Path = Path()
-    process: subprocess.Popen[bytes] = field(init=False)
+    left: Steps = field(init=False)
+    submitted: Any = None
     task: TaskID = field(init=False)
 
     def __str__(self) -> str:
@@ -114,21 +117,31 @@ class Sweep:
     Args:
         trials: what to run.
         runs: the folder of all runs.
-        jobs: how many at once.
+        jobs: how many at once; by default one on this computer, and as many as SLURM starts.
         evaluate: ``best`` or ``last``: the checkpoint to evaluate after training, if any.
+        cluster: where they run: ``local``, ``slurm``, or ``debug`` in this process.
+        submitit: options of submitit, as ``timeout_min=240``.
 
     Raises:
-        ValueError: if an experiment has a mistake in its options, or ``jobs`` is not positive.
+        ValueError: if an experiment or submitit has a mistake in its options, or ``jobs`` is not positive.
     """
 
     def __init__(
-        self, trials: Sequence[Trial], runs: Path, jobs: int = 1, evaluate: str | None = None
+        self,
+        trials: Sequence[Trial],
+        runs: Path,
+        jobs: int | None = None,
+        evaluate: str | None = None,
+        cluster: str = "local",
+        submitit: Sequence[str] = (),
     ) -> None:
-        if jobs < 1:
+        if jobs is not None and jobs < 1:
             raise ValueError(f"jobs must be at least 1, got {jobs}")
         self.runs = runs
         self.parser = FitParser()
-        self.concurrent = jobs
+        self.cluster, self.submitit, self.limit = cluster, submitit, jobs
+        with TemporaryDirectory() as folder:  # mistakes are found before anything is written
+            executor(cluster, Path(folder), submitit, jobs)
         self.jobs = [Job(self.parser.plan(trial), evaluate, runs) for trial in trials]
         self._told: set[str] = set()
 
@@ -145,10 +158,12 @@ class Sweep:
         """Run everything, and show what came of it; whether anything failed or was interrupted.
 
         Raises:
-            ValueError: if another sweep writes into the same folder.
+            ValueError: if another sweep writes into the same folder, or SLURM takes no jobs.
             KeyboardInterrupt: if it was interrupted; the processes have ended.
         """
-        with locked(self.runs / SWEEPS / ".lock") as lock, terminated_as_interrupted():
+        with locked(self.runs / SWEEPS / ".lock"), terminated_as_interrupted():
+            with locked(self._running):
+                pass
             logs = make_next_version(self.runs / SWEEPS)
             record_command(logs, command)
             many = f"{len(self.jobs)} runs; their output is in [bold]{escape(str(logs))}[/bold]"
@@ -162,7 +177,7 @@ class Sweep:
             silent = not console.is_terminal
             with Progress(*columns, console=console, transient=True, disable=silent) as progress:
                 try:
-                    self._run_all(progress, logs, lock)
+                    self._run_all(progress, logs)
                 finally:
                     if any(job.outcome for job in self.jobs):
                         console.print(self._summary())
@@ -185,66 +200,99 @@ class Sweep:
         _say(console, f"Report: {command_line('python -m sefl.report', folders)}")
         return False
 
-    def _run_all(self, progress: Progress, logs: Path, lock: int) -> None:
+    @property
+    def _running(self) -> Path:
+        """The file that all runs hold a lock on."""
+        return self.runs / SWEEPS / ".running"
+
+    def _run_all(self, progress: Progress, logs: Path) -> None:
         waiting, running = deque(self.jobs), list[Job]()
+        at_once = len(self.jobs) if self.cluster == "slurm" else self.limit or 1
+        handing_in = executor(self.cluster, logs / "submitit", self.submitit, self.limit)
         total = progress.add_task("all runs", total=len(self.jobs))
         try:
             while waiting or running:
-                while waiting and len(running) < self.concurrent:
-                    self._begin(job := waiting.popleft(), progress, logs, lock)
-                    running += [] if job.outcome else [job]
+                taken = [waiting.popleft() for _ in range(min(len(waiting), at_once - len(running)))]
+                begun = [job for job in taken if self._begin(job, progress, logs)]
+                submitted = hand_in(handing_in, [job.left for job in begun])
+                for job, handed_in in zip(begun, submitted, strict=True):
+                    job.submitted = handed_in
+                running += begun
                 for job in running:
                     progress.update(job.task, description=escape(f"{job}: {job.epochs}"))
-                    if (status := job.process.poll()) is not None:
-                        self._step_ended(job, status, progress, lock)
+                    if job.submitted.done():
+                        self._ended(job, progress)
                 running = [job for job in running if not job.outcome]
                 progress.update(total, completed=sum(bool(job.outcome) for job in self.jobs))
                 time.sleep(_POLL_SECONDS)
         finally:
             if running:
                 progress.console.print("Stopping the runs ...")
-            stop(job.process for job in running)
+                self._stop(running)
+            for job in self.jobs:
+                if job.folder is not None and not _holds_anything(job.folder.path):
+                    job.folder = None
 
-    def _begin(self, job: Job, progress: Progress, logs: Path, lock: int) -> None:
-        """Start a job, unless there is nothing left to do, or a checkpoint of its run is damaged."""
+    def _stop(self, running: Sequence[Job]) -> None:
+        """Interrupt runs, as Ctrl-C does, and wait for their end."""
+        for job in running:
+            job.submitted.cancel(check=False)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with locked(self._running):
+                    return
+            except ValueError:
+                time.sleep(_POLL_SECONDS)
+
+    def _begin(self, job: Job, progress: Progress, logs: Path) -> bool:
+        """Make a job ready; not if there is nothing left to do, or a checkpoint of its run is damaged."""
         try:
             found = self._find(job)
-            job.left = deque(job.steps(found))
+            left = job.steps(found)
         except UnreadableFile as error:
             job.outcome = "failed"
             job.detail = f"{error} Where its run is moved away, it is trained anew."
-            return
-        if not job.left:
+            return False
+        if not left:
             job.outcome, job.detail = "skipped", "finished before"
-            return
+            return False
         if job.folder is None:
             job.folder = RunFolder(make_next_version(self.runs / job.planned.name))
-            job.left = deque(job.steps(found))  # now in this folder
+            left = job.steps(found)  # now in this folder
         elif found is not None:
             job.detail = (
                 "evaluated only" if found.finished else f"went on after {found.progress.epochs} epochs"
             )
         job.log = logs / job.log_name
         _say(progress.console, f"{job}: {job.folder.path}")
-        job.task = progress.add_task(escape(str(job)), total=len(job.left))
+        job.task = progress.add_task(escape(str(job)), total=1)
         job.begin = time.monotonic()
-        job.process = start(*job.left.popleft(), job.log, self.concurrent, lock)
+        job.left = Steps(left, job.log, self._running, self._environment)
+        return True
 
-    def _step_ended(self, job: Job, status: int, progress: Progress, lock: int) -> None:
-        """Go on with what comes next for a job, if this went well."""
+    @property
+    def _environment(self) -> dict[str, str | None]:
+        """Of runs on this computer: they share its processors, unless $OMP_NUM_THREADS says how, and see all GPUs."""
+        if self.cluster == "slurm":
+            return {}
+        threads = str(max(1, (os.cpu_count() or 1) // (self.limit or 1)))
+        shared = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)} if self.limit else {}
+        # submitit's local jobs see the GPUs that they ask for, which is none
+        return shared | {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+    def _ended(self, job: Job, progress: Progress) -> None:
+        """Say what came of a job."""
         job.seconds = time.monotonic() - job.begin
-        progress.advance(job.task)
-        if job.left and not status:
-            job.process = start(*job.left.popleft(), job.log, self.concurrent, lock)
-            return
-        job.outcome = "failed" if status else "finished"
-        if by := interruption(status):
-            job.outcome = "interrupted"
-            job.detail = f"{job.log}, by {by}: the same command goes on"
+        if job.submitted.exception():
+            state, said = job.submitted.state, job.submitted.paths.stderr
+            job.outcome, job.detail = "interrupted", f"{said}, state {state}: the same command goes on"
+        elif by := interruption(status := max(job.submitted.results(), key=abs)):
+            job.outcome, job.detail = "interrupted", f"{job.log}, by {by}: the same command goes on"
         elif status:
-            job.detail = f"{job.log}, status {status}: {reason(job.log)}"
-        if job.folder is not None and not _holds_anything(job.folder.path):
-            job.folder = None
+            job.outcome, job.detail = "failed", f"{job.log}, status {status}: {reason(job.log)}"
+        else:
+            job.outcome = "finished"
         progress.remove_task(job.task)
         _say(progress.console, f"{job}: {job.outcome}", _STYLES.get(job.outcome))
 
@@ -286,3 +334,35 @@ def _holds_anything(folder: Path) -> bool:
         return True
     folder.rmdir()
     return False
+
+
+def interruption(status: int) -> str | None:
+    """The signal from without that ended a process, which can go on; ``None`` if it ended by itself.
+
+    >>> interruption(143), interruption(-9), interruption(1)
+    ('SIGTERM', 'SIGKILL', None)
+    """
+    number = -status if status < 0 else status - SIGNALLED
+    from_without = {signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1}
+    return signal.Signals(number).name if number in from_without else None
+
+
+def reason(log: Path) -> str:
+    """Why a process failed: the last error in its output, or else the last line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if _ERROR.search(line)), lines[-1])
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGINT and SIGTERM for Ctrl-C, also in the background, where a shell has SIGINT ignored."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

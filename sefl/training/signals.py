@@ -41,10 +41,12 @@ class EndAtSignal(Callback):
 
     def __init__(self, processes: Process) -> None:
         self.processes = processes
+        self._training = False
         self._out_of_time: int | None = None
         self._saved = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._training = stage == "fit"
         connector = trainer._signal_connector
         connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]  # ours is called behind it
         connector._slurm_sigusr_handler_fn = self._time_is_over  # type: ignore[method-assign, assignment]
@@ -69,8 +71,10 @@ class EndAtSignal(Callback):
         loop.advance = advance_unless_out_of_time  # type: ignore[method-assign, assignment]
 
     def _time_is_over(self, number: int, frame: FrameType | None) -> None:
-        if self.processes.training:
+        if self._training:
             self._out_of_time = number
+        else:
+            self.processes.received(number)
 
     def _save(self, trainer: Trainer) -> None:
         """Write ``last.ckpt``, if it is for want of time that all processes are here."""

@@ -23,19 +23,23 @@ from sefl.fit import main as fit
 from sefl.runs.folder import RunFolder
 from sefl.runs.loggers import WandbOptions, wandb_finished, wandb_loggers
 from sefl.sweep.__main__ import main
+from sefl.sweep.jobs import locked
 from sefl.sweep.plan import Trial, read_sweep_file, trials
-from sefl.sweep.processes import locked, reason, start, stop
+from sefl.sweep.runner import reason
 from sefl.sweep.trials import FitParser, find_run
 
 ROOT = Path(__file__).parents[2]
 SWEEP_FILES = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 DEADLINE = 120.0
-LOCK = Path("runs/sweeps/.lock")
+SWEEPS = Path("runs/sweeps")
+DEBUG = ["--cluster", "debug"]
 ONE_EPOCH = ["--trainer.max_epochs", "1"]
 
 
 class Forked:
     """What ``subprocess.Popen`` is to a sweep, of a process that runs the same command and has nothing to import."""
+
+    last: "Forked"
 
     def __init__(
         self,
@@ -62,23 +66,11 @@ class Forked:
         self._process = mp.get_context("fork").Process(target=begin)
         self._process.start()
         self.pid = self._process.pid or 0
+        Forked.last = self
 
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    def poll(self) -> int | None:
-        return self.returncode
-
-    def wait(self) -> None:
+    def wait(self) -> int | None:
         self._process.join()
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
+        return self._process.exitcode
 
 
 class Interruption(Callback):
@@ -103,9 +95,9 @@ def for_children(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of a sweep are forked: most of the time of one that is not goes into its imports."""
+    """Processes of a sweep with ``DEBUG`` are forked: most of the time of one that is not goes into its imports."""
     standing_in = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr("sefl.sweep.processes.subprocess", standing_in)
+    monkeypatch.setattr("sefl.sweep.jobs.subprocess", standing_in)
 
 
 @pytest.fixture
@@ -119,6 +111,12 @@ def sweep(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str
         main([*arguments])
     output, error = capfd.readouterr()
     return exit_status.value.code, output + error
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def write_sweep(content: dict[str, object], path: Path) -> Path:
@@ -217,6 +215,11 @@ def test_mistakes_are_found_before_anything_runs(tiny: Path, capfd: pytest.Captu
     for arguments in (
         ["--configs", str(tiny), "--", "--model.absent", "1"],
         ["--configs", str(tiny), "--jobs", "0"],
+        ["--configs", str(tiny), "--submitit", "timeout_min"],
+        ["--configs", str(tiny), "--submitit", "gpus=1"],
+        ["--configs", str(tiny), "--submitit", "timeout_min=4h"],
+        ["--configs", str(tiny), "--cluster", "slurm"],
+        ["--configs", str(tiny), "--cluster", "slurm", "--submitit", "timeout_min=5"],
     ):
         status, output = sweep(capfd, *arguments)
         assert status == 2, output
@@ -265,7 +268,7 @@ def test_what_is_left_is_done_and_what_fails_stops_no_other(
     bad = tiny.with_name("bad.yaml")
     bad.write_text(tiny.read_text().replace("kernel_size: 3", "kernel_size: 4"))
 
-    status, output = sweep(capfd, "--configs", str(bad), str(tiny), "--seeds", "1", "--jobs", "2")
+    status, output = sweep(capfd, "--configs", str(bad), str(tiny), "--seeds", "1", *DEBUG)
     assert status == 1, output
     words = " ".join(output.split())
     assert "bad.yaml seed 1: failed" in words
@@ -275,7 +278,7 @@ def test_what_is_left_is_done_and_what_fails_stops_no_other(
     assert "python -m sefl.report runs/tiny/1" in words
     assert not list(Path("runs/bad").iterdir())
     logs = {path.name for path in Path("runs/sweeps/0").iterdir()}
-    assert logs == {"command.txt", "bad_seed=1.log", "tiny_seed=1.log"}
+    assert logs == {"command.txt", "submitit", "bad_seed=1.log", "tiny_seed=1.log"}
     assert yaml.safe_load(Path("runs/tiny/1/config_1.yaml").read_text())["data"]["init_args"]["seed"] == 1
 
     # now both seeds are there, and only evaluations are missing
@@ -300,7 +303,7 @@ def test_shown_commands_name_the_folder_of_all_runs(tiny: Path, capfd: pytest.Ca
 
 
 def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
-    tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None
+    tiny: Path, capfd: pytest.CaptureFixture[str], forked: None
 ) -> None:
     fit(["--config", str(tiny), *ONE_EPOCH, "--seed", "0"])
     last = Path("runs/tiny/0/checkpoints/last.ckpt")
@@ -311,7 +314,7 @@ def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
     damaged, command = capfd.readouterr().out.splitlines()
     assert "seed 0: runs/tiny/0/checkpoints/last.ckpt: is damaged or cut off" in damaged
     assert command.endswith("--seed 1 --name tiny")
-    status, output = sweep(capfd, *options)
+    status, output = sweep(capfd, *DEBUG, *options)
     assert status == 1
     assert "tiny.yaml seed 1: finished" in output
     words = " ".join(output.split())
@@ -319,15 +322,14 @@ def test_a_damaged_checkpoint_costs_its_own_experiment_alone(
     assert Path("runs/tiny/1/checkpoints/last.ckpt").is_file()
 
 
-def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str], forked: None) -> None:
+def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str], for_children: None) -> None:
     busy = []
 
     def interrupt() -> None:
-        deadline = time.monotonic() + DEADLINE
-        while not Path("runs/tiny/0/metrics.csv").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(ValueError, match="--runs runs: another sweep"), locked(LOCK):
-            pass
+        wait_for(Path("runs/tiny/0/metrics.csv"))
+        for lock in (".lock", ".running"):
+            with pytest.raises(ValueError, match="--runs runs: another sweep"), locked(SWEEPS / lock):
+                pass
         busy.append(True)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -338,29 +340,22 @@ def test_ctrl_c_stops_the_runs_too(tiny: Path, capfd: pytest.CaptureFixture[str]
     assert busy
     assert "the same command goes on" in output
     assert not Path("runs/tiny/1").exists()
-    # the run holds it while it lives, also without the sweep
-    with locked(LOCK):
+    # the run held it while it lived, also without the sweep
+    with locked(SWEEPS / ".running"):
         pass
+    assert "Stopped by Ctrl-C. To go on:" in Path("runs/sweeps/0/tiny_seed=0.log").read_text()
 
 
 def test_a_run_that_is_stopped_from_without_is_not_finished(
-    tiny: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, forked: None
+    tiny: Path, capfd: pytest.CaptureFixture[str], forked: None
 ) -> None:
-    def stopped_later(*arguments: Any) -> subprocess.Popen[bytes]:
-        process = start(*arguments)
+    def terminate() -> None:
+        wait_for(Path("runs/tiny/0/checkpoints/last.ckpt"))
+        os.kill(Forked.last.pid, signal.SIGTERM)
 
-        def terminate() -> None:
-            deadline = time.monotonic() + DEADLINE
-            while not Path("runs/tiny/0/checkpoints/last.ckpt").exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            process.terminate()
-
-        Thread(target=terminate).start()
-        return process
-
-    monkeypatch.setattr("sefl.sweep.runner.start", stopped_later)
+    Thread(target=terminate).start()
     options = ["--trainer.max_epochs", "10000", "--trainer.callbacks", "null"]
-    status, output = sweep(capfd, "--configs", str(tiny), "--evaluate", "last", "--", *options)
+    status, output = sweep(capfd, "--configs", str(tiny), "--evaluate", "last", *DEBUG, "--", *options)
     assert status == 1, output
     words = " ".join(output.split())
     assert "tiny.yaml: interrupted" in words
@@ -369,28 +364,6 @@ def test_a_run_that_is_stopped_from_without_is_not_finished(
     assert "python -m sefl.fit --ckpt_path last --run_dir" in log.splitlines()[-1]
     assert "sefl.evaluate" not in log.splitlines()[-1]
     assert not Path("runs/tiny/0/evaluation").exists()
-
-
-def test_what_does_not_stop_is_killed_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sefl.sweep.processes.GRACE_SECONDS", 0.2)
-    program = (
-        "import signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "print(child.pid, flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    stop([process])  # type: ignore[list-item]
-    assert process.returncode == -signal.SIGKILL
-    # the pipe closes when the child, which holds it too, is gone
-    assert process.stdout.read() == b""
 
 
 def test_the_reason_of_a_failure(tmp_path: Path) -> None:
