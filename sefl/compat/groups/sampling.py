@@ -653,7 +653,9 @@ class SubgroupDownsample(nn.Module):
         if cannonicalize:
             kinds = group_type, len(group), self.sub_group_type, len(nodes)
             self.cannonicalize = Cannonicalizer(*kinds, self.num_features, dtype, device)
-        self.to(device, dtype)
+        self.to(dtype)
+        if torch.device(device).type != "cpu":  # by default where tensors are made, which may be "meta"
+            self.to(device)
 
     @property
     def G(self) -> Any:
