@@ -393,3 +393,8 @@ def test_inputs_that_do_not_fit() -> None:
         normalised(spectrum(images(13, dtype=torch.float32)))
     with pytest.raises(ValueError, match=r"spectra \(batch, 3, r, r\), got .* \(2, 4, 8, 8\)"):
         SpectralConv2dLocalized(3, 4, 28, 5)(spectrum(images(8, 4, torch.float32)))
+
+
+def test_what_is_left_out_says_what_to_take() -> None:
+    with pytest.raises(ImportError, match=r"has no ScaleMNISTDataModule: .*datamodules.MNISTScale"):
+        from sefl.compat.fourier import ScaleMNISTDataModule  # noqa: F401

@@ -324,3 +324,8 @@ class TestWithEscnn:
             groups.DihedralGraph([0, 1], "r")
         with pytest.raises(groups.UnsupportedGroupError, match="group_type must be one of"):
             groups.create_group_graph("tetrahedral", [0])
+
+
+def test_what_is_left_out_says_what_to_take() -> None:
+    with pytest.raises(ImportError, match=r"has no LossFunctions: .*models.Classifier"):
+        from sefl.compat.groups import LossFunctions  # noqa: F401

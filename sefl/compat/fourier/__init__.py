@@ -1,4 +1,7 @@
-"""Every public name of ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023); the modules say what differs."""
+"""The names of ashiq24/Scale_Equivarinat_Fourier_Layer (NeurIPS 2023); the modules say what differs.
+
+All layers, functions and networks. Of its data, augmentation, logging and scripts the error says what to take.
+"""
 
 from sefl.compat.names import finder
 
@@ -92,7 +95,29 @@ MODULES = {
         *("FourierSeqMist", "FourierSeqStl", "get_available_models", "get_model"),
     ),
 }
-LEFT_OUT: dict[str, str] = {}
+_DATA = "for {} take {}, whose batches are the same: images of one resolution, and labels"
+_MNIST, _STL = (
+    _DATA.format(*each)
+    for each in (("MNIST", "datamodules.MNISTScale"), ("STL-10", "datamodules.STL10Scale"))
+)
+_AUGMENTATION = "take the augmentations of datamodules, such as shift_augmentation of datamodules.MNISTScale"
+_RUNS = "a run of sefl.fit logs, stops and goes on by itself (--ckpt_path last, trainer.logger, trainer.max_epochs)"
+_MEASURE = "take sefl.equivariance.measure, sefl.testing.assert_scale_equivariant or sefl.metrics"
+LEFT_OUT = {
+    **dict.fromkeys(("MNISTDataModule", "ScaleMNIST", "ScaleMNISTDataModule"), _MNIST),
+    **dict.fromkeys(("ScaleSTL", "ScaleSTLDataModule"), _STL),
+    "YESNODataModule": "for YESNO give datamodules.WavFolder a folder of its sounds by class",
+    **dict.fromkeys(("CustomRandomSampler", "get_available_pl_modules", "get_pl_datamodule"), _MNIST),
+    **dict.fromkeys(
+        ("AddCircularShift", "AddScaling", "AddUniformNoise", "Cutout", "None_func"), _AUGMENTATION
+    ),
+    **dict.fromkeys(("get_augmentation", "scale_resize"), _AUGMENTATION),
+    **dict.fromkeys(
+        ("AutoResumeState", "OneEpochStop", "main", "read_tags", "set_logger", "set_neptune"), _RUNS
+    ),
+    "set_tags": _RUNS,
+    **dict.fromkeys(("GetAccuracy", "TestEquivarinecError"), _MEASURE),
+}
 
 __all__ = sorted(name for names in MODULES.values() for name in names)
 __getattr__ = finder(__name__, MODULES, LEFT_OUT)

@@ -1,4 +1,7 @@
-"""Every public name of ashiq24/Group_Sampling (ICLR 2025); the modules say what differs."""
+"""The names of ashiq24/Group_Sampling (ICLR 2025); the modules say what differs.
+
+All layers, graphs, functions and networks. Of its data, configuration and training the error says what to take.
+"""
 
 from sefl.compat.names import finder
 
@@ -47,7 +50,27 @@ MODULES = {
         *("get_3d_segmentation_model", "get_model", "rnConv"),
     ),
 }
-LEFT_OUT: dict[str, str] = {}
+_VOLUMES = (
+    "volumes of MedMNIST and ACDC are not read here: give a LightningDataModule of yours, as for any network"
+)
+_TRAINING = (
+    "models.Classifier trains a network with the loss, optimizer, schedule and metrics that its options say"
+)
+_CONFIGURATION = "configurations are YAML files for sefl.fit"
+LEFT_OUT = {
+    **dict.fromkeys(
+        ("ACDCDataModule", "ACDCDataset", "DataAugmentation3D", "MedMNIST3DDataModule"), _VOLUMES
+    ),
+    **dict.fromkeys(("MedMNIST3DDataset", "acdc_collate_fn", "create_dataloader_from_config"), _VOLUMES),
+    "create_medmnist_dataloader": _VOLUMES,
+    **dict.fromkeys(
+        ("EvaluationMetrics", "LossFunctions", "MedMNISTLightningModule", "ModelInitializer"), _TRAINING
+    ),
+    **dict.fromkeys(("OptimizerFactory", "create_trainer", "main"), _TRAINING),
+    **dict.fromkeys(
+        ("ConfigLoader", "create_organmnist3d_config", "create_test_config", "load_config"), _CONFIGURATION
+    ),
+}
 
 __all__ = sorted(name for names in MODULES.values() for name in names)
 __getattr__ = finder(__name__, MODULES, LEFT_OUT)
