@@ -30,11 +30,11 @@ from rich.markup import escape
 from sefl.command_line.options import ExperimentCLI, listed
 from sefl.figures.evaluation import accuracies
 from sefl.files.torch_files import read_checkpoint
-from sefl.files.writing import write_atomically
 from sefl.runs.checkpoints import check_weights, with_checkpoint_io
 from sefl.runs.commands import command_line, record_command
 from sefl.runs.evaluation import Evaluation
 from sefl.runs.folder import RunFolder, make_next_version
+from sefl.runs.logged_figures import log_table, save_figure
 from sefl.runs.loggers import wandb_finished, wandb_loggers
 from sefl.runs.pretrained import write_network
 from sefl.runs.run import Run
@@ -114,8 +114,7 @@ class EvaluateCLI(ExperimentCLI):
         with self.mistakes_reported(), wandb_finished(self.trainer.loggers):
             of_run = {"datamodule": self.datamodule, "ckpt_path": self.checkpoint}
             self.trainer.test(self.model, **of_run, verbose=False)
-        if self.trainer.is_global_zero:
-            with self.mistakes_reported():
+            if self.trainer.is_global_zero:
                 self.report()
 
     def tested_samples(self) -> dict[int, int]:
@@ -143,7 +142,8 @@ class EvaluateCLI(ExperimentCLI):
         evaluation.write(self.output)
         if evaluation.accuracy_by_resolution:
             figure = accuracies(evaluation)
-            write_atomically(self.output / "accuracy.png", lambda file: figure.savefig(file, format="png"))
+            save_figure(figure, self.output / "accuracy.png", self.trainer, "test/accuracy_by_resolution")
+        log_table(evaluation.equivariance, self.trainer, "equivariance_test/errors")
         console = Console()
         for table in evaluation.tables():
             console.print(table)

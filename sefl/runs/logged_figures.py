@@ -1,6 +1,8 @@
-"""Figures of a Lightning trainer go to a file in the run's folder and to W&B where that is a logger."""
+"""Figures of a Lightning trainer go to a file in the run's folder and to W&B where that is a logger; tables too."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
@@ -20,3 +22,10 @@ def save_figure(figure: Figure, path: Path, trainer: pl.Trainer, name: str) -> N
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(name, [str(path)], step=trainer.global_step)
+
+
+def log_table(rows: Sequence[Mapping[str, Any]], trainer: pl.Trainer, name: str) -> None:
+    """Log rows of the same columns as a table of W&B's, ``name``, where that is a logger; on one process only."""
+    for logger in trainer.loggers:
+        if rows and isinstance(logger, WandbLogger):
+            logger.log_table(name, columns=list(rows[0]), data=[list(row.values()) for row in rows])

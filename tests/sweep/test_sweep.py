@@ -1,5 +1,6 @@
 """python -m sefl.sweep: its plan, what it finds done, its processes; and every file in configs/sweeps/."""
 
+import json
 import os
 import signal
 import subprocess
@@ -364,6 +365,39 @@ def test_a_run_that_is_stopped_from_without_is_not_finished(
     assert "python -m sefl.fit --ckpt_path last --run_dir" in log.splitlines()[-1]
     assert "sefl.evaluate" not in log.splitlines()[-1]
     assert not Path("runs/tiny/0/evaluation").exists()
+
+
+def test_a_sweep_of_wandb_offline_in_place_of_its_agent(
+    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], forked: None
+) -> None:
+    """The same file as an agent's, to its end: every run is one of W&B's, with its options, figures and tables."""
+    parameters: dict[str, object] = {
+        "config": {"value": str(tiny)},
+        "model.optimizer.init_args.lr": {"values": [0.01, 0.02]},
+        "trainer.callbacks": {"value": "callbacks.EquivarianceMonitor"},
+        "trainer.max_epochs": {"value": 1},
+        "wandb.mode": {"value": "offline"},
+    }
+    file = write_sweep({"parameters": parameters}, tmp_path / "sweep.yaml")
+    status, output = sweep(capfd, str(file), "--evaluate", "last", *DEBUG)
+    assert status == 0, output
+    for rate in ("0.01", "0.02"):
+        run = Path(f"runs/tiny/lr={rate}/0")
+        (of_training,) = run.glob("wandb/offline-run-*")
+        (of_evaluation,) = run.glob("evaluation/0/wandb/offline-run-*")
+        for logged, folder, named in (
+            (of_training, run, "equivariance/fit-*.png"),
+            (of_evaluation, run / "evaluation/0", "**/*.png"),
+        ):
+            drawn = {path.read_bytes() for path in folder.glob(named) if "wandb" not in path.parts}
+            assert len(drawn) >= 3
+            assert {path.read_bytes() for path in (logged / "files/media").rglob("*.png")} == drawn
+        evaluation = json.loads((run / "evaluation/0/evaluation.json").read_text())
+        (table,) = (of_evaluation / "files/media/table").rglob("*.table.json")
+        content = json.loads(table.read_text())
+        rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+        assert [row["mean"] for row in rows] == [row["mean"] for row in evaluation["equivariance"]]
+        assert f'"lr":{rate},'.encode() in next(of_training.glob("run-*.wandb")).read_bytes()
 
 
 def test_the_reason_of_a_failure(tmp_path: Path) -> None:
