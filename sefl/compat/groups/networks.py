@@ -196,7 +196,8 @@ class Gcnn(_GroupNetwork):
         super().__init__()
         if domain != 2:
             raise ValueError(f"domain must be 2, got {domain}; Gcnn3D takes volumes")
-        num_channels = list(num_channels)[: num_layers + 1]  # theirs takes more, and fails later
+        self.num_channels = list(num_channels)
+        num_channels = self.num_channels[: num_layers + 1]  # theirs takes more, and fails later
         _check(
             num_layers,
             num_channels,
@@ -205,7 +206,7 @@ class Gcnn(_GroupNetwork):
             spatial_subsampling_factors,
             subsampling_factors,
         )
-        self.num_layers, self.num_channels, self.kernel_sizes = num_layers, list(num_channels), kernel_sizes
+        self.num_layers, self.kernel_sizes = num_layers, kernel_sizes
         self.num_classes, self.dwn_group_types, self.domain = num_classes, dwn_group_types, domain
         self.spatial_subsampling_factors = spatial_subsampling_factors
         self.subsampling_factors, self.pooling_type = subsampling_factors, pooling_type
@@ -416,7 +417,8 @@ class Gcnn3D(_GroupNetwork):
         super().__init__()
         if domain != 3:
             raise ValueError(f"Gcnn3D requires domain=3, got domain {domain}")
-        num_channels = list(num_channels)[: num_layers + 1]  # theirs takes more, and fails later
+        self.num_channels = list(num_channels)
+        num_channels = self.num_channels[: num_layers + 1]  # theirs takes more, and fails later
         _check(
             num_layers,
             num_channels,
@@ -425,7 +427,7 @@ class Gcnn3D(_GroupNetwork):
             spatial_subsampling_factors,
             subsampling_factors,
         )
-        self.num_layers, self.num_channels, self.kernel_sizes = num_layers, list(num_channels), kernel_sizes
+        self.num_layers, self.kernel_sizes = num_layers, kernel_sizes
         self.num_classes, self.dwn_group_types, self.domain = num_classes, dwn_group_types, domain
         self.spatial_subsampling_factors = spatial_subsampling_factors
         self.subsampling_factors, self.pooling_type = subsampling_factors, pooling_type
@@ -787,7 +789,7 @@ def get_3d_model(
 
     With one or more than two layers the defaults of two are cut, or go on with the quarter turns; theirs fails.
     """
-    widths = list(num_channels or ([32, 64, *[64] * num_layers])[:num_layers])
+    widths = list(num_channels or [32, 64, *[64] * num_layers][:num_layers])
     types = dwn_group_types or ([["octahedral"] * 2, ["octahedral", "cycle"], *[["cycle"] * 2] * num_layers])
     return Gcnn3D(
         num_layers=num_layers,
