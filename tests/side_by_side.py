@@ -17,8 +17,8 @@ DEADLINE = 100.0
 class SideBySide:
     """Two processes of a run, none of which has to import anything; or one ``alone``.
 
-    ``torchrun`` or ``slurm`` began them on one computer, ``two_agents`` of torchrun on two, or somebody on each of two
-    ``by_hand``.
+    ``torchrun`` or ``slurm`` began them on one computer, ``two_agents`` of torchrun or ``slurm_nodes`` on two, or we
+    ourselves on each of two, ``by_hand``.
     """
 
     def __init__(self, how: str, command: Callable[[list[str]], None], *arguments: Sequence[str]) -> None:
@@ -85,6 +85,8 @@ def environment(how: str, rank: int, port: int) -> dict[str, str]:
         ranks = node | {"RANK": rank, "WORLD_SIZE": 2}
         return where | {name: str(value) for name, value in ranks.items()} | {"TORCHELASTIC_RUN_ID": "test"}
     tasks = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "NNODES": 1, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
+    if how == "slurm_nodes":
+        tasks |= {"NTASKS_PER_NODE": 1, "NNODES": 2, "LOCALID": 0, "NODEID": rank}
     return where | {f"SLURM_{name}": str(value) for name, value in tasks.items()} | {"SLURM_JOB_ID": "7"}
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -357,10 +356,8 @@ def reason(log: Path) -> str:
 def terminated_as_interrupted() -> Iterator[None]:
     """Take SIGINT and SIGTERM for Ctrl-C, also in the background, where a shell has SIGINT ignored."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ending}
     try:
         yield
     finally:

@@ -94,7 +94,8 @@ class EndAtSignal(Callback):
             yield
         except SIGTERMException:
             if self._saved and isinstance(self.processes, FirstProcess) and not queued_by_another():
-                subprocess.run(["scontrol", "requeue", job_id()], check=False)
+                # by a shell: where there is no scontrol, as in some containers, it says so
+                subprocess.run(f"scontrol requeue {job_id()}", shell=True, check=False)
             raise
 
     def on_sanity_check_start(self, *args: Any, **options: Any) -> None:

@@ -71,11 +71,7 @@ ON_TWO_NODES = ["--trainer.num_nodes", "2", "--trainer.devices", "1", "--trainer
 
 def test_two_nodes_train_as_two_processes_of_one(tiny: Path, side_by_side: Run) -> None:
     """To the last bit, however the processes of the nodes were started."""
-    runs = {
-        "torchrun": [],
-        "two_agents": [],
-        "by_hand": ON_TWO_NODES,
-    }
+    runs = {"torchrun": [], "two_agents": [], "slurm_nodes": [], "by_hand": ON_TWO_NODES}
     for how, added in runs.items():
         run = side_by_side(how, main, [*options(tiny), "--run_dir", how, *added])
         assert run.end() == [0, 0], run.said
