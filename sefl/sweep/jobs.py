@@ -119,7 +119,7 @@ def executor(cluster: str, folder: Path, options: Sequence[str], jobs: int | Non
         made.update_parameters(**usual | {"slurm_array_parallelism": jobs} | given)
     except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
         option = "--submitit" if options and not isinstance(error, RuntimeError) else f"--cluster {cluster}"
-        raise ValueError(f"{option}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{option}: {'; '.join(str(error).splitlines())}") from error
     return made
 
 
