@@ -6,6 +6,7 @@ from datamodules.crop_flip_cutout import Cutout, RandomCrop, RandomFlip, RandomT
 from datamodules.data_set import DataSet
 from datamodules.glyphs import Glyphs
 from datamodules.image_folder_scale import ImageFolderScale
+from datamodules.imagenet import ImageNet
 from datamodules.mnist_scale import MNISTScale
 from datamodules.rotated_mnist import RotatedMNIST
 from datamodules.scale import ScaleDataModule
@@ -20,6 +21,7 @@ __all__ = [
     "DataSet",
     "Glyphs",
     "ImageFolderScale",
+    "ImageNet",
     "MNISTScale",
     "RandomAffine",
     "RandomColour",

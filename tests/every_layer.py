@@ -45,6 +45,12 @@ def bandlimited(whole: str = "D4", below: str = "C4") -> groups.BandlimitedField
 ON_IMAGES, ON_SIGNALS = (FINEST, FINEST, 0, 4), (FINEST, 0, 4)
 IMAGES, FIELD, SPECTRUM = (0, 2, FINEST, FINEST), (0, 16, 6, 6), (0, 4, FINEST, FINEST)
 EVERY_LAYER: dict[str, Case] = {
+    "AntialiasedTorchvisionNetwork": Case(
+        lambda: networks.AntialiasedTorchvisionNetwork(
+            "squeezenet1_1", 3, 3, base_resolution=33, max_resolution=40
+        ),
+        (0, 3, 33, 33),
+    ),
     "BandLinear": Case(lambda: fourier.BandLinear(4, 3, 5), (0, 5, 4)),
     "BandPerceptron": Case(lambda: fourier.BandPerceptron(4, 3, 2, 5), (0, 5, 4)),
     "BandPooling2d": Case(lambda: fourier.BandPooling2d(6, FINEST), ON_IMAGES),
@@ -115,6 +121,9 @@ EVERY_LAYER: dict[str, Case] = {
     ),
     "scaleEqNonlin": Case(lambda: compat.scaleEqNonlin(nn.ReLU(), 4, "instance", 4, FINEST), SPECTRUM, True),
     "scaleEqNonlinMaxp": Case(lambda: compat.scaleEqNonlinMaxp(nn.ReLU(), 4), SPECTRUM, True),
+    "CropClassifier": Case(
+        lambda: models.CropClassifier(network("ConvNetwork", widths=[3, 4], head_hidden=5)()), IMAGES
+    ),
     "ConvNetwork": Case(network("ConvNetwork", widths=[3, 4], head_hidden=5), IMAGES),
     "FourierCNN": Case(network("FourierCNN", widths=[3, 4], head_hidden=5), IMAGES),
     "FourierNetwork": Case(

@@ -79,6 +79,11 @@ def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         own = ["--data.root", str((sounds if of_sounds else photos)(tmp_path / "own"))]
         # equivariance is measured at every length from a quarter of this on
         own += ["--data.length", "128"] if of_sounds else []
+    if config.parent.name == "imagenet":
+        for part in ("train", "val"):
+            photos(tmp_path / "own" / part)
+        own = ["--data.root", str(tmp_path / "own"), "--data.image_size", "64", "--data.resize", "72"]
+        own += ["--data.num_workers", "0"]
     main(["--config", str(config), "--run_dir", str(tmp_path / "run"), *FEW_BATCHES, *own])
     check_run(tmp_path / "run")
 

@@ -1,5 +1,6 @@
 """Networks as plain modules, of Fourier and group layers, and the baselines beside them."""
 
+from sefl.networks.antialiased import AntialiasedTorchvisionNetwork
 from sefl.networks.bands import BandHeadSettings, BandNetwork
 from sefl.networks.conv import ConvNetwork, ConvTrunk
 from sefl.networks.fixed_resolution import Resizing
@@ -19,6 +20,7 @@ from sefl.networks.wide_resnet import WideResNet
 
 __all__ = [
     "SESN",
+    "AntialiasedTorchvisionNetwork",
     "BandHeadSettings",
     "BandNetwork",
     "ConvNetwork",

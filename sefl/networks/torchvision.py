@@ -56,11 +56,16 @@ class TorchvisionNetwork(SinglePredictionNetwork):
             raise ValueError(f"in_channels must be 1 or {COLORS}, got {in_channels}")
         if weights is not None and state_dict is not None:
             raise ValueError(f"state_dict {state_dict} and weights {weights} exclude each other, give one")
-        self.body = torchvision_network(architecture, classes, weights, network_args or {})
+        body = torchvision_network(architecture, classes, weights, network_args or {})
+        self.body = self.prepared(architecture, body)
         if state_dict is not None:
             load_state_dict(self.body, Path(state_dict))
         self.pretrained = weights is not None or state_dict is not None
         """Whether there is something to evaluate without a checkpoint (``python -m sefl.evaluate``)."""
+
+    def prepared(self, architecture: str, network: nn.Module) -> nn.Module:
+        """The network as it is used; a subclass may change it."""
+        return network
 
     def arguments_to_store(self, arguments: dict[str, Any]) -> dict[str, Any]:
         arguments |= {"weights": None, "state_dict": None}

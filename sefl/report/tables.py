@@ -24,6 +24,7 @@ LEAST_DECIMAL = 1e-3
 
 HEADINGS = {
     "accuracy": "accuracy",
+    "shift_consistency": "shift consistency",
     "orbit_accuracy": "orbit accuracy",
     "orbit_accuracy_all": "all copies right",
     "loc_accuracy": "loc accuracy",

@@ -17,6 +17,8 @@ from sefl.files.writing import write_text
 
 MEASURES = {
     "test/accuracy": "accuracy",
+    "test/accuracy_top5": "accuracy, the label among the best five",
+    "test/shift_consistency": "shift consistency (two crops of an image, one class)",
     "test/scale_consistency": "scale consistency (finest loss no larger than any coarser)",
     "test/scale_consistency_monotone": "scale consistency (loss never rises with resolution)",
     "test/orbit_accuracy": "accuracy over all transformed copies",
