@@ -105,6 +105,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "base_resolution": 33,
         "max_resolution": 36,
     },
+    "AntialiasedTorchvisionNetwork": {
+        "architecture": "squeezenet1_1",
+        "classes": 3,
+        "in_channels": 1,
+        "base_resolution": 33,
+        "max_resolution": 36,
+    },
     "GroupSampledNetwork": {
         "group": "C4",
         "classes": 3,

@@ -25,6 +25,7 @@ from tests.every_layer import EVERY_LAYER
 NAMES = sorted(name for name in EVERY_LAYER if "Torchvision" not in name)  # no layers of ours, and a minute
 TRAINED = [name for name in NAMES if any(True for _ in EVERY_LAYER[name].make().parameters())]
 # Of torch's own batch norm in training second derivatives inside of torch.func are no Hessian.
+NORM_OF_TORCH = ["scaleEqNonlin"]  # its instance norm, likewise
 OURS_IN_TRAINING = ["BandlimitedNorm", "GridBatchNorm", "SpectralBatchNorm"]
 STEP = 1e-6
 Parameters = dict[str, Tensor]
@@ -54,7 +55,7 @@ class Moved:
 
     def output(self, t: Tensor) -> Tensor:
         moved = {
-            key: value + torch.tensordot(t, self.parameter_directions[key], 1)
+            key: value + torch.tensordot(t.to(value.dtype), self.parameter_directions[key], 1)
             for key, value in self.parameters.items()
         }
         return self(moved, self.x + torch.tensordot(t.to(self.x.dtype), self.directions, 1))
@@ -140,7 +141,8 @@ def test_derivatives(name: str, training: bool) -> None:
     for what, found in FIRST.items():
         assert_close(found(moved), first, what, 1e-9)
     for what, found in SECOND.items():
-        assert_close(found(moved), second, what, 1e-5)
+        if name not in NORM_OF_TORCH or what == "a second backward pass":
+            assert_close(found(moved), second, what, 1e-5)
 
 
 @pytest.mark.parametrize("name", TRAINED)
