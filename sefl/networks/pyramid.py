@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from sefl.arguments import require_number, require_one_of, require_positives
-from sefl.fourier import downsample
+from sefl.fourier import downsample, upsample
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandNetwork
@@ -20,9 +20,9 @@ from sefl.tensors.output_types import Bands
 
 
 class LevelMean(nn.Module):
-    """The mean of the logits of every level up to a band.
+    """The mean of the logits of every level of a band.
 
-    Shapes: ``(batch, levels, classes)`` to ``(batch, places, classes)``.
+    Shapes: ``(batch, copies, classes)`` to ``(batch, places, classes)``.
 
     Args:
         bands: number of bands.
@@ -37,10 +37,9 @@ class LevelMean(nn.Module):
         super().__init__()
         self.growth, self.middle = require_number("growth", growth, least=0), (bands - 1) / 2
 
-    def forward(self, logits: Tensor, levels: Sequence[int], places: Sequence[int]) -> Tensor:
-        """Means at the bands ``places`` of the logits of the bands ``levels``."""
-        exact = torch.promote_types(logits.dtype, torch.float32)
-        rows = torch.tensor([[level <= place for level in levels] for place in places], dtype=exact)
+    def forward(self, logits: Tensor, read: Tensor, places: Sequence[int]) -> Tensor:
+        """Means at the bands ``places`` of the logits of the copies that each reads: ``(places, copies)``, boolean."""
+        rows = read.to(torch.promote_types(logits.dtype, torch.float32))
         rows = rows / rows.sum(1, keepdim=True)
         if not self.training:
             rows = rows * (self.growth * (torch.tensor(places)[:, None] - self.middle)).exp()
@@ -71,13 +70,19 @@ class PyramidNetwork(
     downsampled to it, whatever the network does: claim 1 of NeurIPS 2023 binds layers that see all bands at once, and
     here none does. Each finer look at an image adds to what the coarser ones saw.
 
-    In training, predictions are of the levels asked for alone (``models.ScaleClassifier(trained_bands: own)``): a step
-    costs what the network's own does. Then evaluation takes a pass of the network for each level.
+    With ``upsampled`` a band has all levels: those that are finer than it are its ideally upsampled image. That is a
+    function of the band as well, and the network sees an object at several sizes however coarse its image is.
+
+    In training, a prediction is of one level alone, the band's own, with ``upsampled`` a random one: with
+    ``models.ScaleClassifier(trained_bands: own)`` a step costs what the network's own does. Evaluation takes a pass of
+    the network for each level, with ``upsampled`` one for each level and band that is coarser.
 
     Args:
         network: what sees each level.
         levels: resolutions of the levels, from the base resolution on; by default one for each band. Of more levels the
-            mean is better, of fewer faster; a resolution that the network was not trained at is better none.
+            mean is better, of fewer faster; a resolution that the network was not trained at is better none. With
+            ``upsampled`` the coarsest need not be among them, and few are enough.
+        upsampled: whether levels that are finer than a band are its upsampled image, in place of left out.
         growth: growth of the logits with the bands, see :class:`LevelMean`.
         center: what the levels' grids share, see :func:`sefl.fourier.downsample`. With ``"image"`` predictions are also
             invariant to the flips and quarter turns to which the network's are (:class:`GroupScaleNetwork`).
@@ -95,6 +100,7 @@ class PyramidNetwork(
         self,
         network: SinglePredictionNetwork,
         levels: Sequence[int] | None = None,
+        upsampled: bool = False,
         growth: float = 0.0,
         center: Center = "pixel",
     ) -> None:
@@ -110,11 +116,16 @@ class PyramidNetwork(
         self.sampling_center = center
         coarsest, finest = network.base_resolution, network.max_resolution
         levels = range(coarsest, finest + 1) if levels is None else require_positives("levels", levels)
-        if not levels or min(levels) != coarsest or max(levels) > finest:
+        if (
+            not levels
+            or (min(levels) < coarsest if upsampled else min(levels) != coarsest)
+            or max(levels) > finest
+        ):
             raise ValueError(
-                f"levels must be resolutions from base_resolution {coarsest} on, with it, to max_resolution {finest}, "
-                f"got {levels}"
+                f"levels must be resolutions from base_resolution {coarsest} on{'' if upsampled else ', with it,'} to "
+                f"max_resolution {finest}, got {levels}"
             )
+        self.upsampled = upsampled
         self.levels = sorted(set(map(self.band_index, levels)))
         self.head = LevelMean(self.band_index(finest) + 1, growth)
 
@@ -122,22 +133,33 @@ class PyramidNetwork(
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
         places = range(self.band_index(images.shape[-1]) + 1) if places is None else places
-        levels = [level for level in self.levels if level <= max(places)]
-        if self.training:
-            levels = sorted({max(level for level in levels if level <= place) for place in places})
-        logits = torch.stack([self.network.classify(self.level(images, level)) for level in levels], 1)
-        means: Tensor = self.head(logits, levels, places)
+        copies = [self._copies(place) for place in places]
+        every = sorted(set().union(*copies))
+        logits = torch.stack([self.network.classify(self.level(images, *copy)) for copy in every], 1)
+        read = torch.tensor([[copy in own for copy in every] for own in copies])
+        means: Tensor = self.head(logits, read, places)
         return means
 
-    def level(self, images: Tensor, index: int) -> Tensor:
-        """The images at their ``index``-th band: to ``(batch, channels, 2 b + 1, 2 b + 1)``."""
+    def _copies(self, place: int) -> list[tuple[int, int]]:
+        """What a band reads: each level, and the band of its image."""
+        levels = [level for level in self.levels if self.upsampled or level <= place]
+        if self.training:
+            levels = [levels[int(torch.randint(len(levels), ())) if self.upsampled else -1]]
+        return [(level, min(level, place)) for level in levels]
+
+    def level(self, images: Tensor, index: int, band: int | None = None) -> Tensor:
+        """The images at their ``index``-th band ``b``, with nothing finer than the ``band``-th.
+
+        To ``(batch, channels, 2 b + 1, 2 b + 1)``.
+        """
+        sizes = [self._size(index if at is None else at) for at in (index, band)]
+        finer = images.shape[-1] > min(sizes) or min(sizes) % 2 == 0
+        held = downsample(images, min(sizes), self.sampling_center) if finer else images
+        return upsample(held, sizes[0], self.sampling_center) if sizes[0] > min(sizes) else held
+
+    def _size(self, index: int) -> int:
         coarsest = self.base_resolution
-        size = max(coefficient_count(index + self._head_band(coarsest)), coarsest)
-        return (
-            downsample(images, size, self.sampling_center)
-            if size % 2 == 0 or size < images.shape[-1]
-            else images
-        )
+        return max(coefficient_count(index + self._head_band(coarsest)), coarsest)
 
     def measured_layers(self) -> list[str]:
         return ["head"]
