@@ -7,7 +7,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from sefl.arguments import require_number, require_one_of, require_positives
+from sefl.arguments import require_integer, require_number, require_one_of, require_positives
 from sefl.fourier import downsample, upsample
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
@@ -83,6 +83,8 @@ class PyramidNetwork(
             mean is better, of fewer faster; a resolution that the network was not trained at is better none. With
             ``upsampled`` the coarsest need not be among them, and few are enough.
         upsampled: whether levels that are finer than a band are its upsampled image, in place of left out.
+        finest: resolution of the finest band that is read, by default ``max_resolution``: what a network was never
+            trained on it had better not see.
         growth: growth of the logits with the bands, see :class:`LevelMean`.
         center: what the levels' grids share, see :func:`sefl.fourier.downsample`. With ``"image"`` predictions are also
             invariant to the flips and quarter turns to which the network's are (:class:`GroupScaleNetwork`).
@@ -101,6 +103,7 @@ class PyramidNetwork(
         network: SinglePredictionNetwork,
         levels: Sequence[int] | None = None,
         upsampled: bool = False,
+        finest: int | None = None,
         growth: float = 0.0,
         center: Center = "pixel",
     ) -> None:
@@ -114,20 +117,22 @@ class PyramidNetwork(
         self.network = network
         require_one_of("center", center, get_args(Center))
         self.sampling_center = center
-        coarsest, finest = network.base_resolution, network.max_resolution
-        levels = range(coarsest, finest + 1) if levels is None else require_positives("levels", levels)
+        coarsest, largest = network.base_resolution, network.max_resolution
+        if finest is not None:
+            require_integer("finest", finest, coarsest, largest)
+        levels = range(coarsest, largest + 1) if levels is None else require_positives("levels", levels)
         if (
             not levels
             or (min(levels) < coarsest if upsampled else min(levels) != coarsest)
-            or max(levels) > finest
+            or max(levels) > largest
         ):
             raise ValueError(
                 f"levels must be resolutions from base_resolution {coarsest} on{'' if upsampled else ', with it,'} to "
-                f"max_resolution {finest}, got {levels}"
+                f"max_resolution {largest}, got {levels}"
             )
-        self.upsampled = upsampled
+        self.upsampled, self.finest = upsampled, self.band_index(finest or largest)
         self.levels = sorted(set(map(self.band_index, levels)))
-        self.head = LevelMean(self.band_index(finest) + 1, growth)
+        self.head = LevelMean(self.band_index(largest) + 1, growth)
 
     @in_pieces
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
@@ -145,7 +150,7 @@ class PyramidNetwork(
         levels = [level for level in self.levels if self.upsampled or level <= place]
         if self.training:
             levels = [levels[int(torch.randint(len(levels), ())) if self.upsampled else -1]]
-        return [(level, min(level, place)) for level in levels]
+        return [(level, min(level, place, self.finest)) for level in levels]
 
     def level(self, images: Tensor, index: int, band: int | None = None) -> Tensor:
         """The images at their ``index``-th band ``b``, with nothing finer than the ``band``-th.
