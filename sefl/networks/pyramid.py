@@ -147,10 +147,11 @@ class PyramidNetwork(
 
     def _copies(self, place: int) -> list[tuple[int, int]]:
         """What a band reads: each level, and the band of its image."""
+        place = min(place, self.finest)
         levels = [level for level in self.levels if self.upsampled or level <= place]
         if self.training:
             levels = [levels[int(torch.randint(len(levels), ())) if self.upsampled else -1]]
-        return [(level, min(level, place, self.finest)) for level in levels]
+        return [(level, min(level, place)) for level in levels]
 
     def level(self, images: Tensor, index: int, band: int | None = None) -> Tensor:
         """The images at their ``index``-th band ``b``, with nothing finer than the ``band``-th.

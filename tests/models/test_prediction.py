@@ -17,6 +17,7 @@ from sefl.networks import Network
 SCALES = {"base_resolution": 10, "max_resolution": 12, "head_hidden": 5}
 BANDS = {**SCALES, "layer_base_resolution": 10}
 SMALL: dict[str, dict[str, Any]] = {
+    "AntialiasedTorchvisionNetwork": {"in_channels": 1, "base_resolution": 10, "max_resolution": 12},
     "ConvNetwork": {**SCALES, "widths": [3, 4]},
     "FourierCNN": {**SCALES, "widths": [3, 4]},
     "FourierNetwork": {**BANDS, "widths": [4], "kernel_size": 3},

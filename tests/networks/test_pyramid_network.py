@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models import ScaleClassifier
 from sefl.equivariance import Composition, GroupAction, IdealDownsampling, measure
-from sefl.fourier import downsample
+from sefl.fourier import downsample, upsample
 from sefl.networks import PyramidNetwork
 from sefl.testing import assert_scale_equivariant
 
@@ -65,15 +65,17 @@ def test_scales_and_symmetries_of_the_square_at_once(kept: str, sampling: dict[s
     group = GroupAction(kept)
     both = Composition(group, IdealDownsampling())
     errors = {}
-    for center in ("image", "pixel"):
-        model = PyramidNetwork(inner, center=center).double().eval()
+    views: dict[str, Any] = {"levels": [15, 22], "upsampled": True, "finest": 20}
+    for center, levels in (("image", {}), ("pixel", {}), ("image", views)):
+        model = PyramidNetwork(inner, center=center, **levels).double().eval()
         table = measure(model, x, [IdealDownsampling(), group, both], ["head"])
         assert table.error("head", "downsample")[1] < 1e-26
-        errors[center] = table.error("head", both.name)[1]
+        errors[center, bool(levels)] = table.error("head", both.name)[1]
         rows = [row for row in table if row.transformation == both.name]
         assert len(rows) == len(group.matrices) * 20
-    assert errors["image"] < 1e-26
-    assert errors["pixel"] > 1e-6
+    assert errors["image", False] < 1e-26
+    assert errors["image", True] < 1e-26
+    assert errors["pixel", False] > 1e-6
     plain = PyramidNetwork(made("ConvNetwork", widths=[3, 4]), center="image").double().eval()
     assert measure(plain, x, [both], ["head"]).error("head")[0] > 1e-4
 
@@ -102,6 +104,31 @@ def test_a_prediction_is_the_mean_over_its_levels(levels: list[int] | None, size
     assert_same(model(x)[:, -1], of_levels.mean(1))
     assert_same(model.predict_all_resolutions(x, [12])[:, 0], of_levels[:, [s <= 12 for s in sizes]].mean(1))
     assert_same(model(x)[:, 0], model.network(downsample(x, BASE))[:, 0])
+
+
+@pytest.mark.parametrize("finest", [None, 11, 6])
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_upsampled_levels_are_functions_of_the_band(dimensions: int, finest: int | None) -> None:
+    """Every band reads all levels, the finer ones from its own frequencies, up to those of the finest that is read."""
+    model = network(dimensions=dimensions, levels=[9, 13], upsampled=True, finest=finest)
+    x = images(FINEST, dimensions)
+    assert_scale_equivariant(model, x, range(BASE, FINEST))
+    found = model.predict_all_resolutions(x)
+    for r in range(BASE, FINEST + 1):
+        read = min(r, finest or FINEST)
+        read -= read % 2 == 0 and read > BASE  # an even grid holds no more than the odd one below
+        views = [
+            downsample(x, size) if size <= read else upsample(downsample(x, read), size) for size in (9, 13)
+        ]
+        assert_same(found[:, r - BASE], torch.cat([model.network(view) for view in views], 1).mean(1))
+        assert_same(found[:, r - BASE], model(downsample(x, r))[:, -1])
+
+
+def test_without_upsampled_levels_the_finest_band_is_the_finest_level_that_is_read() -> None:
+    found = network(finest=11)(images(FINEST))
+    assert_same(found[:, :4], network()(images(FINEST))[:, :4])
+    cut = network(levels=[6, 7, 9, 11])(images(FINEST))
+    assert_same(found[:, 3:], cut[:, 3:])
 
 
 def test_half_precision_rounds_the_levels_and_not_their_mean() -> None:
@@ -141,8 +168,18 @@ def test_a_training_step_sees_the_levels_that_it_is_asked_for_alone(
     assert sorted(map(list, {tuple(step) for step in steps})) == expected
 
 
+def test_a_training_step_sees_one_of_the_upsampled_levels_by_chance() -> None:
+    model = network(levels=[9, 13], upsampled=True).train()
+    seen: list[int] = []
+    model.network.blocks.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    for _ in range(20):
+        model(images(12), [3])
+    assert len(seen) == 20
+    assert set(seen) == {9, 13}
+
+
 def test_it_is_stored_with_the_network_that_it_holds(tmp_path: Path) -> None:
-    model, x = network("WideResNet", levels=[6, 9], growth=0.1), images(FINEST)
+    model, x = network("WideResNet", levels=[8, 9], upsampled=True, finest=9, growth=0.1), images(FINEST)
     model.save_pretrained(tmp_path)
     assert torch.equal(PyramidNetwork.from_pretrained(str(tmp_path)).double()(x), model(x))
 
@@ -168,6 +205,13 @@ def test_reading_imports_no_class_of_the_network_that_it_holds(
         ({"levels": []}, r"levels must be resolutions from base_resolution 6 on, with it, .* got \[\]"),
         ({"levels": [8, 10]}, r"levels must be .* got \[8, 10\]"),
         ({"levels": [6, 17]}, r"levels must be .* max_resolution 16, got \[6, 17\]"),
+        (
+            {"levels": [5, 16], "upsampled": True},
+            r"levels must be resolutions from base_resolution 6 on to .* 16",
+        ),
+        ({"levels": [17], "upsampled": True}, r"levels must be .* got \[17\]"),
+        ({"finest": 17}, "finest must be .* got 17"),
+        ({"finest": 5}, "finest must be .* got 5"),
         ({"growth": -1.0}, "growth must be .* got -1.0"),
     ],
 )
