@@ -107,7 +107,7 @@ class PackageReference(SphinxDirective):
         public = [name for name, thing in vars(package).items() if is_public(name, thing, package)]
         for name in sorted(public):
             files.setdefault(getattr(package, name).__module__, []).append(name)
-        text = [f".. automodule:: {package.__name__}", "", ".. list-table::", ""]
+        text = [f".. automodule:: {package.__name__}", "", *[".. list-table::", ""] * bool(public)]
         for name in sorted(public):
             summary = " ".join((inspect.getdoc(getattr(package, name)) or "").partition("\n\n")[0].split())
             text += [f"   * - :py:obj:`~{package.__name__}.{name}`", f"     - {summary}"]
