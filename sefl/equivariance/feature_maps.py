@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sefl.equivariance.evaluating import undisturbed
 from sefl.fourier import CoefficientModule, downsample, to_grid
+from sefl.fourier.sampling import Center
 from sefl.groups.field import FieldFeatures
 from sefl.metrics.functional import relative_squared_error
 
@@ -59,11 +60,12 @@ def feature_maps(
             exceeds that of the images.
     """
     whole = _map_of(model, images, layer)
+    center = _center_of(model)
     maps = {}
     for resolution in resolutions:
-        features = _map_of(model, downsample(images, resolution), layer)
+        features = _map_of(model, downsample(images, resolution, center), layer)
         height, width = features.shape[-2:]
-        maps[resolution] = FeatureMap(features, downsample(whole, (height, width)))
+        maps[resolution] = FeatureMap(features, downsample(whole, (height, width), center))
     return maps
 
 
@@ -86,6 +88,11 @@ def _map_of(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     return maps[0]
 
 
+def _center_of(model: nn.Module) -> Center:
+    center: Center = getattr(model, "sampling_center", "pixel")
+    return center
+
+
 def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, list[Tensor]]:
     """Every map that each layer puts out, as a pixel grid."""
     modules = dict(model.named_modules())
@@ -95,8 +102,9 @@ def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
         output = output.values if isinstance(output, FieldFeatures) else output
         if isinstance(output, Tensor) and output.dim() == 4:
             # A copy: a layer behind may overwrite the output in place.
-            shown = to_grid(output, output.shape[0]) if isinstance(module, CoefficientModule) else output
-            found[name].append(shown.clone())
+            if isinstance(module, CoefficientModule):
+                output = to_grid(output, output.shape[0], _center_of(model))
+            found[name].append(output.clone())
 
     hooks = []
     try:

@@ -15,6 +15,8 @@ from torchmetrics import Metric, MetricCollection
 
 from sefl.equivariance.regular_fields import transformed_field
 from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation
+from sefl.fourier import to_grid
+from sefl.fourier.sampling import Center
 from sefl.groups.field import FieldFeatures, RegularField
 from sefl.metrics.functional import in_float64
 from sefl.tensors.output_types import Bands, Coefficients, Grid, Invariant
@@ -99,11 +101,15 @@ class LayerOutput:
         return isinstance(self.output_type, Grid | RegularField) and self.values.dim() > 2
 
 
-def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerOutput:
+def read_output(
+    module: nn.Module, output: Any, spatial_axes: int = 2, center: Center = "pixel"
+) -> LayerOutput:
     """Tell how a module's output transforms.
 
     A module says so itself by an attribute ``output_type``. Otherwise four axes are a grid (five, where the images are
-    volumes, of three spatial axes, and three for signals, of one) and two are invariant features.
+    volumes, of three spatial axes, and three for signals, of one) and two are invariant features. Coefficients in a
+    network whose grids share the image's middle, its ``center``, are read as their critical grid, which loses nothing:
+    what flips and turns make of that has one answer.
 
     Raises:
         NotMeasurable: if it is none of these.
@@ -138,6 +144,8 @@ def read_output(module: nn.Module, output: Any, spatial_axes: int = 2) -> LayerO
         )
     # A copy: a layer behind may overwrite the output in place.
     values = in_float64(values.detach().clone() if values.dtype == torch.float64 else values.detach())
+    if isinstance(output_type, Coefficients) and center == "image":
+        values, output_type = to_grid(values, tuple(values.shape[:-2]), center), Grid()
     if cosets is not None:
         cosets = cosets.detach().to(values.device, copy=True)
     return LayerOutput(output_type, values, cosets)
@@ -162,6 +170,7 @@ def layer_outputs(
         forward_context: the precision to run in, such as autocast.
     """
     outputs: dict[str, LayerOutput | NotMeasurable] = {}
+    center: Center = getattr(model, "sampling_center", "pixel")
 
     def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if name in outputs:
@@ -170,7 +179,7 @@ def layer_outputs(
             )
             return
         try:
-            outputs[name] = read_output(module, output, images.dim() - 2)
+            outputs[name] = read_output(module, output, images.dim() - 2, center)
         except NotMeasurable as reason:
             outputs[name] = reason
 

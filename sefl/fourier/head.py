@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sefl.arguments import require_positive
 from sefl.fourier.basis import band, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
-from sefl.fourier.sampling import along_last_axes, resolution_range, to_grid
+from sefl.fourier.sampling import Center, along_last_axes, resolution_range, sample_shift, to_grid
 from sefl.fourier.shells import Shells, fast
 from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 from sefl.tensors.graphs import outside_of_graphs
@@ -40,8 +40,10 @@ class _BandPoolingNd(nn.Module):
         cells: int = 2,
         grid: int | None = None,
         pool: Literal["max", "mean"] = "max",
+        center: Center = "pixel",
     ) -> None:
         super().__init__()
+        self.center, self.shift = center, sample_shift(center)
         self.base_resolution, self.max_resolution = resolution_range(base_resolution, max_resolution)
         self.cells = require_positive("cells", cells)
         if grid is None:
@@ -65,7 +67,9 @@ class _BandPoolingNd(nn.Module):
         ascending = bands == sorted(set(bands))
         if self.pool == "max" and ascending and self.grid > self.cells and not transformed():
             learning = torch.is_grad_enabled() and coefficients.requires_grad
-            pooled = _PooledBands.apply(fast(coefficients), shells, bands, self.grid, self.cells, learning)
+            pooled = _PooledBands.apply(
+                fast(coefficients), shells, bands, self.grid, self.cells, learning, self.shift
+            )
             return cast(Tensor, pooled).to(coefficients.dtype)
         counts = map(coefficient_count, bands)
         pooled = [self._cells(coefficients[shells.whole(count)]).flatten(1) for count in counts]
@@ -73,13 +77,13 @@ class _BandPoolingNd(nn.Module):
 
     def _cells(self, coefficients: Tensor) -> Tensor:
         """``(batch, channels, cells, ...)``."""
-        values, window = to_grid(coefficients, self.grid), self.grid // self.cells
+        values, window = to_grid(coefficients, self.grid, self.center), self.grid // self.cells
         return values if window == 1 else _POOLS[self.pool, self.axes](values, window)
 
     def extra_repr(self) -> str:
         return (
             f"resolutions={self.base_resolution}..{self.max_resolution}, cells={self.cells}, grid={self.grid}, "
-            f"pool={self.pool!r}"
+            f"pool={self.pool!r}, center={self.center!r}"
         )
 
 
@@ -97,6 +101,9 @@ class BandPooling2d(_BandPoolingNd):
         grid: pixels per side of the grid, a multiple of ``cells`` that holds the finest band; by default the least
             one that is at least ``max_resolution``.
         pool: ``"max"`` or ``"mean"`` over each cell.
+        center: where the grid lies, see :func:`sefl.fourier.to_coefficients`. About the ``"image"``'s middle the cells
+            of a flipped or turned image are the flipped or turned cells; those of a grid from the first pixel on are
+            not.
 
     Shapes: ``(K, K, batch, channels)`` to ``(batch, bands, channels * cells^2)``, bands from coarse to fine, or those
     at the ``places`` among these that ``forward`` is given.
@@ -132,6 +139,7 @@ class _PooledBands(torch.autograd.Function):
         points: int,
         cells: int,
         learning: bool,
+        shift: float,
     ) -> Tensor:
         batch, channels = coefficients.shape[-2:]
         flat = coefficients.contiguous().flatten(-2)
@@ -145,7 +153,7 @@ class _PooledBands(torch.autograd.Function):
                 image, window = shells.image(values), shells.window(points // cells)
                 for index, added in enumerate(_added(bands)):
                     for shell in added:
-                        synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device)
+                        synthesis = synthesis_matrix(shell, points, flat.dtype, flat.device, shift)
                         if index:
                             shells.synthesise_shell(synthesis, flat[..., block], values)
                         else:
@@ -156,7 +164,8 @@ class _PooledBands(torch.autograd.Function):
                         best, place = F.max_pool2d(image, window, return_indices=True)
                         places[index, :, block] = place[0].flatten(1).T
                     pooled[index, :, block] = best[0].flatten(1).T
-        ctx.shells, ctx.bands, ctx.points, ctx.shape = shells, bands, points, coefficients.shape
+        ctx.shells, ctx.bands, ctx.points, ctx.shift = shells, bands, points, shift
+        ctx.shape = coefficients.shape
         ctx.save_for_backward(places)
         by_sample = pooled.view(len(bands), cell_count, batch, channels).permute(2, 0, 3, 1)
         return by_sample.reshape(batch, len(bands), channels * cell_count)
@@ -164,13 +173,13 @@ class _PooledBands(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (places,) = ctx.saved_tensors
-        shells, bands, points = ctx.shells, ctx.bands, ctx.points
+        shells, bands, points, shift = ctx.shells, ctx.bands, ctx.points, ctx.shift
         if differentiated_again(gradient):
             anywhere = torch.zeros(
                 ctx.shape, dtype=gradient.dtype, device=gradient.device, requires_grad=True
             )
-            plain = partial(_at_places, shells=shells, bands=bands, points=points, places=places)
-            return *plain_gradients(plain, (anywhere,), gradient), None, None, None, None, None
+            plain = partial(_at_places, shells=shells, bands=bands, points=points, shift=shift, places=places)
+            return *plain_gradients(plain, (anywhere,), gradient), None, None, None, None, None, None
         batch, channels = ctx.shape[-2:]
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
@@ -186,23 +195,23 @@ class _PooledBands(torch.autograd.Function):
                 for index, added in reversed(list(enumerate(_added(bands)))):
                     held.view(-1, columns).scatter_add_(0, places[index, :, block], upstream[index, :, block])
                     for shell in added:
-                        analysis = synthesis_matrix(shell, points, held.dtype, held.device).T
+                        analysis = synthesis_matrix(shell, points, held.dtype, held.device, shift).T
                         if index:
                             shells.analyse_shell(analysis, held, downstream[..., block])
                         else:
                             base = (*shells.whole(len(analysis)), block)
                             downstream[base] = shells.analyse(analysis, held, workspace)
-        return downstream.view(ctx.shape), None, None, None, None, None
+        return downstream.view(ctx.shape), None, None, None, None, None, None
 
 
 def _at_places(
-    coefficients: Tensor, shells: Shells, bands: Sequence[int], points: int, places: Tensor
+    coefficients: Tensor, shells: Shells, bands: Sequence[int], points: int, shift: float, places: Tensor
 ) -> Tensor:
     """What the bands' grids have at these places: linear in the coefficients, as the maxima are around them."""
     batch, channels = coefficients.shape[-2:]
     held = []
     for finest, place in zip(bands, places, strict=True):
-        synthesis = synthesis_matrix(finest, points, coefficients.dtype, coefficients.device)
+        synthesis = synthesis_matrix(finest, points, coefficients.dtype, coefficients.device, shift)
         own = coefficients[shells.whole(coefficient_count(finest))].movedim((-2, -1), (0, 1))
         values = along_last_axes(own, [synthesis] * shells.axes).flatten(2)
         held.append(values.gather(2, place.T.view(batch, channels, -1)).flatten(1))

@@ -115,7 +115,8 @@ class ScaleEquivariantMaxPool2d(_ScaleEquivariantMaxPoolNd):
 
     Output shell ``k`` comes from input band ``window * k``, sampled on ``window * m`` points per axis
     (``m = 2 k + 1``, or more with oversampling), activated, max-pooled to ``m`` points. Windows lie symmetrically
-    around the pooled samples, so that the pooled signal is not shifted and reversals of the axes are kept.
+    around the pooled samples, so that the pooled signal is not shifted. Reversals of the axes (signs of the sines) and
+    their exchange map the grid of every band to itself: the layer commutes with them, wherever images are sampled.
 
     Exactly scale-equivariant at every integer resolution from ``base_resolution`` to ``max_resolution``; a finer
     input is refused.

@@ -182,12 +182,14 @@ def upsample(x: Tensor, resolution: Resolution, center: Center = "pixel") -> Ten
 
 
 @outside_of_graphs
-def to_coefficients(x: Tensor) -> Tensor:
+def to_coefficients(x: Tensor, center: Center = "pixel") -> Tensor:
     """Nested real Fourier coefficients: ``C = A x`` of signals, ``C = A x A^T`` of images, coefficients first.
 
     Args:
         x: real signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)`` of any size, odd
             or even.
+        center: where the pixels lie, as in :func:`downsample`. About the ``"image"``'s middle a flip changes the signs
+            of the sines along its axis, and a quarter turn exchanges the axes besides, at every resolution.
 
     Returns:
         ``(2 band(length) + 1, batch, channels)`` or ``(2 band(height) + 1, 2 band(width) + 1, batch, channels)``. The
@@ -195,7 +197,7 @@ def to_coefficients(x: Tensor) -> Tensor:
 
     Raises:
         TypeError: if ``x`` is not a floating-point tensor.
-        ValueError: if ``x`` is of another shape.
+        ValueError: if ``x`` is of another shape, or ``center`` is neither.
     """
     if x.dim() not in (3, 4):
         raise ValueError(
@@ -203,12 +205,13 @@ def to_coefficients(x: Tensor) -> Tensor:
             f"got shape {tuple(x.shape)}"
         )
     require_floating("x", x)
-    matrices = [analysis_matrix(band(size), size, x.dtype, x.device) for size in x.shape[2:]]
+    shift = sample_shift(center)
+    matrices = [analysis_matrix(band(size), size, x.dtype, x.device, shift) for size in x.shape[2:]]
     return along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
 
 
 @outside_of_graphs
-def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
+def to_grid(coefficients: Tensor, resolution: Resolution, center: Center = "pixel") -> Tensor:
     """Sample nested coefficients on a grid: ``x = S C`` of signals, ``x = S C S^T`` of images.
 
     A grid coarser than the coefficients shows their ideal downsampling, a finer one interpolates.
@@ -216,6 +219,7 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
     Args:
         coefficients: ``(2 b + 1, batch, channels)`` or ``(2 b1 + 1, 2 b2 + 1, batch, channels)``.
         resolution: pixels per axis, or ``(height, width)``.
+        center: where the pixels lie, as in :func:`to_coefficients`.
 
     Returns:
         Signals ``(batch, channels, length)`` or images ``(batch, channels, height, width)``.
@@ -223,7 +227,7 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
     Raises:
         TypeError: if ``coefficients`` is not a floating-point tensor.
         ValueError: if ``coefficients`` is of another shape or has an even count of coefficients on an axis, or
-            ``resolution`` is no positive integer.
+            ``resolution`` is no positive integer, or ``center`` is neither.
     """
     if coefficients.dim() not in (3, 4):
         raise ValueError(
@@ -235,11 +239,22 @@ def to_grid(coefficients: Tensor, resolution: Resolution) -> Tensor:
     sizes = _per_axis(resolution, len(counts))
     bands = [min(band_of_count(count), band(size)) for count, size in zip(counts, sizes, strict=True)]
     kept = coefficients[tuple(slice(coefficient_count(finest)) for finest in bands)]
+    shift = sample_shift(center)
     matrices = [
-        synthesis_matrix(finest, size, coefficients.dtype, coefficients.device)
+        synthesis_matrix(finest, size, coefficients.dtype, coefficients.device, shift)
         for finest, size in zip(bands, sizes, strict=True)
     ]
     return along_last_axes(kept.movedim((-2, -1), (0, 1)), matrices)
+
+
+def sample_shift(center: Center) -> float:
+    """How far from the beginning of the period the first sample lies, in samples.
+
+    Raises:
+        ValueError: if ``center`` is neither.
+    """
+    require_one_of("center", center, get_args(Center))
+    return 0.5 if center == "image" else 0.0
 
 
 def _sizes(x: Tensor, resolution: Resolution) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -266,8 +281,7 @@ def _shown(sizes: tuple[int, ...]) -> str:
 
 
 def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...], center: Center) -> Tensor:
-    require_one_of("center", center, get_args(Center))
-    shift = 0.5 if center == "image" else 0.0
+    shift = sample_shift(center)
     sizes = zip(source, target, strict=True)
     return along_last_axes(
         x, [constant(_resampling, *pair, shift, dtype=x.dtype, device=x.device) for pair in sizes]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sefl.arguments import require_number, require_positive, require_positives
 from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band, to_grid
 from sefl.fourier.basis import coefficient_count
+from sefl.fourier.sampling import Center
 from sefl.fourier.shells import Shells
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
 from sefl.tensors.graphs import in_pieces
@@ -126,6 +127,7 @@ class BandStem(nn.Module):
         image_bands: of each prediction the band of the image that it sees.
         settings: cells and widths.
         dimensions: 2 for images, 1 for signals.
+        center: where the grid lies, see :func:`sefl.fourier.to_coefficients`.
 
     Raises:
         ValueError: if a width is not positive, or the grid does not hold the finest band.
@@ -134,11 +136,16 @@ class BandStem(nn.Module):
     output_type = Bands()
 
     def __init__(
-        self, channels: int, image_bands: Sequence[int], settings: BandHeadSettings, dimensions: Dimensions
+        self,
+        channels: int,
+        image_bands: Sequence[int],
+        settings: BandHeadSettings,
+        dimensions: Dimensions,
+        center: Center = "pixel",
     ) -> None:
         super().__init__()
         widths = require_positives("head.stem", settings.stem)
-        self.image_bands, self.shells = image_bands, Shells(dimensions)
+        self.image_bands, self.shells, self.center = image_bands, Shells(dimensions), center
         self.points = require_positive("head.cells", settings.cells) << len(widths)
         needed = coefficient_count(image_bands[-1])
         if self.points < needed:
@@ -154,7 +161,7 @@ class BandStem(nn.Module):
     @in_pieces
     def forward(self, coefficients: Tensor, places: Sequence[int]) -> Tensor:
         counts = [coefficient_count(self.image_bands[place]) for place in places]
-        images = [to_grid(coefficients[self.shells.whole(count)], self.points) for count in counts]
+        images = [to_grid(coefficients[self.shells.whole(c)], self.points, self.center) for c in counts]
         maps: Tensor = self.blocks(torch.stack(images, 1))
         return maps
 
@@ -292,12 +299,15 @@ class BandNetwork(ScaleNetwork):
     def _add_pooling(self, settings: BandHeadSettings) -> None:
         """Features of the head's cells, of every band, and what the stem makes of the band's image beside them."""
         base, finest = (ceil(r / self.reduction) for r in (self.base_resolution, self.max_resolution))
-        self.pooling = BAND_POOLINGS[self.dimensions](base, finest, settings.cells, pool=settings.pool)
+        center = self.sampling_center
+        self.pooling = BAND_POOLINGS[self.dimensions](
+            base, finest, settings.cells, pool=settings.pool, center=center
+        )
         self.stem: BandStem | None = None
         if settings.stem:
             bands = range(self._head_band(self.base_resolution), self._head_band(self.max_resolution) + 1)
             image_bands = [self.reduction * b for b in bands]
-            self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions)
+            self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions, center)
 
     @in_pieces
     def _pooled(self, image: Tensor, features: Tensor | None, places: Sequence[int]) -> Tensor:

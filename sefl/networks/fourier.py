@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from sefl.arguments import MOST_LAYERS, require_integer
+from sefl.arguments import MOST_LAYERS, require_integer, require_one_of
 from sefl.fourier import band, to_coefficients
+from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
 from sefl.networks.fourier_blocks import MAX_POOLS, ActivationName, FourierLayers, Norm
 from sefl.networks.network import block_shapes
@@ -66,6 +67,7 @@ class FourierNetwork(BandNetwork):
     Args:
         trunk: the blocks.
         head: what is made of their features.
+        center: what the images' grids share, see :func:`sefl.fourier.downsample`.
         **common: the arguments of :class:`ScaleNetwork`.
 
     Raises:
@@ -81,9 +83,12 @@ class FourierNetwork(BandNetwork):
         self,
         trunk: FourierTrunk = FourierTrunk(),
         head: BandHeadSettings = BandHeadSettings(dropout=0.75),
+        center: Center = "pixel",
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        require_one_of("center", center, get_args(Center))
+        self.sampling_center = center
         layers = FourierLayers(
             self.dimensions,
             self.base_resolution,
@@ -129,7 +134,7 @@ class FourierNetwork(BandNetwork):
     def forward(self, images: Tensor, places: Sequence[int] | None = None) -> Tensor:
         self._check_images(images)
         places = range(self.band_index(images.shape[-1]) + 1) if places is None else places
-        image = to_coefficients(images)
+        image = to_coefficients(images, self.sampling_center)
         features = image if self.projection is None else self.projection(image)
         pooled = self._pooled(image, self.blocks(features) if self.blocks else None, places)
         logits: Tensor = self.head(pooled, places)

@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "convolutions": 2,
         "residual": False,
         "band_step": 2,
+        "center": "image",
     },
     "MixerNetwork": {
         **OF_BANDS,
