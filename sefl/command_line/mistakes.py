@@ -57,6 +57,14 @@ class OneLineParser(ArgumentParser):
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
 
+    def _check_value_key(self, action: Any, value: Any, key: str, cfg: Any, append: bool = False) -> Any:
+        # Asked of an empty configuration: whether another class than the one before takes this argument too. To that of
+        # settings jsonargparse says yes whatever they are, and fails later, with those of the class before.
+        unset = jsonargparse.Namespace()
+        if cfg == unset and isinstance(value, jsonargparse.Namespace) and key in (self.groups or {}):
+            self.validate(jsonargparse.Namespace({key: value}), skip_required=True)
+        return super()._check_value_key(action, value, key, cfg, append)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         # jsonargparse asks parsers of its own, made of this class, about the arguments of a class
         if getattr(self, "_inner_parser", False):

@@ -1,15 +1,21 @@
 """A mistake in the options is one line that says where it stands and what was meant, in every command."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sefl.bench.__main__ import main as bench
 from sefl.command_line.mistakes import OneLineParser, one_line
 from sefl.demo.__main__ import main as demo
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
+from sefl.networks.conv import ConvTrunk
+from sefl.networks.fourier import FourierTrunk
+from sefl.networks.mixer import MixerTrunk
 from sefl.report.__main__ import main as report
 from sefl.sweep.__main__ import main as sweep
 
@@ -277,3 +283,26 @@ def test_classes_are_known_by_their_names_alone(tiny: Path, capfd: pytest.Captur
         ]
     )
     assert "Run folder" in capfd.readouterr().out
+
+
+def test_another_class_drops_what_it_has_not_of_settings_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All settings of a kind if one of them is unknown to the new class; what is named behind it stays."""
+    written = WRITTEN.replace("widths: [4]", "widths: [4, 4], norm: batch").replace("beta: [0, 1]", "eps: 1")
+    (tmp_path / "c.yaml").write_text(written)
+    options = ["--config", str(tmp_path / "c.yaml"), "--print_config", "--model.network"]
+    for given, trunk in (
+        (["ConvNetwork"], ConvTrunk()),
+        (["ConvNetwork", "--model.network.trunk.widths", "[4, 8]"], ConvTrunk(widths=[4, 8])),
+        (["FourierNetwork"], FourierTrunk(widths=[4, 4], norm="batch")),
+        (["MixerNetwork", "--model.network.trunk.width", "4"], MixerTrunk(width=4)),
+    ):
+        with pytest.raises(SystemExit) as exit_status:
+            fit([*options, *given])
+        shown = capfd.readouterr()
+        assert exit_status.value.code == 0, shown.err
+        network = yaml.safe_load(shown.out)["model"]["init_args"]["network"]["init_args"]
+        assert network["trunk"] == json.loads(json.dumps(asdict(trunk))), given
+    wrong = [*options[:2], "--model.network", "ConvNetwork", "--model.network.trunk.norm", "batch"]
+    assert "sefl.networks.ConvNetwork has no argument norm" in message(fit, wrong, capfd)
