@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from sefl.arguments import require_positive
 from sefl.equivariance.evaluating import undisturbed
 from sefl.figures.orbit import accuracy_over_angle
 from sefl.groups.orbit import Orbit, black
@@ -40,10 +41,11 @@ class OrbitEvaluation(pl.Callback):
             ``mean`` and ``std`` normalise it, or 0 if it has none.
         all_resolutions: of every copy, the predictions at all resolutions of a :class:`models.ScaleClassifier` count,
             each as a sample of its own. Copies are those of the second test loader, images at the finest resolution.
+        every_n_steps: transform every n-th batch of the test images, as :class:`callbacks.EquivarianceMonitor`.
 
     Raises:
-        ValueError: if there are no angles, two are the same, or 0 is not among them, or ``background`` is not finite;
-            when the Trainer starts, if its strategy spreads the weights over several processes, or a model has no
+        ValueError: if there are no angles, two are the same, or 0 is not among them, ``background`` is not finite, or
+            ``every_n_steps`` is below one; when the Trainer starts, if its strategy spreads the weights over several processes, or a model has no
             predictions at several resolutions for ``all_resolutions``.
     """
 
@@ -53,8 +55,10 @@ class OrbitEvaluation(pl.Callback):
         reflections: bool = False,
         background: float | list[float] | None = None,
         all_resolutions: bool = False,
+        every_n_steps: int = 1,
     ) -> None:
         super().__init__()
+        self.every_n_steps = require_positive("every_n_steps", every_n_steps)
         self.all_resolutions = all_resolutions
         self.orbit = Orbit(angles, reflections)
         self.background = background
@@ -85,10 +89,12 @@ class OrbitEvaluation(pl.Callback):
         if dataloader_idx != int(self.all_resolutions):
             return
         images, labels = batch
-        chosen = chosen_images(trainer, batch_idx, dataloader_idx, len(images)).to(images.device)
+        chosen = chosen_images(
+            trainer, batch_idx, dataloader_idx, len(images), every_n_steps=self.every_n_steps
+        )
         if not len(chosen):
             return
-        images, labels = images[chosen], labels[chosen]
+        images, labels = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
         with undisturbed(pl_module):
             copies = counted(self.orbit.copies(images), len(self.orbit), "Transformed copies", trainer)
             logits = torch.stack([self._logits(trainer, pl_module, copy) for copy in copies])

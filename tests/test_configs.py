@@ -91,7 +91,9 @@ def test_experiment(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("fragment", DATA_FRAGMENTS, ids=name)
 def test_data_fragment(fragment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command that it names, of its second line."""
-    skip_without_data({"mnist_scale": "MNIST", "stl10_scale": "STL10"}[fragment.parents[1].name])
+    skip_without_data(
+        {"mnist_scale": "MNIST", "rotated_mnist": "MNIST", "stl10_scale": "STL10"}[fragment.parents[1].name]
+    )
     monkeypatch.chdir(ROOT)
     command = fragment.read_text().splitlines()[1].partition("python -m sefl.fit ")[2]
     main([*command.split(), "--run_dir", str(tmp_path), *FEW_BATCHES])
