@@ -45,8 +45,8 @@ class OrbitEvaluation(pl.Callback):
 
     Raises:
         ValueError: if there are no angles, two are the same, or 0 is not among them, ``background`` is not finite, or
-            ``every_n_steps`` is below one; when the Trainer starts, if its strategy spreads the weights over several processes, or a model has no
-            predictions at several resolutions for ``all_resolutions``.
+            ``every_n_steps`` is below one; when the Trainer starts, if its strategy spreads the weights over several
+            processes, or a model has no predictions at several resolutions for ``all_resolutions``.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ class OrbitEvaluation(pl.Callback):
             "test/orbit_error": error["mean"],
             "test/orbit_error_max": error["max"],
         }
-        of_elements = dict(zip(self.orbit.elements, accuracy["per_element"].tolist(), strict=True))
+        of_elements = dict(
+            zip(self.orbit.elements, accuracy["per_element"].reshape(-1).tolist(), strict=True)
+        )
         measured |= {f"test/orbit/{element.name}": value for element, value in of_elements.items()}
         for name, value in measured.items():
             # Every process has the same value; the reduction only keeps Lightning from asking for one.

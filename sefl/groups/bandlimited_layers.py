@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sefl.arguments import require_floating, require_positive
 from sefl.groups.bandlimited import BandlimitedField
+from sefl.groups.blockwise import rectified_signals
 from sefl.groups.group import FloatArray
 from sefl.groups.sampling import multiply_fibres
 from sefl.groups.spatial import check_field
@@ -48,8 +49,12 @@ class BandlimitedNonlinearity(nn.Module):
         self.angles = angles
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        values = self.function(to_values(coefficients, self.output_type, self.angles))
         analysis = _constant(_analysis, coefficients, self.output_type, self.angles)
+        if type(self.function) is nn.ReLU:
+            self.output_type.check(coefficients)
+            synthesis = _constant(_synthesis, coefficients, self.output_type, self.angles)
+            return rectified_signals(coefficients, synthesis, analysis)
+        values = self.function(to_values(coefficients, self.output_type, self.angles))
         return multiply_fibres(values, analysis)
 
     def extra_repr(self) -> str:
@@ -93,9 +98,10 @@ class BandlimitedNorm(SharedBatchNorm):
             by_field = coefficients.reshape(len(coefficients), *self._fields, points)
             mean, variance = self._statistics(by_field)
             scale = self._scale(variance)
-            normalized = by_field * scale[:, None, None]
-            if self.output_type.has_mean:
-                normalized[:, :, 0] += (self.bias - mean * scale)[:, None]
+            # of the constants; without them in the band nothing is shifted
+            shifts = [self.output_type.has_mean] + [False] * (self.output_type.channels - 1)
+            shift = (self.bias - mean * scale)[:, None] * scale.new_tensor(shifts)
+            normalized = torch.addcmul(shift[..., None], by_field, scale[:, None, None])
         outcome: Tensor = normalized.reshape(coefficients.shape).to(coefficients.dtype)
         return outcome
 

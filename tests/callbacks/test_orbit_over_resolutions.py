@@ -69,3 +69,24 @@ def test_a_model_of_one_resolution_is_refused_before_it_runs(tmp_path) -> None:
     trainer = pl.Trainer(default_root_dir=tmp_path, logger=False, callbacks=[evaluation], accelerator="cpu")
     with pytest.raises(ValueError, match="all_resolutions must be false for a GroupSampledNetwork, got true"):
         trainer.test(classifier, datamodule=Data(), verbose=False)
+
+
+def test_every_second_batch(tmp_path) -> None:
+    class Threes(pl.LightningModule):
+        """Puts out the class that an image's brightest pixel names, where it was not turned."""
+
+        def test_step(self, batch: Any, batch_index: int) -> None: ...
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images[:, 0, 4, :3]
+
+    images, labels = torch.zeros(10, 1, 9, 9), torch.arange(10) % 3
+    labels[4:8] = 2  # of a batch that is left out, of which nothing is right
+    images[torch.arange(10), 0, 4, torch.where(torch.arange(10) % 8 < 4, labels, 0)] = 1
+    evaluation = OrbitEvaluation(1, every_n_steps=2)
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "callbacks": [evaluation]}
+    trainer = pl.Trainer(default_root_dir=tmp_path, **options)
+    trainer.test(Threes(), DataLoader(TensorDataset(images, labels), batch_size=4), verbose=False)
+    assert float(trainer.callback_metrics["test/orbit_accuracy"]) == 1
+    with pytest.raises(ValueError, match=r"every_n_steps must be .*, got 0"):
+        OrbitEvaluation(every_n_steps=0)

@@ -86,6 +86,22 @@ def relative(expected: Tensor, actual: Tensor) -> float:
     return float(((expected - actual).square().sum() / expected.square().sum()).detach())
 
 
+@pytest.mark.parametrize("values", [1, 1000, 2**18])
+def test_relu_in_blocks(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers and gradients are those of the whole at once, of blocks of one fibre, of some with a rest, and of all."""
+    monkeypatch.setattr("sefl.groups.blockwise._VALUES", values)
+    field = field_of("C12", "C6")
+    torch.manual_seed(0)
+    x, upstream = torch.randn(2, 7, 20, 3, 5, dtype=torch.float64).unbind()
+    by_blocks, at_once = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = BandlimitedNonlinearity(field)(by_blocks)
+    expected = BandlimitedNonlinearity(field, nn.LeakyReLU(0.0))(at_once)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    found.backward(upstream)
+    expected.backward(upstream)
+    torch.testing.assert_close(by_blocks.grad, at_once.grad, rtol=1e-13, atol=1e-13)
+
+
 class TestField:
     @pytest.mark.parametrize(("group", "below"), PLANE + SPACE)
     def test_representation_of_all_of_the_group(self, group: str, below: str) -> None:
