@@ -42,6 +42,7 @@ def bandlimited(whole: str = "D4", below: str = "C4") -> groups.BandlimitedField
     return groups.BandlimitedField(limit(whole, below))
 
 
+FIELD_COEFFICIENTS = (FINEST, FINEST, 0, 8)
 ON_IMAGES, ON_SIGNALS = (FINEST, FINEST, 0, 4), (FINEST, 0, 4)
 IMAGES, FIELD, SPECTRUM = (0, 2, FINEST, FINEST), (0, 16, 6, 6), (0, 4, FINEST, FINEST)
 EVERY_LAYER: dict[str, Case] = {
@@ -109,6 +110,23 @@ EVERY_LAYER: dict[str, Case] = {
         IMAGES,
     ),
     "SteerableConv": Case(lambda: groups.SteerableConv((bandlimited(), 4), (bandlimited(), 2), 3), FIELD),
+    "OnElements": Case(
+        lambda: groups.OnElements(
+            fourier.ScaleEquivariantNonlinearity2d(base_resolution=4, max_resolution=FINEST, channels=2),
+            bandlimited(),
+        ),
+        FIELD_COEFFICIENTS,
+    ),
+    "OnFibres": Case(
+        lambda: groups.OnFibres(
+            groups.SubgroupDownsample(limit()), groups.RegularField(limit().subgroup.group)
+        ),
+        FIELD_COEFFICIENTS,
+    ),
+    "SpectralGroupConv": Case(
+        lambda: groups.SpectralGroupConv(groups.GroupConv(groups.dihedral(4), 1, 2, 3), FINEST),
+        FIELD_COEFFICIENTS,
+    ),
     "SubgroupDownsample": Case(lambda: groups.SubgroupDownsample(limit()), FIELD),
     "compat SubgroupDownsample": Case(
         lambda: compat.SubgroupDownsample(

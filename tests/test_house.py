@@ -11,7 +11,8 @@ PACKAGES = ("sefl", "models", "datamodules", "callbacks")
 FLOORS = (
     {"sefl", "sefl.arguments"},
     {"sefl.files", "sefl.tensors"},
-    {"sefl.fourier", "sefl.groups"},
+    {"sefl.fourier"},
+    {"sefl.groups"},
     {"datamodules", "sefl.metrics", "sefl.networks"},
     {"sefl.compat", "sefl.equivariance", "sefl.escnn", "sefl.runs"},
     {"sefl.figures", "sefl.training"},

@@ -108,8 +108,8 @@ def read_output(
 
     A module says so itself by an attribute ``output_type``. Otherwise four axes are a grid (five, where the images are
     volumes, of three spatial axes, and three for signals, of one) and two are invariant features. Coefficients in a
-    network whose grids share the image's middle, its ``center``, are read as their critical grid, which loses nothing:
-    what flips and turns make of that has one answer.
+    network whose grids share the image's middle, its ``center``, and those of regular fields are read as their critical
+    grid, which loses nothing: what flips and turns make of that has one answer.
 
     Raises:
         NotMeasurable: if it is none of these.
@@ -133,7 +133,7 @@ def read_output(
     least_axes = next(least, 2 + spatial_axes)
     if values.dim() < least_axes:
         raise NotMeasurable(f"{type(output_type).__name__} has {least_axes} axes, its output {values.dim()}")
-    if output_type == Coefficients() and not (
+    if isinstance(output_type, Coefficients) and not (
         values.dim() == least_axes and all(count % 2 for count in values.shape[:-2])
     ):
         nested = (
@@ -144,8 +144,9 @@ def read_output(
         )
     # A copy: a layer behind may overwrite the output in place.
     values = in_float64(values.detach().clone() if values.dtype == torch.float64 else values.detach())
-    if isinstance(output_type, Coefficients) and center == "image":
-        values, output_type = to_grid(values, tuple(values.shape[:-2]), center), Grid()
+    if isinstance(output_type, Coefficients) and (output_type.field or center == "image"):
+        values = to_grid(values, tuple(values.shape[:-2]), "image")
+        output_type = output_type.field or Grid()
     if cosets is not None:
         cosets = cosets.detach().to(values.device, copy=True)
     return LayerOutput(output_type, values, cosets)

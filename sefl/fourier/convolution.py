@@ -80,18 +80,7 @@ class _SpectralConvNd(CoefficientModule):
     @outside_of_graphs
     def forward(self, coefficients: Tensor) -> Tensor:
         band_in_layer(coefficients, self.axes, self.max_resolution, self.in_channels, "in_channels")
-        coefficients = in_autocast(coefficients)
-        taps = self.taps().to(coefficients.dtype)
-        if self.axes == 1:
-            coefficients, taps = coefficients[None], taps[None]
-        if self.kernel_size == 1:
-            mixed = torch.matmul(coefficients, taps[0, 0])
-        else:
-            product = _plain_product if transformed() else _FrequencyProduct.apply
-            mixed = cast(Tensor, product(coefficients, taps, self.max_resolution))
-        if self.bias is not None:
-            mixed = add_constant(mixed, self.bias.to(mixed.dtype))
-        return mixed.squeeze(0) if self.axes == 1 else mixed
+        return convolve(coefficients, self.taps(), self.bias, self.max_resolution)
 
     def extra_repr(self) -> str:
         return (
@@ -134,6 +123,23 @@ class SpectralConv2d(_SpectralConvNd):
     """
 
     axes = 2
+
+
+def convolve(coefficients: Tensor, taps: Tensor, bias: Tensor | None, max_resolution: int) -> Tensor:
+    """What :class:`SpectralConv2d` does with ``taps (k, k, in, out)``, and on signals with ``(k, in, out)``."""
+    coefficients = in_autocast(coefficients)
+    taps = taps.to(coefficients.dtype)
+    of_signals = coefficients.dim() == 3
+    if of_signals:
+        coefficients, taps = coefficients[None], taps[None]
+    if taps.shape[1] == 1:
+        mixed = torch.matmul(coefficients, taps[0, 0])
+    else:
+        product = _plain_product if transformed() else _FrequencyProduct.apply
+        mixed = cast(Tensor, product(coefficients, taps, max_resolution))
+    if bias is not None:
+        mixed = add_constant(mixed, bias.to(mixed.dtype))
+    return mixed.squeeze(0) if of_signals else mixed
 
 
 class _AddConstant(torch.autograd.Function):

@@ -32,6 +32,7 @@ from sefl.groups.normalization import FieldNorm
 from sefl.groups.optimized import OptimizedDesign
 from sefl.groups.sampling import FieldRestriction, SubgroupDownsample
 from sefl.groups.spatial import act_on_fibre, act_on_field, act_on_grid, act_on_samples
+from sefl.groups.spectral import OnElements, OnFibres, SpectralGroupConv
 from sefl.groups.steerable import SteerableConv
 from sefl.groups.subgroup import (
     Subgroup,
@@ -55,8 +56,11 @@ __all__ = [
     "FiniteGroup",
     "GroupConv",
     "LiftingConv",
+    "OnElements",
+    "OnFibres",
     "OptimizedDesign",
     "RegularField",
+    "SpectralGroupConv",
     "SteerableConv",
     "Subgroup",
     "SubgroupDownsample",

@@ -4,6 +4,7 @@ A regular field of a group is one by a :class:`sefl.groups.RegularField`, which 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Nested Fourier coefficients ``(K1, K2, batch, channels)``, of signals ``(K, batch, channels)``."""
+    """Nested Fourier coefficients ``(K1, K2, batch, channels)``, of signals ``(K, batch, channels)``.
+
+    Args:
+        field: of which regular fields, on grids about the image's middle, if they are of any.
+    """
+
+    field: Any = None
 
 
 @dataclass(frozen=True)
