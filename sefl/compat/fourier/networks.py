@@ -5,6 +5,8 @@ Networks to train anew are in :mod:`sefl.networks`; they are exact at every reso
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from sefl.compat.declared import Declared
 from sefl.compat.fourier.complex_layers import ComplexConv2d, ComplexMaxPool2d
 from sefl.compat.fourier.complex_modules import (
     ComplexLayerNorm1d,
@@ -27,7 +30,10 @@ from sefl.compat.fourier.mixing import SpectralMixer_2D, SpectralMixer_2D_shifte
 from sefl.compat.fourier.nonlinearities import scaleEqNonlin, scaleEqNonlin1d, scaleEqNonlinMaxp
 from sefl.compat.fourier.spectra import get_stack
 
+Activation = Callable[[Tensor], Tensor]
 Batch = Sequence[Any]
+Layer = nn.Module
+Options = Mapping[str, Any] | None
 _PENALTY = 0.001  # of the norms of kernels, beside weight_decay, and of losses that rise with the resolution
 
 
@@ -47,19 +53,26 @@ class AbstractBaseClassifierModel(pl.LightningModule):
     def __init__(
         self,
         optimizer: Callable[..., Any] | None = None,
-        optimizer_kwargs: Mapping[str, Any] | None = None,
+        optimizer_kwargs: Options = None,
         scheduler: Any = None,
         scheduler_kwargs: Any = None,
         param_scheduler: Any = None,
-        param_scheduler_kwargs: Mapping[str, Any] | None = None,
+        param_scheduler_kwargs: Options = None,
         warmup_epochs: int = 0,
     ) -> None:
         super().__init__()
-        self.optimizer_fn = optimizer or torch.optim.AdamW
-        self.optimizer_kwargs = dict(optimizer_kwargs or {})
-        self.scheduler_fn, self.scheduler_kwargs = scheduler, scheduler_kwargs or {}
-        self.param_scheduler_fn, self.param_scheduler_kwargs = param_scheduler, param_scheduler_kwargs or {}
+        self.optimizer, self.optimizer_kwargs = optimizer, optimizer_kwargs
+        self.scheduler, self.scheduler_kwargs = scheduler, scheduler_kwargs
+        self.param_scheduler, self.param_scheduler_kwargs = param_scheduler, param_scheduler_kwargs
         self.warmup_epochs = warmup_epochs
+        self._set_training()
+
+    def _set_training(self) -> None:
+        self.optimizer_fn = self.optimizer or torch.optim.AdamW
+        self.optimizer_kwargs = dict(self.optimizer_kwargs or {})
+        self.scheduler_fn, self.scheduler_kwargs = self.scheduler, self.scheduler_kwargs or {}
+        self.param_scheduler_fn = self.param_scheduler
+        self.param_scheduler_kwargs = self.param_scheduler_kwargs or {}
         self.criterion: nn.Module = nn.CrossEntropyLoss()
 
     def get_weight_group(self) -> list[dict[str, Any]]:
@@ -87,14 +100,16 @@ class AbstractBaseClassifierModel(pl.LightningModule):
     ) -> tuple[Tensor, Tensor]:
         x, y = batch[0], batch[1]
         logits, loss, others = self._loss(self(x), x, y)
-        if stage != "evaluate":
-            accuracy = (logits.argmax(1) == y).float().mean()
-            shown = stage == "val"
-            for name, value in {"loss": loss, "acc": accuracy, **others}.items():
-                self.log(
-                    f"{stage}_{name}", value, on_step=True, on_epoch=True, sync_dist=sync_dist, prog_bar=shown
-                )
+        accuracy = (logits.argmax(1) == y).float().mean()
+        self._log(
+            stage, {"loss": loss, "acc": accuracy, **others}, sync_dist=sync_dist, prog_bar=stage == "val"
+        )
         return logits, loss
+
+    def _log(self, stage: str, values: Mapping[str, Tensor], **options: Any) -> None:
+        if stage != "evaluate":
+            for name, value in values.items():
+                self.log(f"{stage}_{name}", value, on_step=True, on_epoch=True, **options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._forward_step(batch, batch_idx, "train")[1]
@@ -118,23 +133,67 @@ class AbstractBaseClassifierModel(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         rate = 0 if self.warmup_epochs else self.learning_rate
         optimizer = self.optimizer_fn(
-            self.get_weight_group(), lr=rate, weight_decay=self.weight_decay, **self.optimizer_kwargs
+            self.get_weight_group(), lr=rate, weight_decay=self.weight_decay, **(self.optimizer_kwargs or {})
         )
         if self.scheduler_fn is None:
             return optimizer
-        several = isinstance(self.scheduler_fn, list)
-        made, given = (
-            (self.scheduler_fn, self.scheduler_kwargs)
-            if several
-            else ([self.scheduler_fn], [self.scheduler_kwargs])
-        )
+        made, given = self.scheduler_fn, self.scheduler_kwargs
+        made, given = (made, given) if isinstance(made, list) else ([made], [given])
         return [optimizer], [make(optimizer, **kwargs) for make, kwargs in zip(made, given, strict=True)]
 
 
-class _OfEveryResolution(AbstractBaseClassifierModel):
+class _Network(Declared, AbstractBaseClassifierModel):
+    """The arguments of all networks; the classes say what is another, and what they mean."""
+
+    in_channel: int
+    learning_rate: float
+    weight_decay: float
+    C1: int = 32
+    C2: int = 64
+    C3: int = 128
+    C4: int = 128
+    FC1: int = 200
+    dropout_fc1: float = 0.0
+    dropout_fc2: float = 0.7
+    activation_con: Activation = torch.relu
+    activation_mlp: Activation = torch.relu
+    mixer_band: int = -1
+    _: KW_ONLY
+    optimizer: Callable[..., Any] | None = None
+    optimizer_kwargs: Options = None
+    scheduler: Any = None
+    scheduler_kwargs: Any = None
+    param_scheduler: Any = None
+    param_scheduler_kwargs: Options = None
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        self.save_hyperparameters()
+        self._set_training()
+        self._build([1, self.C1, self.C2, self.C3, self.C4])
+
+    def _build(self, widths: list[int]) -> None:
+        """Make the layers."""
+        raise NotImplementedError
+
+    def _spectrum(self, x: Tensor) -> Tensor:
+        kernel = next(
+            layer.L for layer in self.modules() if isinstance(getattr(layer, "L", None), nn.Parameter)
+        )
+        axes = tuple(range(2, x.dim()))
+        outcome: Tensor = torch.fft.fftn(x, dim=axes, norm="forward").to(kernel.device, kernel.dtype)
+        return outcome
+
+    def _pixels(self, spectrum: Tensor) -> Tensor:
+        axes = tuple(range(2, spectrum.dim()))
+        outcome: Tensor = torch.fft.ifftn(spectrum, dim=axes, norm="forward")
+        return outcome
+
+
+class _OfEveryResolution(_Network):
     """Networks that put out logits at every resolution, of the same head on each."""
 
-    res_dict: nn.Sequential
+    res_dict: nn.Sequential = field(init=False)
 
     def apply_stack_shared(self, x: Tensor) -> Tensor:
         """Logits ``(batch, resolutions, classes)`` of the features of each resolution."""
@@ -157,22 +216,16 @@ class _OfEveryResolution(AbstractBaseClassifierModel):
         loss = loss + self.weight_decay * _PENALTY * torch.stack(penalties).sum() + _PENALTY * rises
         return finest, loss, {"b_loss": rises}
 
-    def _spectrum(self, x: Tensor) -> Tensor:
-        kernel = next(layer.L for layer in self.modules() if isinstance(layer, SpectralConv2dLocalized))
-        outcome: Tensor = torch.fft.fft2(x, norm="forward").to(kernel.device, kernel.dtype)
-        return outcome
-
-
-def _head(features: int, hidden: int, dropouts: tuple[float, float]) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(features),
-        nn.Dropout(dropouts[0]),
-        nn.Linear(features, hidden),
-        nn.Dropout(dropouts[1]),
-        nn.LayerNorm(hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, 10),
-    )
+    def _head(self, cells: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.LayerNorm(self.C4 * cells),
+            nn.Dropout(self.dropout_fc1),
+            nn.Linear(self.C4 * cells, self.FC1),
+            nn.Dropout(self.dropout_fc2),
+            nn.LayerNorm(self.FC1),
+            nn.ReLU(),
+            nn.Linear(self.FC1, 10),
+        )
 
 
 class FourierSeqMist(_OfEveryResolution):
@@ -193,44 +246,19 @@ class FourierSeqMist(_OfEveryResolution):
     Shapes: ``(batch, 1, r, r)`` to ``(batch, resolutions, 10)``.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        learning_rate: float,
-        weight_decay: float,
-        C1: int = 32,
-        C2: int = 64,
-        C3: int = 128,
-        C4: int = 128,
-        FC1: int = 200,
-        dropout_fc1: float = 0.0,
-        dropout_fc2: float = 0.7,
-        activation_con: Callable[[Tensor], Tensor] = torch.relu,
-        activation_mlp: Callable[[Tensor], Tensor] = torch.relu,
-        mixer_band: int = -1,
-        normalizer: str | None = "instance",
-        increment: int = 1,
-        max_res: int = 28,
-        base_res: int = 8,
-        pool_size: int = 14,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.save_hyperparameters()
-        self.learning_rate, self.weight_decay, self.in_channel = learning_rate, weight_decay, in_channel
-        self.pool_size, self.keep_size, self.increment, self.base_res = (
-            pool_size,
-            max_res,
-            increment,
-            base_res,
-        )
-        self.activation_con, self.activation_mlp = activation_con, activation_mlp
-        for layer, (before, width) in enumerate(pairwise([1, C1, C2, C3, C4])):
+    normalizer: str | None = "instance"
+    increment: int = 1
+    max_res: int = 28
+    base_res: int = 8
+    pool_size: int = 14
+
+    def _build(self, widths: list[int]) -> None:
+        self.keep_size = self.max_res
+        for layer, (before, width) in enumerate(pairwise(widths)):
             setattr(self, f"L{layer}", SpectralConv2dLocalized(before, width, 28, 5))
             setattr(self, f"conv{layer}", ComplexConv2d(before, width, 1, bias=False))
-            setattr(self, f"NL{layer}", scaleEqNonlin(activation_con, 6, normalizer, width))
-        features = C4 * math.ceil(max_res / pool_size) ** 2
-        self.res_dict = _head(features, FC1, (dropout_fc1, dropout_fc2))
+            setattr(self, f"NL{layer}", scaleEqNonlin(self.activation_con, 6, self.normalizer, width))
+        self.res_dict = self._head(math.ceil(self.max_res / self.pool_size) ** 2)
 
     def _layers(self, x: Tensor) -> list[Tensor]:
         outcomes = [self._spectrum(x)]
@@ -247,8 +275,7 @@ class FourierSeqMist(_OfEveryResolution):
 
     def get_feature(self, x: Tensor, idx: int = 0) -> Tensor:
         """What layer ``idx`` puts out, on pixels; complex with a small imaginary part."""
-        outcome: Tensor = torch.fft.ifft2(self._layers(x)[idx], norm="forward")
-        return outcome
+        return self._pixels(self._layers(x)[idx])
 
 
 class FourierSeqStl(_OfEveryResolution):
@@ -267,103 +294,56 @@ class FourierSeqStl(_OfEveryResolution):
         ValueError: if one of these four is not given or out of its range.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        learning_rate: float,
-        weight_decay: float,
-        C1: int = 32,
-        C2: int = 64,
-        C3: int = 128,
-        C4: int = 128,
-        FC1: int = 200,
-        dropout_fc1: float = 0.0,
-        dropout_fc2: float = 0.7,
-        activation_con: Callable[[Tensor], Tensor] = torch.relu,
-        activation_mlp: Callable[[Tensor], Tensor] = torch.relu,
-        mixer_band: int = -1,
-        normalizer: str | None = "instance",
-        increment: int | None = None,
-        max_res: int | None = None,
-        base_res: int | None = None,
-        pool_size: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        for name, value, least in (
-            ("increment", increment, 4),
-            ("max_res", max_res, 1),
-            ("base_res", base_res, 8),
-            ("pool_size", pool_size, 1),
-        ):
+    normalizer: str | None = "instance"
+    increment: int | None = None
+    max_res: int | None = None
+    base_res: int | None = None
+    pool_size: int | None = None
+
+    def _build(self, widths: list[int]) -> None:
+        for name, least in (("increment", 4), ("max_res", 1), ("base_res", 8), ("pool_size", 1)):
+            value = getattr(self, name)
             if value is None or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value}")
-        assert increment
-        assert max_res
-        assert base_res
-        assert pool_size
-        self.save_hyperparameters()
-        self.learning_rate, self.weight_decay, self.in_channel = learning_rate, weight_decay, in_channel
-        self.pool_size, self.keep_size, self.increment, self.base_res = (
-            pool_size,
-            max_res,
-            increment,
-            base_res,
-        )
-        self.activation_con, self.activation_mlp = activation_con, activation_mlp
+        assert self.increment and self.max_res and self.base_res and self.pool_size  # noqa: PT018
+        self.keep_size, steps, base = self.max_res, self.increment, self.base_res
 
         def nonlinearity(make: Callable[..., nn.Module], width: int, rate: int) -> nn.Module:
-            base, finest = (math.ceil(size / rate) for size in (base_res, max_res))
-            return make(activation_con, base, normalizer, width, max_res=finest, increment=increment // rate)
+            coarsest, finest = (math.ceil(size / rate) for size in (base, self.keep_size))
+            how = {"max_res": finest, "increment": steps // rate}
+            return make(self.activation_con, coarsest, self.normalizer, width, **how)
 
-        self.projector = ComplexConv2d(in_channel, C1, 1, bias=False)
-        self.PN = nonlinearity(scaleEqNonlin, C1, 1)
-        for i, (before, width, grid, taps) in enumerate(((C1, C2, 64, 7), (C2, C3, 32, 5), (C3, C4, 16, 5))):
-            last = scaleEqNonlin if i == 2 else scaleEqNonlinMaxp
-            setattr(self, f"L{i}_1", SpectralConv2dLocalized(before, width, grid, taps))
-            setattr(self, f"L{i}_2", SpectralConv2dLocalized(width, width, grid, taps))
+        self.projector = ComplexConv2d(self.in_channel, self.C1, 1, bias=False)
+        self.PN = nonlinearity(scaleEqNonlin, self.C1, 1)
+        grids = ((64, 7), (32, 5), (16, 5))
+        for i, ((before, width), grid) in enumerate(zip(pairwise(widths[1:]), grids, strict=True)):
+            setattr(self, f"L{i}_1", SpectralConv2dLocalized(before, width, *grid))
+            setattr(self, f"L{i}_2", SpectralConv2dLocalized(width, width, *grid))
             setattr(self, f"conv{i}", ComplexConv2d(before, width, 1, bias=False))
             setattr(self, f"NL{i}_1", nonlinearity(scaleEqNonlin, width, 2**i))
+            last = scaleEqNonlin if i == 2 else scaleEqNonlinMaxp
             setattr(self, f"NL{i}_2", nonlinearity(last, width, 2**i))
-        features = C4 * math.ceil(max_res / 4 / pool_size) ** 2
-        self.res_dict = _head(features, FC1, (dropout_fc1, dropout_fc2))
+        self.res_dict = self._head(math.ceil(self.max_res / 4 / self.pool_size) ** 2)
 
-    def apply_block(
-        self,
-        x: Tensor,
-        L1: nn.Module,
-        L2: nn.Module,
-        N1: nn.Module,
-        N2: nn.Module,
-        C1: nn.Module,
-    ) -> Tensor:
+    def apply_block(self, x: Tensor, L1: Layer, L2: Layer, N1: Layer, N2: Layer, C1: Layer) -> Tensor:
         """A residual block of these layers."""
-        out: Tensor = N2(C1(x) + L2(N1(L1(x))))
-        return out
+        return self._steps(x, L1, L2, N1, N2, C1)[-1]
 
     def get_block_activation(
-        self,
-        x: Tensor,
-        L1: nn.Module,
-        L2: nn.Module,
-        N1: nn.Module,
-        N2: nn.Module,
-        C1: nn.Module,
-        idx: int,
+        self, x: Tensor, L1: Layer, L2: Layer, N1: Layer, N2: Layer, C1: Layer, idx: int
     ) -> Tensor:
         """What step ``idx`` of a block puts out, on pixels."""
+        return self._pixels(self._steps(x, L1, L2, N1, N2, C1)[idx])
+
+    def _steps(self, x: Tensor, L1: Layer, L2: Layer, N1: Layer, N2: Layer, C1: Layer) -> list[Tensor]:
         outcomes = [L1(x)]
         outcomes.append(N1(outcomes[0]))
         outcomes.append(L2(outcomes[1]))
-        outcomes.append(N2(C1(x) + outcomes[2]))
-        outcome: Tensor = torch.fft.ifft2(outcomes[idx], norm="forward")
-        return outcome
+        return [*outcomes, N2(C1(x) + outcomes[2])]
 
-    def _of_block(self, i: int) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]:
-        first, second, one, two, beside = (
-            self.get_submodule(name) for name in (f"L{i}_1", f"L{i}_2", f"NL{i}_1", f"NL{i}_2", f"conv{i}")
-        )
-        return first, second, one, two, beside
+    def _of_block(self, i: int) -> list[Layer]:
+        names = f"L{i}_1", f"L{i}_2", f"NL{i}_1", f"NL{i}_2", f"conv{i}"
+        return [self.get_submodule(name) for name in names]
 
     def _layers(self, x: Tensor) -> list[Tensor]:
         outcomes = [self.PN(self.projector(self._spectrum(x)))]
@@ -372,22 +352,22 @@ class FourierSeqStl(_OfEveryResolution):
         return outcomes
 
     def forward(self, x: Tensor) -> Tensor:
+        assert self.pool_size and self.base_res and self.increment  # noqa: PT018
         size = math.ceil(self.keep_size / 4)
         base, increment = self.base_res // 4, self.increment // 4
         return self.apply_stack_shared(get_stack(self._layers(x)[-1], self.pool_size, size, base, increment))
 
     def get_feature(self, x: Tensor, idx: int = -1) -> Tensor:
         """What the projection (0) or a block (1, 2, 3) puts out, on pixels; complex with a small imaginary part."""
-        outcome: Tensor = torch.fft.ifft2(self._layers(x)[idx], norm="forward")
-        return outcome
+        return self._pixels(self._layers(x)[idx])
 
     def get_block_feature(self, x: Tensor, idx: int = -1) -> Tensor:
         """What step ``idx`` of the first block puts out, on pixels."""
         begin = self.PN(self.projector(self._spectrum(x)))
-        return self.get_block_activation(begin, *self._of_block(0), idx=idx)
+        return self._pixels(self._steps(begin, *self._of_block(0))[idx])
 
 
-class FourierSeq1d(AbstractBaseClassifierModel):
+class FourierSeq1d(_Network):
     """Their network for signals: four spectral convolutions with :class:`scaleEqNonlin1d`, one output.
 
     Their weights load, but mean something else here, for :class:`scaleEqNonlin1d` is not what theirs is. The arguments
@@ -396,39 +376,19 @@ class FourierSeq1d(AbstractBaseClassifierModel):
     Shapes: ``(batch, 1, n)`` to ``(batch, 1)``.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        learning_rate: float,
-        weight_decay: float,
-        C1: int = 32,
-        C2: int = 64,
-        C3: int = 128,
-        C4: int = 128,
-        FC1: int = 200,
-        dropout_fc1: float = 0.0,
-        dropout_fc2: float = 0.7,
-        activation_con: Callable[[Tensor], Tensor] = torch.relu,
-        activation_mlp: Callable[[Tensor], Tensor] = torch.relu,
-        mixer_band: int = -1,
-        normalizer: str | None = "batch",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.save_hyperparameters()
-        self.learning_rate, self.weight_decay, self.in_channel = learning_rate, weight_decay, in_channel
-        self.activation_con, self.activation_mlp = activation_con, activation_mlp
-        for layer, (before, width) in enumerate(pairwise([1, C1, C2, C3, C4])):
-            taps = 11 if layer else 17
-            setattr(self, f"L{layer}", SpectralConvLocalized1d(before, width, 28, taps))
-            setattr(self, f"NL{layer}", scaleEqNonlin1d(activation_con, 8, normalizer, width))
+    normalizer: str | None = "batch"
+
+    def _build(self, widths: list[int]) -> None:
+        for layer, (before, width) in enumerate(pairwise(widths)):
+            setattr(self, f"L{layer}", SpectralConvLocalized1d(before, width, 28, 11 if layer else 17))
+            setattr(self, f"NL{layer}", scaleEqNonlin1d(self.activation_con, 8, self.normalizer, width))
         self.res_dict = nn.Sequential(
-            nn.Dropout(dropout_fc1),
-            nn.Linear(C4, FC1),
+            nn.Dropout(self.dropout_fc1),
+            nn.Linear(self.C4, self.FC1),
             nn.ReLU(),
-            nn.Dropout(dropout_fc2),
-            nn.LayerNorm(FC1),
-            nn.Linear(FC1, 1),
+            nn.Dropout(self.dropout_fc2),
+            nn.LayerNorm(self.FC1),
+            nn.Linear(self.FC1, 1),
         )
 
     def get_weight_group(self) -> list[dict[str, Any]]:
@@ -436,8 +396,7 @@ class FourierSeq1d(AbstractBaseClassifierModel):
         return [{"params": list(self.parameters())}]
 
     def _layers(self, x: Tensor) -> list[Tensor]:
-        kernel: Tensor = self.get_parameter("L0.L")
-        outcomes = [torch.fft.fft(x, norm="forward").to(kernel.device, kernel.dtype)]
+        outcomes = [self._spectrum(x)]
         for i in range(4):
             outcomes.append(getattr(self, f"NL{i}")(getattr(self, f"L{i}")(outcomes[-1])))
         return outcomes[1:]
@@ -452,8 +411,7 @@ class FourierSeq1d(AbstractBaseClassifierModel):
 
     def get_feature(self, x: Tensor, idx: int = 0) -> Tensor:
         """What layer ``idx`` puts out, on samples. (Theirs asks for layers that the network has not.)"""
-        outcome: Tensor = torch.fft.ifft(self._layers(x)[idx], norm="forward")
-        return outcome
+        return self._pixels(self._layers(x)[idx])
 
     def _forward_step(
         self, batch: Batch, batch_idx: int, stage: str = "train", sync_dist: bool = False
@@ -467,14 +425,12 @@ class FourierSeq1d(AbstractBaseClassifierModel):
         y = y.to(logits.device).reshape(len(logits), -1)[:, :1]
         penalty = torch.stack([torch.linalg.vector_norm(p) for p in self.parameters()]).sum()
         loss = nn.functional.binary_cross_entropy_with_logits(logits, y) + self.weight_decay * penalty
-        if stage != "evaluate":
-            accuracy = ((logits > 0) == (y > 0.5)).float().mean()
-            for name, value in (("loss", loss), ("acc", accuracy)):
-                self.log(f"{stage}_{name}", value, on_step=True, on_epoch=True, sync_dist=sync_dist)
+        accuracy = ((logits > 0) == (y > 0.5)).float().mean()
+        self._log(stage, {"loss": loss, "acc": accuracy}, sync_dist=sync_dist)
         return logits, loss
 
 
-class _MixingNetwork(AbstractBaseClassifierModel):
+class _MixingNetwork(_Network):
     """Networks that mix frequencies: four stages of convolution, mixing, norm and activation, and a spectral head."""
 
     def _stage(self, x: Tensor, i: int) -> Tensor:
@@ -488,28 +444,32 @@ class _MixingNetwork(AbstractBaseClassifierModel):
         activated: Tensor = self._activation(i, True)(of(f"B{i}{i}")(out))
         return activated
 
-    def _activation(self, stage: int, last: bool) -> Callable[[Tensor], Tensor]:
+    def _activation(self, stage: int, last: bool) -> Activation:
         raise NotImplementedError
 
     def _make(
-        self,
-        mixer: type[SpectralMixer_2D],
-        widths: Sequence[int],
-        grids: Sequence[int],
-        taps: Sequence[int],
-        band: int,
+        self, mixer: type[SpectralMixer_2D], widths: list[int], grids: list[int], taps: list[int]
     ) -> None:
         for i, (before, width) in enumerate(pairwise(widths)):
             setattr(self, f"L{i}", SpectralConv2dLocalized(before, width, grids[i], taps[i]))
             setattr(self, f"conv{i}", ComplexConv2d(before, width, 1, bias=False))
             for suffix in (f"{i}", f"{i}{i}"):
-                setattr(self, f"M{suffix}", mixer(width, grids[i], mixer_band=band))
+                setattr(self, f"M{suffix}", mixer(width, grids[i], mixer_band=self.mixer_band))
                 setattr(self, f"B{suffix}", ComplexLayerNorm2d(width, grids[i]))
 
-    def _spectrum(self, x: Tensor) -> Tensor:
-        kernel: Tensor = self.get_parameter("L0.L")
-        outcome: Tensor = torch.fft.fft2(x, norm="forward").to(kernel.device, kernel.dtype)
-        return outcome
+    def _make_head(self, modes: int, dropout: Callable[[float], nn.Module], **options: Any) -> None:
+        of_head: dict[str, Any] = {"non_linear": False, "mixer_band": self.mixer_band, **options}
+        self.LD1 = dropout(self.dropout_fc1)
+        self.linear_1 = spectralMlp(modes, modes * self.C4, self.FC1, **of_head)
+        self.LD2 = dropout(self.dropout_fc2)
+        self.LB2 = ComplexLayerNorm1d(self.FC1, modes, complex="dtype" not in options)
+        self.linear_2 = spectralMlp(modes, modes * self.FC1, 10, **of_head)
+
+    def _logits(self, out: Tensor, diagonal: Tensor, activation: Activation) -> Tensor:
+        hidden = self.linear_1(self.LD1(diagonal.flatten(1))).squeeze(2)
+        hidden = activation(self.LB2(hidden, modes=out.shape[-1]))
+        logits: Tensor = self.linear_2(self.LD2(hidden.flatten(1)))
+        return logits
 
     def _diagonal(self, x: Tensor) -> Tensor:
         """The frequencies on the diagonal, ``(batch, channels, global_modes)``."""
@@ -556,51 +516,26 @@ class FourierSeqFrequencyMixer(_MixingNetwork):
     Shapes: ``(batch, 1, r, r)``, ``r <= 32``, to ``(batch, 10, 1, 16)``: what each frequency adds to the logits.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        learning_rate: float,
-        weight_decay: float,
-        C1: int = 32,
-        C2: int = 64,
-        C3: int = 128,
-        C4: int = 128,
-        FC1: int = 200,
-        dropout_fc1: float = 0.0,
-        dropout_fc2: float = 0.7,
-        activation_con: Callable[[Tensor], Tensor] = complex_tanh,
-        activation_mlp: Callable[[Tensor], Tensor] = complex_relu,
-        mixer_band: int = -1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.save_hyperparameters()
-        self.learning_rate, self.weight_decay, self.in_channel = learning_rate, weight_decay, in_channel
-        self.activation_con, self.activation_mlp = activation_con, activation_mlp
-        self._make(SpectralMixer_2D, [1, C1, C2, C3, C4], [32, 16, 16, 16], [21, 11, 11, 11], mixer_band)
-        self.mp0 = ComplexMaxPool2d(2)
-        self.LD1 = SpectralDropout(dropout_fc1, "complex")
-        self.linear_1 = spectralMlp(16, 16 * C4, FC1, non_linear=False, mixer_band=mixer_band)
-        self.LD2 = SpectralDropout(dropout_fc2, "complex")
-        self.LB2 = ComplexLayerNorm1d(FC1, 16)
-        self.linear_2 = spectralMlp(16, 16 * FC1, 10, non_linear=False, mixer_band=mixer_band)
+    activation_con: Activation = complex_tanh
+    activation_mlp: Activation = complex_relu
 
-    def _activation(self, stage: int, last: bool) -> Callable[[Tensor], Tensor]:
+    def _build(self, widths: list[int]) -> None:
+        self._make(SpectralMixer_2D, widths, [32, 16, 16, 16], [21, 11, 11, 11])
+        self.mp0 = ComplexMaxPool2d(2)
+        self._make_head(16, partial(SpectralDropout, mode="complex"))
+
+    def _activation(self, stage: int, last: bool) -> Activation:
         return self.activation_con
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.mp0(self._stage(self._spectrum(x), 0))
         for i in range(1, 4):
             out = self._stage(out, i)
-        hidden = self.linear_1(self.LD1(self._diagonal(out).flatten(1))).squeeze(2)
-        hidden = self.activation_con(self.LB2(hidden, modes=out.shape[-1]))
-        logits: Tensor = self.linear_2(self.LD2(hidden.flatten(1)))
-        return logits.real
+        return self._logits(out, self._diagonal(out), self.activation_con).real
 
     def get_feature(self, x: Tensor) -> Tensor:
         """What the first stage puts out, on pixels; complex."""
-        outcome: Tensor = torch.fft.ifft2(self._stage(self._spectrum(x), 0), norm="forward")
-        return outcome
+        return self._pixels(self._stage(self._spectrum(x), 0))
 
 
 class FourierScaleShifteqMixer(_MixingNetwork):
@@ -611,40 +546,17 @@ class FourierScaleShifteqMixer(_MixingNetwork):
     Shapes: ``(batch, 1, r, r)``, ``r <= 32``, to ``(batch, 10, 1, 32)``.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        learning_rate: float,
-        weight_decay: float,
-        C1: int = 32,
-        C2: int = 64,
-        C3: int = 128,
-        C4: int = 128,
-        FC1: int = 200,
-        dropout_fc1: float = 0.0,
-        dropout_fc2: float = 0.7,
-        activation_con: Callable[[Tensor], Tensor] = complex_tanh,
-        activation_mlp: Callable[[Tensor], Tensor] = torch.relu,
-        mixer_band: int = -1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.save_hyperparameters()
-        self.learning_rate, self.weight_decay, self.in_channel = learning_rate, weight_decay, in_channel
-        self.activation_con, self.activation_mlp = activation_con, activation_mlp
-        self._make(SpectralMixer_2D_shifteq, [1, C1, C2, C3, C4], [32] * 4, [11] * 4, mixer_band)
+    activation_con: Activation = complex_tanh
+
+    def _build(self, widths: list[int]) -> None:
+        self._make(SpectralMixer_2D_shifteq, widths, [32] * 4, [11] * 4)
         for i in range(4):
             for suffix in (f"{i}", f"{i}1"):
                 setattr(self, f"activation_con{suffix}", modRelu())
-        real: dict[str, Any] = {"non_linear": False, "dtype": torch.float, "mixer_band": mixer_band}
-        self.LD1 = nn.Dropout(dropout_fc1)
-        self.linear_1 = spectralMlp(32, 32 * C4, FC1, **real)
-        self.LD2 = nn.Dropout(dropout_fc2)
-        self.LB2 = ComplexLayerNorm1d(FC1, 32, complex=False)
-        self.linear_2 = spectralMlp(32, 32 * FC1, 10, **real)
+        self._make_head(32, nn.Dropout, dtype=torch.float)
 
-    def _activation(self, stage: int, last: bool) -> Callable[[Tensor], Tensor]:
-        activation: Callable[[Tensor], Tensor] = getattr(self, f"activation_con{stage}{'1' if last else ''}")
+    def _activation(self, stage: int, last: bool) -> Activation:
+        activation: Activation = getattr(self, f"activation_con{stage}{'1' if last else ''}")
         return activation
 
     def _stages(self, x: Tensor) -> Tensor:
@@ -655,15 +567,11 @@ class FourierScaleShifteqMixer(_MixingNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self._stages(x)
-        hidden = self.linear_1(self.LD1(self._diagonal(out).abs().flatten(1))).squeeze(2)
-        hidden = self.activation_mlp(self.LB2(hidden, modes=out.shape[-1]))
-        logits: Tensor = self.linear_2(self.LD2(hidden.flatten(1)))
-        return logits
+        return self._logits(out, self._diagonal(out).abs(), self.activation_mlp)
 
     def get_feature(self, x: Tensor) -> Tensor:
         """What the last stage puts out, on pixels; complex. (Theirs has other activations here than the network.)"""
-        outcome: Tensor = torch.fft.ifft2(self._stages(x), norm="forward")
-        return outcome
+        return self._pixels(self._stages(x))
 
 
 _NETWORKS: dict[str, type[AbstractBaseClassifierModel]] = {
