@@ -1,7 +1,7 @@
 """Sampled networks that keep the whole group, against those on all of it, on the subgroup, and escnn's."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
@@ -16,6 +16,7 @@ from sefl.bench.work import LayerWork, MakeWork, StepWork, Work, images
 from sefl.groups import BandlimitedField, BlurPool, bandlimit, finite_group
 from sefl.networks import GroupSampledNetwork, GroupStages, SubgroupSampling
 from sefl.networks.group_sampled import InvariantHead
+from sefl.networks.network import Network
 
 NETWORKS = "networks"
 FULL, SUBGROUP = "full group", "subgroup"
@@ -23,7 +24,7 @@ CLASSES = 10
 _SPATIAL_RATES = [2, 2, 1]
 
 
-class FourierPointwiseNetwork(nn.Module):
+class FourierPointwiseNetwork(Network):
     """The nearest network of escnn: ``R2Conv`` and ``FourierPointwise`` of the band and grid of ours on ``C_n``.
 
     Batch norm per field, blur pooling and the head are those of ours.
@@ -32,12 +33,16 @@ class FourierPointwiseNetwork(nn.Module):
         group, subgroup: ``C_n`` and the ``C_m`` whose band it has.
         widths: fields of each of three stages.
         kernel_size: of the convolutions.
+        dropout: of the pooled features.
     """
 
     synthesis: Tensor
 
-    def __init__(self, group: str, subgroup: str, widths: tuple[int, ...], kernel_size: int) -> None:
+    def __init__(
+        self, group: str, subgroup: str, widths: Sequence[int], kernel_size: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.symmetry_group = group
         size = len(finite_group(group))
         band = BandlimitedField(bandlimit(finite_group(group), subgroup)).channels // 2
         # It says what it loads, and that it does without py3nj, whose lack costs time at the first start alone.
@@ -59,12 +64,14 @@ class FourierPointwiseNetwork(nn.Module):
                 self.blurs.append(BlurPool(rate))
                 entering = field
         self.register_buffer("synthesis", relu.A)
-        self.head = InvariantHead(widths[-1], CLASSES, "max", 0.0)
+        self.head = InvariantHead(widths[-1], CLASSES, "max", dropout)
+        for buffer in self.buffers():
+            buffer.data = buffer.contiguous()  # as safetensors wants them
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         from escnn.nn import GeometricTensor
 
-        field = self.source
+        x, field = images, self.source
         for stage, blur in zip(self.stages, self.blurs, strict=True):
             features = stage(GeometricTensor(x, field))
             x, field = blur(features.tensor), features.type

@@ -154,7 +154,8 @@ class IdealDownsampling(Transformation):
         self.sampling_center: Center = sampling_center or "pixel"
 
     def setup(self, model: nn.Module) -> None:
-        self.base_resolution = int(getattr(model, "base_resolution", DEFAULT_BASE_RESOLUTION))
+        base = getattr(model, "base_resolution", None)
+        self.base_resolution = DEFAULT_BASE_RESOLUTION if base is None else int(base)
         of_model: Center = getattr(model, "sampling_center", "pixel")
         self.sampling_center = self.given_center or of_model
 

@@ -79,6 +79,9 @@ class TestIdealDownsampling:
         transformation.setup(model)
         assert transformation.parameters((12, 12)) == [8, 9, 10, 11]
         assert transformation.parameters((8, 8)) == []
+        model.base_resolution = None  # as a module says of a network that has none
+        transformation.setup(model)
+        assert transformation.parameters((12, 12)) == [8, 9, 10, 11]
         model.base_resolution = 10
         transformation.setup(model)
         assert transformation.parameters((12, 12)) == [10, 11]
