@@ -4,55 +4,21 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sefl.compat.fourier.complex_modules import (
-    _ByParts,
-    by_parts,
-    complex_gelu,
-    complex_relu,
-    complex_selu,
-    complex_sigmoid,
-    complex_tanh,
-)
-
-__all__ = [
-    "ComplexAvgPool2d",
-    "ComplexBatchNorm1d",
-    "ComplexBatchNorm2d",
-    "ComplexConv1d",
-    "ComplexConv2d",
-    "ComplexConvTranspose2d",
-    "ComplexDropout",
-    "ComplexDropout2d",
-    "ComplexLinear",
-    "ComplexMaxPool2d",
-    "ComplexReLU",
-    "ComplexSigmoid",
-    "ComplexTanh",
-    "apply_complex",
-    "complex_avg_pool2d",
-    "complex_dropout",
-    "complex_dropout2d",
-    "complex_gelu",
-    "complex_matmul",
-    "complex_max_pool2d",
-    "complex_normalize",
-    "complex_opposite",
-    "complex_relu",
-    "complex_selu",
-    "complex_sigmoid",
-    "complex_stack",
-    "complex_tanh",
-    "complex_upsample",
-    "complex_upsample2",
-]
-
-_NEAR_ZERO = 1e-5  # theirs, beside a magnitude that is divided by
+from sefl.compat.declared import Declared
+from sefl.compat.fourier.complex_modules import NEAR_ZERO, ByParts, by_parts
+from sefl.compat.fourier.complex_modules import ComplexTanh as ComplexTanh
+from sefl.compat.fourier.complex_modules import complex_gelu as complex_gelu
+from sefl.compat.fourier.complex_modules import complex_relu as complex_relu
+from sefl.compat.fourier.complex_modules import complex_selu as complex_selu
+from sefl.compat.fourier.complex_modules import complex_sigmoid as complex_sigmoid
+from sefl.compat.fourier.complex_modules import complex_tanh as complex_tanh
 
 
 def apply_complex(
@@ -104,7 +70,7 @@ def complex_max_pool2d(
     largest, indices = F.max_pool2d(
         input.abs(), kernel_size, stride, padding, dilation, ceil_mode, return_indices=True
     )
-    unit = (input / (input.abs() + _NEAR_ZERO)).flatten(-2)
+    unit = (input / (input.abs() + NEAR_ZERO)).flatten(-2)
     chosen: Tensor = unit.gather(-1, indices.flatten(-2)).view_as(indices)
     return largest * chosen
 
@@ -118,8 +84,9 @@ def complex_upsample(
     recompute_scale_factor: bool | None = None,
 ) -> Tensor:
     """``interpolate`` of real and imaginary part; the arguments are its own."""
-    how = size, scale_factor, mode, align_corners, recompute_scale_factor
-    return by_parts(lambda x: F.interpolate(x, *how), input)
+    return by_parts(
+        lambda x: F.interpolate(x, size, scale_factor, mode, align_corners, recompute_scale_factor), input
+    )
 
 
 def complex_upsample2(
@@ -132,8 +99,7 @@ def complex_upsample2(
 ) -> Tensor:
     """``interpolate`` of magnitude and phase; theirs then puts the phases as they were on the magnitudes and fails."""
     how = size, scale_factor, mode, align_corners, recompute_scale_factor
-    magnitude, angle = (F.interpolate(x, *how) for x in (input.abs(), input.angle()))
-    return torch.polar(magnitude, angle)
+    return torch.polar(F.interpolate(input.abs(), *how), F.interpolate(input.angle(), *how))
 
 
 def _masked(input: Tensor, mask: Callable[..., Tensor], p: float, training: bool) -> Tensor:
@@ -150,14 +116,12 @@ def complex_dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> T
     return _masked(input, F.dropout2d, p, training)
 
 
-class ComplexDropout(nn.Module):
+class ComplexDropout(Declared):
     """:func:`complex_dropout` in training."""
 
-    function: ClassVar[Callable[..., Tensor]] = staticmethod(complex_dropout)
+    p: float = 0.5
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        self.p = p
+    function: ClassVar[Callable[..., Tensor]] = staticmethod(complex_dropout)
 
     def forward(self, input: Tensor) -> Tensor:
         return type(self).function(input, self.p) if self.training else input
@@ -169,21 +133,15 @@ class ComplexDropout2d(ComplexDropout):
     function = staticmethod(complex_dropout2d)
 
 
-class ComplexMaxPool2d(nn.Module):
+class ComplexMaxPool2d(Declared):
     """:func:`complex_max_pool2d`, whose arguments it has."""
 
-    def __init__(
-        self,
-        kernel_size: int,
-        stride: int | None = None,
-        padding: int = 0,
-        dilation: int = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+    kernel_size: int
+    stride: int | None = None
+    padding: int = 0
+    dilation: int = 1
+    return_indices: bool = False
+    ceil_mode: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
         return complex_max_pool2d(
@@ -198,22 +156,12 @@ class ComplexAvgPool2d(ComplexMaxPool2d):
         return complex_avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode)
 
 
-class ComplexReLU(_ByParts):
+class ComplexReLU(ByParts, function=F.relu):
     """ReLU of real and imaginary part."""
 
-    function = staticmethod(F.relu)
 
-
-class ComplexSigmoid(_ByParts):
+class ComplexSigmoid(ByParts, function=torch.sigmoid):
     """Sigmoid of real and imaginary part."""
-
-    function = staticmethod(torch.sigmoid)
-
-
-class ComplexTanh(_ByParts):
-    """tanh of real and imaginary part."""
-
-    function = staticmethod(torch.tanh)
 
 
 class _Pair(nn.Module):
@@ -274,7 +222,7 @@ class ComplexLinear(_Pair):
         super().__init__(in_features, out_features)
 
 
-class ComplexBatchNorm2d(nn.Module):
+class ComplexBatchNorm2d(Declared):
     """Batch norm that whitens real and imaginary part together (Trabelsi et al. 2018), over batch and pixels.
 
     Args:
@@ -284,32 +232,27 @@ class ComplexBatchNorm2d(nn.Module):
     of the imaginary part, and between them.
     """
 
-    unbiased: ClassVar[bool] = True
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
-    running_mean: Tensor | None
-    running_covar: Tensor
-    num_batches_tracked: Tensor
+    num_features: int
+    eps: float = 1e-5
+    momentum: float | None = 0.1
+    affine: bool = True
+    track_running_stats: bool = True
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
+    unbiased: ClassVar[bool] = True
+    weight: nn.Parameter | None = field(init=False)
+    bias: nn.Parameter | None = field(init=False)
+    running_mean: Tensor | None = field(init=False)
+    running_covar: Tensor = field(init=False)
+    num_batches_tracked: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        features, tracked = self.num_features, self.track_running_stats
         for name, columns in (("weight", 3), ("bias", 2)):
-            self.register_parameter(
-                name, nn.Parameter(torch.empty(num_features, columns)) if affine else None
-            )
-        mean = torch.zeros(num_features, dtype=torch.complex64) if track_running_stats else None
-        self.register_buffer("running_mean", mean)
-        if track_running_stats:
-            self.register_buffer("running_covar", torch.zeros(num_features, 3))
+            parameter = nn.Parameter(torch.empty(features, columns)) if self.affine else None
+            self.register_parameter(name, parameter)
+        self.register_buffer("running_mean", torch.zeros(features, dtype=torch.cfloat) if tracked else None)
+        if tracked:
+            self.register_buffer("running_covar", torch.zeros(features, 3))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.reset_parameters()
 

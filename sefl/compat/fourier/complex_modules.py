@@ -7,51 +7,22 @@ Each works on real and imaginary part alone, unless it says otherwise. What is p
 import math
 import random
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, leaky_relu, relu, selu
 
-from sefl.compat.fourier.spectra import (
-    block,
-    both_ends,
-    enblock1d,
-    enblock2d,
-    get_block1d,
-    get_block2d,
-    place,
-)
+from sefl.compat.declared import Declared
+from sefl.compat.fourier.spectra import block, both_ends, place
+from sefl.compat.fourier.spectra import enblock1d as enblock1d
+from sefl.compat.fourier.spectra import enblock2d as enblock2d
+from sefl.compat.fourier.spectra import get_block1d as get_block1d
+from sefl.compat.fourier.spectra import get_block2d as get_block2d
 
-__all__ = [
-    "ComplexAvgPool2d",
-    "ComplexBatchNorm1dSim",
-    "ComplexBatchNorm2dSim",
-    "ComplexGELU",
-    "ComplexLayerNorm1d",
-    "ComplexLayerNorm2d",
-    "ComplexLeakyRELU",
-    "ComplexMaxPool2d",
-    "ComplexRELU",
-    "ComplexSELU",
-    "ComplexTanh",
-    "SpectralDropout",
-    "activation_map",
-    "complex_gelu",
-    "complex_relu",
-    "complex_selu",
-    "complex_sigmoid",
-    "complex_tanh",
-    "complex_tanh_se",
-    "enblock1d",
-    "enblock2d",
-    "get_activation",
-    "get_block1d",
-    "get_block2d",
-    "modRelu",
-]
-
-_NEAR_ZERO = 1e-5  # theirs, beside a magnitude that is divided by
+NEAR_ZERO = 1e-5
+"""Theirs, beside a magnitude that is divided by."""
 
 
 def by_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -59,34 +30,25 @@ def by_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.complex(function(x.real), function(x.imag))
 
 
-def complex_relu(input: Tensor) -> Tensor:
-    """ReLU of real and imaginary part."""
-    return by_parts(relu, input)
+def _of_parts(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def apply(input: Tensor) -> Tensor:
+        return by_parts(function, input)
+
+    apply.__name__ = apply.__qualname__ = name  # by which it is pickled
+    apply.__doc__ = f"``{function.__name__}`` of real and imaginary part, in the precision of the input."
+    return apply
 
 
-def complex_selu(input: Tensor) -> Tensor:
-    """SELU of real and imaginary part."""
-    return by_parts(selu, input)
-
-
-def complex_gelu(input: Tensor) -> Tensor:
-    """GELU of real and imaginary part."""
-    return by_parts(gelu, input)
-
-
-def complex_sigmoid(input: Tensor) -> Tensor:
-    """Sigmoid of real and imaginary part, in the precision of the input; theirs is always complex64."""
-    return by_parts(torch.sigmoid, input)
-
-
-def complex_tanh(input: Tensor) -> Tensor:
-    """tanh of real and imaginary part, in the precision of the input; theirs is always complex64."""
-    return by_parts(torch.tanh, input)
+complex_relu = _of_parts("complex_relu", relu)
+complex_selu = _of_parts("complex_selu", selu)
+complex_gelu = _of_parts("complex_gelu", gelu)
+complex_sigmoid = _of_parts("complex_sigmoid", torch.sigmoid)
+complex_tanh = _of_parts("complex_tanh", torch.tanh)
 
 
 def _of_magnitude(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     magnitude = x.abs()
-    return function(magnitude) * x / (magnitude + _NEAR_ZERO)
+    return function(magnitude) * x / (magnitude + NEAR_ZERO)
 
 
 def complex_tanh_se(input: Tensor) -> Tensor:
@@ -130,52 +92,43 @@ def get_activation(name: str) -> Callable[..., Any]:
     return activation_map[name]
 
 
-class _ByParts(nn.Module):
-    function: ClassVar[Callable[..., Tensor]]
+class ByParts(nn.Module):
+    """A pointwise ``function`` of real and imaginary part."""
+
+    function: ClassVar[Callable[[Tensor], Tensor]]
+
+    def __init_subclass__(cls, function: Callable[[Tensor], Tensor]) -> None:
+        cls.function = staticmethod(function)
 
     def forward(self, input: Tensor) -> Tensor:
         return by_parts(type(self).function, input)
 
 
-class ComplexSELU(_ByParts):
+class ComplexSELU(ByParts, function=selu):
     """SELU of real and imaginary part."""
 
-    function = staticmethod(selu)
 
-
-class ComplexRELU(_ByParts):
+class ComplexRELU(ByParts, function=relu):
     """ReLU of real and imaginary part."""
 
-    function = staticmethod(relu)
 
-
-class ComplexTanh(_ByParts):
+class ComplexTanh(ByParts, function=torch.tanh):
     """tanh of real and imaginary part."""
 
-    function = staticmethod(torch.tanh)
 
+class ComplexGELU(Declared):
+    """GELU of real and imaginary part; ``approximate``, ``"none"`` or ``"tanh"``, is not used by theirs."""
 
-class ComplexGELU(nn.Module):
-    """GELU of real and imaginary part.
-
-    Args:
-        approximate: ``"none"`` or ``"tanh"``, which theirs does not use.
-    """
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        self.approximate = approximate
+    approximate: str = "none"
 
     def forward(self, input: Tensor) -> Tensor:
         return by_parts(lambda x: gelu(x, approximate=self.approximate), input)
 
 
-class ComplexLeakyRELU(nn.Module):
+class ComplexLeakyRELU(Declared):
     """Leaky ReLU of real and imaginary part."""
 
-    def __init__(self, slope: float = 0.1) -> None:
-        super().__init__()
-        self.slope = slope
+    slope: float = 0.1
 
     def forward(self, input: Tensor) -> Tensor:
         return by_parts(lambda x: leaky_relu(x, self.slope), input)
@@ -184,26 +137,24 @@ class ComplexLeakyRELU(nn.Module):
 class ComplexAvgPool2d(nn.Module):
     """``nn.AvgPool2d`` of real and imaginary part."""
 
+    name: ClassVar[str] = "avg_p"
+    layer: ClassVar[Callable[..., nn.Module]] = nn.AvgPool2d
+
     def __init__(self, kernel_size: int, **kwargs: Any) -> None:
         super().__init__()
-        self.avg_p = nn.AvgPool2d(kernel_size, **kwargs)
+        self.add_module(self.name, self.layer(kernel_size, **kwargs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return by_parts(self.avg_p, x)
+        return by_parts(self.get_submodule(self.name), x)
 
 
-class ComplexMaxPool2d(nn.Module):
+class ComplexMaxPool2d(ComplexAvgPool2d):
     """``nn.MaxPool2d`` of real and imaginary part."""
 
-    def __init__(self, kernel_size: int, **kwargs: Any) -> None:
-        super().__init__()
-        self.max_p = nn.MaxPool2d(kernel_size, **kwargs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return by_parts(self.max_p, x)
+    name, layer = "max_p", nn.MaxPool2d
 
 
-class SpectralDropout(nn.Module):
+class SpectralDropout(Declared):
     """Dropout of spectra, in training.
 
     Args:
@@ -214,9 +165,8 @@ class SpectralDropout(nn.Module):
     Shapes: spectra ``(batch, channels, n)`` or ``(batch, channels, n, n)`` to the same.
     """
 
-    def __init__(self, p: float, mode: str) -> None:
-        super().__init__()
-        self.p, self.mode = p, mode
+    p: float
+    mode: str
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -232,20 +182,22 @@ class SpectralDropout(nn.Module):
         return x * kept if self.mode == "1D" else x * kept * kept[:, None]
 
 
-class _SpectralNorm(nn.Module):
+class _SpectralNorm(Declared):
     """A norm of each frequency's real and imaginary part.
 
     It divides by the variance, where the standard deviation is meant, as theirs: weights were trained on that.
     """
 
-    axes: ClassVar[int] = 2
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
+    num_features: int
+    modes: int
+    eps: float = 1e-5
 
-    def __init__(self, num_features: int, modes: int, eps: float, affine: bool) -> None:
-        super().__init__()
-        self.num_features, self.modes, self.eps, self.affine = num_features, modes, eps, affine
-        shape = num_features, *[modes] * self.axes
+    axes: ClassVar[int] = 2
+    weight: nn.Parameter | None = field(init=False)
+    bias: nn.Parameter | None = field(init=False)
+
+    def _make(self, affine: bool) -> None:
+        shape = self.num_features, *[self.modes] * self.axes
         for name, begin in (("weight", torch.ones), ("bias", torch.zeros)):
             self.register_parameter(name, nn.Parameter(begin(*shape, 2)) if affine else None)
 
@@ -293,26 +245,20 @@ class ComplexBatchNorm2dSim(_SpectralNorm):
     ``modes`` keeps so many frequencies only.
     """
 
-    running_mean: Tensor | None
-    running_covar_real: Tensor
-    running_covar_imag: Tensor
-    num_batches_tracked: Tensor
+    momentum: float | None = 0.1
+    affine: bool = True
+    track_running_stats: bool = True
 
-    def __init__(
-        self,
-        num_features: int,
-        modes: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__(num_features, modes, eps, affine)
-        self.momentum, self.track_running_stats = momentum, track_running_stats
-        shape = num_features, *[modes] * self.axes
-        mean = torch.zeros(shape, dtype=torch.complex64) if track_running_stats else None
-        self.register_buffer("running_mean", mean)
-        if track_running_stats:
+    running_mean: Tensor | None = field(init=False)
+    running_covar_real: Tensor = field(init=False)
+    running_covar_imag: Tensor = field(init=False)
+    num_batches_tracked: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._make(self.affine)
+        shape, tracked = (self.num_features, *[self.modes] * self.axes), self.track_running_stats
+        self.register_buffer("running_mean", torch.zeros(shape, dtype=torch.cfloat) if tracked else None)
+        if tracked:
             self.register_buffer("running_covar_real", torch.ones(shape))
             self.register_buffer("running_covar_imag", torch.ones(shape))
             self.register_buffer("num_batches_tracked", torch.tensor(0))
@@ -377,40 +323,27 @@ class ComplexLayerNorm2d(_SpectralNorm):
     Shapes: as of :class:`ComplexBatchNorm2dSim`.
     """
 
-    def __init__(self, num_features: int, modes: int, eps: float = 1e-5, affine: bool = True) -> None:
-        super().__init__(num_features, modes, eps, affine)
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        self._make(self.affine)
 
     def _normed(self, input: Tensor) -> Tensor:
         centred = input - input.mean(1, keepdim=True)
+        centred = centred if centred.is_complex() else centred + 0j
         real, imag = (x / (x.square().mean(1, keepdim=True) + self.eps) for x in (centred.real, centred.imag))
         return self._scaled([real, imag], False)
 
 
-class ComplexLayerNorm1d(_SpectralNorm):
+class ComplexLayerNorm1d(ComplexLayerNorm2d):
     """:class:`ComplexLayerNorm2d` of spectra of signals, or, if not ``complex``, of magnitudes."""
 
     axes = 1
-
-    def __init__(
-        self,
-        num_features: int,
-        modes: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        complex: bool = True,
-    ) -> None:
-        super().__init__(num_features, modes, eps, affine)
-        self.complex = complex
+    complex: bool = True
 
     def get_reg_loss(self) -> None:
         """Nothing, as theirs."""
 
     def _normed(self, input: Tensor) -> Tensor:
-        centred = input - input.mean(1, keepdim=True)
-        if not self.complex:
-            centred = (
-                torch.complex(centred, torch.zeros_like(centred)) if not centred.is_complex() else centred
-            )
-        real, imag = (x / (x.square().mean(1, keepdim=True) + self.eps) for x in (centred.real, centred.imag))
-        scaled = self._scaled([real, imag], False)
-        return scaled if self.complex else scaled.real
+        normed = super()._normed(input)
+        return normed if self.complex else normed.real
