@@ -5,6 +5,7 @@ A convolution multiplies spectra, so it commutes with ideal downsampling at any 
 """
 
 from collections.abc import Callable
+from dataclasses import field
 from itertools import product
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sefl.arguments import require_positive
+from sefl.compat.declared import Declared
 from sefl.compat.fourier.spectra import both_ends, get_mat, get_pweights, resample
 
 
@@ -70,38 +72,32 @@ class OnSpectra(nn.Module):
         return self
 
 
-class _Localized(OnSpectra):
-    axes: ClassVar[int]
-    spectral_decay: Tensor
-    mat: Tensor
+class _Localized(Declared, OnSpectra):
+    in_channel: int
+    out_channel: int
+    global_modes: int
+    local_modes: int
+    device: torch.device | str | None = None
+    dtype: torch.dtype = torch.cfloat
 
-    def __init__(
-        self,
-        in_channel: int,
-        out_channel: int,
-        global_modes: int,
-        local_modes: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.cfloat,
-    ) -> None:
-        super().__init__()
-        self.in_channel = require_positive("in_channel", in_channel)
-        self.out_channel = require_positive("out_channel", out_channel)
-        self.global_modes = require_positive("global_modes", global_modes)
-        self.local_modes = require_positive("local_modes", local_modes)
-        if global_modes % 2 or local_modes > global_modes:
-            raise ValueError(
-                f"global_modes must be even and at least local_modes ({local_modes}), got {global_modes}"
-            )
+    axes: ClassVar[int]
+    spectral_decay: Tensor = field(init=False)
+    mat: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("in_channel", "out_channel", "global_modes", "local_modes"):
+            setattr(self, name, require_positive(name, getattr(self, name)))
+        grid, taps, dtype = self.global_modes, self.local_modes, self.dtype
+        if grid % 2 or taps > grid:
+            raise ValueError(f"global_modes must be even and at least local_modes ({taps}), got {grid}")
         if dtype not in (torch.cfloat, torch.cdouble):
             raise ValueError(f"dtype must be torch.cfloat or torch.cdouble, got {dtype}")
-        self.local_h_modes = local_modes // 2
-        shape = [self.in_channel, self.out_channel, *[local_modes] * self.axes]
-        self.L = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        real = {"device": device, "dtype": torch.float}
-        self.register_buffer("spectral_decay", torch.empty([local_modes] * self.axes, **real))  # type: ignore[arg-type]
+        self.local_h_modes, shape = taps // 2, [taps] * self.axes
+        empty = torch.empty(self.in_channel, self.out_channel, *shape, device=self.device, dtype=dtype)
+        self.L = nn.Parameter(empty)
+        self.register_buffer("spectral_decay", torch.empty(shape, device=self.device, dtype=torch.float))
         if self.axes == 2:  # as their checkpoints have them
-            self.register_buffer("mat", self.L.new_empty(global_modes, local_modes).detach())
+            self.register_buffer("mat", empty.new_empty(grid, taps))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -145,10 +141,8 @@ class _Localized(OnSpectra):
         return _multiplied(x_ft, self.get_filters_spectral(), size)
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.in_channel}, {self.out_channel}, global_modes={self.global_modes}, "
-            f"local_modes={self.local_modes}"
-        )
+        modes = f"global_modes={self.global_modes}, local_modes={self.local_modes}"
+        return f"{self.in_channel}, {self.out_channel}, {modes}"
 
 
 class SpectralConv2dLocalized(_Localized):
@@ -193,7 +187,7 @@ class SpectralConvLocalized1d(_Localized):
         return outcome
 
 
-class SpectralConv2dCircular(nn.Module):
+class SpectralConv2dCircular(Declared):
     """Convolution of images with a kernel as large as they are, given by its transfer function ``W``.
 
     Theirs cannot be called, and leaves its weights as the memory was: here they are drawn at the start.
@@ -209,23 +203,19 @@ class SpectralConv2dCircular(nn.Module):
         ValueError: if ``h_modes2`` is not ``h_modes1``.
     """
 
-    def __init__(
-        self,
-        in_channel: int,
-        out_channel: int,
-        h_modes1: int,
-        h_modes2: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.cfloat,
-    ) -> None:
-        super().__init__()
-        if h_modes1 != h_modes2:
-            raise ValueError(f"h_modes2 must be h_modes1, {h_modes1}, got {h_modes2}")
-        self.in_channel, self.out_channel = in_channel, out_channel
-        self.h_modes1, self.h_modes2 = h_modes1, h_modes2
-        self.factory_kwargs: dict[str, Any] = {"device": device, "dtype": dtype}
-        shape = in_channel, out_channel, 2 * h_modes1, 2 * h_modes2
-        self.W = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+    in_channel: int
+    out_channel: int
+    h_modes1: int
+    h_modes2: int
+    device: torch.device | str | None = None
+    dtype: torch.dtype = torch.cfloat
+
+    def __post_init__(self) -> None:
+        if self.h_modes1 != self.h_modes2:
+            raise ValueError(f"h_modes2 must be h_modes1, {self.h_modes1}, got {self.h_modes2}")
+        self.factory_kwargs: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        shape = self.in_channel, self.out_channel, 2 * self.h_modes1, 2 * self.h_modes2
+        self.W = nn.Parameter(torch.empty(shape, **self.factory_kwargs))
         self.reset_parameter()
 
     def reset_parameter(self) -> None:
@@ -236,7 +226,7 @@ class SpectralConv2dCircular(nn.Module):
         return _multiplied(x_ft, self.W, self.W.shape[-1] if pool else x_ft.shape[-1])
 
 
-class SpectralConv1d(nn.Module):
+class SpectralConv1d(Declared):
     """The first ``mode_size`` coefficients of a spectrum, each times a matrix between channels.
 
     Of ``fft`` these are the positive frequencies: for real signals give it ``rfft``.
@@ -249,18 +239,15 @@ class SpectralConv1d(nn.Module):
     Shapes: ``(batch, in_channels, n)`` to ``(batch, out_channels, mode_size)``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        mode_size: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.cfloat,
-    ) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels, self.mode_size = in_channels, out_channels, mode_size
-        shape = in_channels, out_channels, mode_size
-        self.weights = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+    in_channels: int
+    out_channels: int
+    mode_size: int
+    device: torch.device | str | None = None
+    dtype: torch.dtype = torch.cfloat
+
+    def __post_init__(self) -> None:
+        shape = self.in_channels, self.out_channels, self.mode_size
+        self.weights = nn.Parameter(torch.empty(shape, device=self.device, dtype=self.dtype))
         self.reset_parameter()
 
     def reset_parameter(self) -> None:
@@ -275,7 +262,7 @@ class SpectralConv1d(nn.Module):
         return compl_mul1d(input[..., : self.mode_size], self.weights)
 
 
-class softPaching(nn.Module):
+class softPaching(Declared):
     """Images times the low-passed indicator of each of ``number x number`` patches, as more channels.
 
     Args:
@@ -285,9 +272,8 @@ class softPaching(nn.Module):
     Shapes: ``(batch, channels, r, r)`` to ``(batch, number^2 channels, r, r)``.
     """
 
-    def __init__(self, dim: int, number: int) -> None:
-        super().__init__()
-        self.dim, self.number = dim, number
+    dim: int
+    number: int
 
     def forward(self, x: Tensor) -> Tensor:
         size = self.dim // self.number

@@ -6,42 +6,42 @@ much smaller: :class:`sefl.fourier.FrequencyMixer2d`, :class:`sefl.fourier.Magni
 The layers give back a new tensor; theirs write to their input.
 """
 
+from dataclasses import field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sefl.compat.fourier.complex_modules import ComplexGELU
+from sefl.compat.declared import Declared
+from sefl.compat.fourier.complex_modules import NEAR_ZERO, ComplexGELU
 from sefl.compat.fourier.spectra import block, both_ends, get_mixer_mask, get_pweights, place
 
 
-class _Mixer(nn.Module):
+class _Mixer(Declared):
     """What the mixers share: ``mode_size x mode_size`` weights per channel and axis, and a bias."""
+
+    num_channels: int
+    mode_size: int
+    mixer_band: int = -1
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
 
     axes: ClassVar[int] = 2
     default_dtype: ClassVar[torch.dtype] = torch.cfloat
-    spectral_decay: Tensor
-    W1: Tensor
-    W2: Tensor
-    bias1: Tensor
+    spectral_decay: Tensor = field(init=False)
+    W1: Tensor = field(init=False)
+    W2: Tensor = field(init=False)
+    bias1: Tensor = field(init=False)
 
-    def __init__(
-        self,
-        num_channels: int,
-        mode_size: int,
-        mixer_band: int = -1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        if mixer_band < 1 and mixer_band != -1:
-            raise ValueError(f"mixer_band must be a number of frequencies, or -1 for all, got {mixer_band}")
-        self.num_channels, self.mode_size, self.mixer_band = num_channels, mode_size, mixer_band
-        square, wanted = (num_channels, mode_size, mode_size), dtype or self.default_dtype
-        for name in ("W1", "W2")[: self.axes]:
-            setattr(self, name, nn.Parameter(torch.empty(square, device=device, dtype=wanted)))
-        self.bias1 = nn.Parameter(torch.empty(square[: 1 + self.axes], device=device, dtype=wanted))
-        self.register_buffer("spectral_decay", get_pweights(mode_size, mode_size).to(self.bias1.device))
+    def __post_init__(self) -> None:
+        if (band := self.mixer_band) < 1 and band != -1:
+            raise ValueError(f"mixer_band must be a number of frequencies, or -1 for all, got {band}")
+        square = self.num_channels, self.mode_size, self.mode_size
+        shapes = dict.fromkeys(("W1", "W2")[: self.axes], square) | {"bias1": square[: 1 + self.axes]}
+        for name, shape in shapes.items():
+            empty = torch.empty(shape, device=self.device, dtype=self.dtype or self.default_dtype)
+            setattr(self, name, nn.Parameter(empty))
+        self.register_buffer("spectral_decay", get_pweights(*square[1:]).to(self.bias1.device))
         self.reset_parameter()
 
     def reset_parameter(self) -> None:
@@ -135,13 +135,10 @@ class SpectralMixer_2D_shifteq(SpectralMixer_2D):
 
     def _mix(self, lowest: Tensor, modes: int) -> Tensor:
         magnitude = lowest.abs()
-        return super()._mix(magnitude, modes) * lowest / (magnitude + _NEAR_ZERO)
+        return super()._mix(magnitude, modes) * lowest / (magnitude + NEAR_ZERO)
 
 
-_NEAR_ZERO = 1e-5  # theirs, beside a magnitude that is divided by
-
-
-class spectralMlp(nn.Module):
+class spectralMlp(Declared):
     """A linear layer on spectra that lie side by side, each output frequency from inputs that are no higher.
 
     Args:
@@ -158,28 +155,27 @@ class spectralMlp(nn.Module):
         ValueError: if ``num_feature`` is no multiple of ``modes``.
     """
 
-    mask: Tensor
-    spectral_decay: Tensor
+    modes: int
+    num_feature: int
+    out_channel: int
+    non_linear: bool
+    mixer_band: int = -1
+    device: torch.device | str | None = None
+    dtype: torch.dtype = torch.cfloat
 
-    def __init__(
-        self,
-        modes: int,
-        num_feature: int,
-        out_channel: int,
-        non_linear: bool,
-        mixer_band: int = -1,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.cfloat,
-    ) -> None:
-        super().__init__()
-        if num_feature % modes:
-            raise ValueError(f"num_feature must be a multiple of modes ({modes}), got {num_feature}")
-        self.modes, self.num_feature, self.out_channel = modes, num_feature, out_channel
-        self.W = nn.Parameter(torch.empty(out_channel, modes, num_feature, device=device, dtype=dtype))
+    mask: Tensor = field(init=False)
+    spectral_decay: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        modes, features = self.modes, self.num_feature
+        if features % modes:
+            raise ValueError(f"num_feature must be a multiple of modes ({modes}), got {features}")
+        shape = self.out_channel, modes, features
+        self.W = nn.Parameter(torch.empty(shape, device=self.device, dtype=self.dtype))
         where = self.W.device
-        self.register_buffer("mask", get_mixer_mask(modes, dtype, mixer_band).to(where))
+        self.register_buffer("mask", get_mixer_mask(modes, self.dtype, self.mixer_band).to(where))
         self.register_buffer("spectral_decay", get_pweights(modes, modes).to(where))
-        self.non_lin = ComplexGELU() if non_linear else None
+        self.non_lin = ComplexGELU() if self.non_linear else None
         self.reset_parameter()
 
     def reset_parameter(self) -> None:

@@ -8,48 +8,84 @@ either: at an even resolution Nyquist terms enter the outermost ring. Exact at e
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
+from sefl.compat.declared import Declared
 from sefl.compat.fourier.convolutions import OnSpectra, require_complex
 from sefl.compat.fourier.spectra import Ranges, both_ends, down_sample_keepsize, place
 
 Activation = Callable[[Tensor], Tensor]
 
 
-class _OfEveryResolution(OnSpectra):
-    """What the two non-linearities of images share; without pooling the window is 1."""
+class _Nonlinearity(Declared):
+    non_lin: Activation
+    base_res: int
+    normalization: str | None = None
+    channels: int | None = None
 
-    pool_window: int = 1
+    norms: ClassVar[tuple[str, ...]] = ("instance",)
+    dimensions: ClassVar[int] = 2
 
-    def __init__(
-        self,
-        non_lin: Activation,
-        base_res: int,
-        normalization: str | None,
-        channels: int | None,
-        max_res: int,
-        increment: int,
-    ) -> None:
-        super().__init__()
-        if require_positive("base_res", base_res) % 2:
-            raise ValueError(f"base_res must be even, got {base_res}")
-        if normalization not in (None, "instance"):
-            raise ValueError(
-                "normalization must be None or 'instance' (theirs lists 'batch' too, which fails when it is called), "
-                f"got {normalization!r}"
+    def __post_init__(self) -> None:
+        if require_positive("base_res", self.base_res) % 2:
+            raise ValueError(f"base_res must be even, got {self.base_res}")
+        if (norm := self.normalization) is None:
+            return
+        if norm not in self.norms:
+            theirs = (
+                " (theirs lists 'batch' too, which fails when it is called)" if self.dimensions == 2 else ""
             )
-        if normalization is not None and channels is None:
-            raise ValueError("channels must be the number of features for normalization='instance', got None")
-        self.non_lin, self.base_res, self.max_res = non_lin, base_res, require_positive("max_res", max_res)
-        self.increment = require_positive("increment", increment)
+            names = " or ".join(["None", *map(repr, self.norms)])
+            raise ValueError(f"normalization must be {names}{theirs}, got {norm!r}")
+        if self.channels is None:
+            raise ValueError(f"channels must be the number of features for normalization={norm!r}, got None")
+
+    def _check(self, x_ft: Tensor) -> None:
+        require_complex(x_ft)
+        size, axes = x_ft.shape[-1], ["r"] * self.dimensions
+        if x_ft.dim() != 2 + len(axes) or x_ft.shape[2:] != (size,) * len(axes) or size < self.base_res:
+            raise ValueError(
+                f"x_ft must be spectra (batch, channels, {', '.join(axes)}) with r from base_res ({self.base_res}) on, "
+                f"got shape {tuple(x_ft.shape)}"
+            )
+
+
+class scaleEqNonlin(_Nonlinearity, OnSpectra):
+    """An activation that commutes with ideal downsampling, of spectra.
+
+    Args:
+        non_lin: pointwise function, or a module, whose parameters are trained.
+        base_res: resolution from which on the layer is equivariant, even.
+        normalization: ``None`` or ``"instance"``, with scales and offsets for each resolution.
+        channels: number of features, for the norm only.
+        max_res: finest resolution that the norm has; without one any finer input passes.
+        increment: pixels from one resolution to the next; the layer is equivariant at these only.
+
+    Shapes: complex ``(batch, channels, r, r)`` to the same.
+
+    Raises:
+        TypeError: in ``forward``, if the input is not complex.
+        ValueError: if an argument is out of its range, and in ``forward`` for input of another shape or resolution.
+    """
+
+    max_res: int = 28
+    increment: int = 1
+
+    pool_window = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("max_res", "increment"):
+            setattr(self, name, require_positive(name, getattr(self, name)))
         self.norm: nn.ModuleDict | None = None
-        if normalization and channels:
-            resolutions = range(base_res, max_res + increment, increment)
-            norms = {str(r): nn.InstanceNorm2d(channels, affine=True) for r in resolutions}
+        if self.normalization and self.channels:
+            resolutions = range(self.base_res, self.max_res + self.increment, self.increment)
+            norms = {str(r): nn.InstanceNorm2d(self.channels, affine=True) for r in resolutions}
             self.norm = nn.ModuleDict(norms)
 
     def _at(self, resolution: int, x: Tensor) -> Tensor:
@@ -73,13 +109,8 @@ class _OfEveryResolution(OnSpectra):
         return outcome
 
     def forward(self, x_ft: Tensor) -> Tensor:
+        self._check(x_ft)
         size = x_ft.shape[-1]
-        require_complex(x_ft)
-        if x_ft.dim() != 4 or x_ft.shape[-2] != size or size < self.base_res:
-            raise ValueError(
-                f"x_ft must be spectra (batch, channels, r, r) with r from base_res ({self.base_res}) on, "
-                f"got shape {tuple(x_ft.shape)}"
-            )
         spectrum = torch.fft.rfft2(torch.fft.ifft2(x_ft, norm="forward").real, norm="forward")
         pooled = math.ceil(size / self.pool_window)
         out = x_ft.new_zeros(*x_ft.shape[:2], pooled, pooled // 2 + 1)
@@ -125,37 +156,7 @@ class _OfEveryResolution(OnSpectra):
         return f"base_res={self.base_res}, max_res={self.max_res}, increment={self.increment}"
 
 
-class scaleEqNonlin(_OfEveryResolution):
-    """An activation that commutes with ideal downsampling, of spectra.
-
-    Args:
-        non_lin: pointwise function, or a module, whose parameters are trained.
-        base_res: resolution from which on the layer is equivariant, even.
-        normalization: ``None`` or ``"instance"``, with scales and offsets for each resolution.
-        channels: number of features, for the norm only.
-        max_res: finest resolution that the norm has; without one any finer input passes.
-        increment: pixels from one resolution to the next; the layer is equivariant at these only.
-
-    Shapes: complex ``(batch, channels, r, r)`` to the same.
-
-    Raises:
-        TypeError: in ``forward``, if the input is not complex.
-        ValueError: if an argument is out of its range, and in ``forward`` for input of another shape or resolution.
-    """
-
-    def __init__(
-        self,
-        non_lin: Activation,
-        base_res: int,
-        normalization: str | None = None,
-        channels: int | None = None,
-        max_res: int = 28,
-        increment: int = 1,
-    ) -> None:
-        super().__init__(non_lin, base_res, normalization, channels, max_res, increment)
-
-
-class scaleEqNonlinMaxp(_OfEveryResolution):
+class scaleEqNonlinMaxp(scaleEqNonlin):
     """:class:`scaleEqNonlin` and max-pooling together; what is pooled is low-passed to the pooled resolution first.
 
     Args:
@@ -181,7 +182,7 @@ class scaleEqNonlinMaxp(_OfEveryResolution):
         self.pool_window = require_positive("pool_window", pool_window)
 
 
-class scaleEqNonlin1d(nn.Module):
+class scaleEqNonlin1d(_Nonlinearity):
     """:class:`scaleEqNonlin` of signals, with one norm for all resolutions.
 
     Theirs is wrong: it takes a transform over channels and samples together, and of all resolutions keeps the finest,
@@ -200,34 +201,19 @@ class scaleEqNonlin1d(nn.Module):
         ValueError: if an argument is out of its range, and in ``forward`` for fewer than ``base_res`` samples.
     """
 
-    def __init__(
-        self,
-        non_lin: Activation,
-        base_res: int,
-        normalization: str | None = None,
-        channels: int | None = None,
-    ) -> None:
-        super().__init__()
-        if require_positive("base_res", base_res) % 2:
-            raise ValueError(f"base_res must be even, got {base_res}")
-        if normalization not in (None, "instance", "batch"):
-            raise ValueError(f"normalization must be None, 'instance' or 'batch', got {normalization!r}")
-        if normalization is not None and channels is None:
-            raise ValueError(f"channels must be the number of features for a norm, {normalization}, got None")
-        self.non_lin, self.base_res = non_lin, base_res
+    norms = ("instance", "batch")
+    dimensions = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.norm: nn.Module | None = None
-        if normalization and channels:
-            instance = normalization == "instance"
-            self.norm = nn.InstanceNorm1d(channels, affine=True) if instance else nn.BatchNorm1d(channels)
+        if self.normalization and self.channels:
+            batch = self.normalization == "batch"
+            self.norm = (nn.BatchNorm1d if batch else nn.InstanceNorm1d)(self.channels, affine=True)
 
     def forward(self, x_ft: Tensor) -> Tensor:
+        self._check(x_ft)
         size = x_ft.shape[-1]
-        require_complex(x_ft)
-        if x_ft.dim() != 3 or size < self.base_res:
-            raise ValueError(
-                f"x_ft must be spectra (batch, channels, n) with n from base_res ({self.base_res}) on, "
-                f"got shape {tuple(x_ft.shape)}"
-            )
         spectrum = torch.fft.rfft(torch.fft.ifft(x_ft, norm="forward").real, norm="forward")
         first, last = self.base_res // 2, size // 2
         out = x_ft.new_zeros(*x_ft.shape[:2], last + 1)
