@@ -5,13 +5,14 @@ The bases are of escnn's irreps, as theirs are, element by element.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sefl.compat.groups.spaces import escnn, get_group
+from sefl.compat.groups.spaces import Registry, escnn, get_group
 from sefl.compat.groups.subsampling import elements_of, is_subsampling_supported, subsample_with_strategy
 
 Matrix = NDArray[np.float64]
@@ -236,7 +237,7 @@ class FullOctahedralGraph(OctahedralGraph):
     size = 48
 
 
-class GroupGraphFactory:
+class GroupGraphFactory(Registry):
     """Graphs by the kind of the group."""
 
     _registry: ClassVar[dict[str, type[AbstractGroupGraph]]] = {
@@ -272,20 +273,13 @@ class GroupGraphFactory:
         make = cls._registry[group_type]
         return make(nodes, generator or "r-s") if group_type == "dihedral" else make(nodes)
 
-    @classmethod
-    def get_supported_types(cls) -> list[str]:
-        return list(cls._registry)
-
-    @classmethod
-    def is_supported(cls, group_type: str) -> bool:
-        return group_type in cls._registry
-
 
 def create_group_graph(group_type: str, nodes: list[int], generator: str | None = None) -> AbstractGroupGraph:
     """:meth:`GroupGraphFactory.create`."""
     return GroupGraphFactory.create(group_type, nodes, generator)
 
 
+@dataclass(eq=False)
 class GraphConstructor:
     """The graphs of a group and of a subgroup.
 
@@ -301,28 +295,21 @@ class GraphConstructor:
         ValueError: if the group has no such subgroup.
     """
 
-    def __init__(
-        self,
-        group_size: int,
-        group_type: str,
-        group_generator: str,
-        subgroup_type: str,
-        subsampling_factor: int,
-    ) -> None:
-        self.group_size, self.group_type, self.group_generator = group_size, group_type, group_generator
-        self.subgroup_type, self.subsampling_factor = subgroup_type, subsampling_factor
-        self.nodes = list(range(group_size))
-        kinds, order = (
-            (group_type, subgroup_type),
-            group_size // 2 if group_type == "dihedral" else group_size,
-        )
-        if is_subsampling_supported(*kinds) and subsampling_factor > 1:
-            below = subsample_with_strategy(
-                group_size, group_type, group_generator, subgroup_type, subsampling_factor
-            )
+    group_size: int
+    group_type: str
+    group_generator: str
+    subgroup_type: str
+    subsampling_factor: int
+
+    def __post_init__(self) -> None:
+        size, kind, generator = self.group_size, self.group_type, self.group_generator
+        subgroup_type, factor = self.subgroup_type, self.subsampling_factor
+        self.nodes = list(range(size))
+        if is_subsampling_supported(kind, subgroup_type) and factor > 1:
+            below = subsample_with_strategy(size, kind, generator, subgroup_type, factor)
         else:
-            below = elements_of(group_type, order, subgroup_type, subsampling_factor)
+            below = elements_of(kind, size // 2 if kind == "dihedral" else size, subgroup_type, factor)
         self.subgroup_size = len(below)
-        self.graph = GroupGraphFactory.create(group_type, self.nodes, group_generator)
-        kind = "dihedral" if subgroup_type == "adihedral" else subgroup_type
-        self.subgroup_graph = GroupGraphFactory.create(kind, below, group_generator)
+        self.graph = GroupGraphFactory.create(kind, self.nodes, generator)
+        small = "dihedral" if subgroup_type == "adihedral" else subgroup_type
+        self.subgroup_graph = GroupGraphFactory.create(small, below, generator)

@@ -5,6 +5,7 @@ Blurred grids keep the pixels 0, s, 2 s, ...; of an even size a quarter turn doe
 """
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
+from sefl.compat.declared import Declared
 
 
 def get_padding(kernel_size: int, stride: int = 1, dilation: int = 1, **_: Any) -> int:
@@ -68,7 +70,7 @@ def _binomial(size: int) -> Tensor:
     return torch.as_tensor((np.poly1d((0.5, 0.5)) ** (size - 1)).coeffs, dtype=torch.float)
 
 
-class BlurPool2d(nn.Module):
+class BlurPool2d(Declared):
     """Binomial blurring and every ``stride``-th pixel (Zhang 2019), with zeros outside.
 
     Args:
@@ -80,18 +82,21 @@ class BlurPool2d(nn.Module):
         ValueError: if an argument is out of its range.
     """
 
-    filt: Tensor
+    channels: int
+    filt_size: int = 3
+    stride: int = 2
 
-    def __init__(self, channels: int, filt_size: int = 3, stride: int = 2) -> None:
-        super().__init__()
-        if filt_size < 2:
-            raise ValueError(f"filt_size must be at least 2, got {filt_size}")
-        self.channels = require_positive("channels", channels)
-        self.filt_size, self.stride = filt_size, require_positive("stride", stride)
+    filt: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.filt_size < 2:
+            raise ValueError(f"filt_size must be at least 2, got {self.filt_size}")
+        self.channels = require_positive("channels", self.channels)
+        self.stride = require_positive("stride", self.stride)
         self.padding = [self._padding()] * 4
-        taps = _binomial(filt_size)
-        filt = (taps[:, None] * taps).expand(channels, 1, filt_size, filt_size).clone()
-        self.register_buffer("filt", filt, persistent=False)
+        taps = _binomial(self.filt_size)
+        filt = (taps[:, None] * taps).expand(self.channels, 1, *[self.filt_size] * 2)
+        self.register_buffer("filt", filt.clone(), persistent=False)
 
     def _padding(self) -> int:
         return get_padding(self.filt_size, self.stride)
@@ -107,20 +112,21 @@ class BlurPool2dMod(BlurPool2d):
         return (self.filt_size - 1) // 2
 
 
-class BlurPool3d(nn.Module):
+class BlurPool3d(Declared):
     """Binomial blurring with three taps and every ``stride``-th voxel, the border replicated."""
 
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.channels, self.stride = channels, stride
+    channels: int
+    stride: int
+
+    def __post_init__(self) -> None:
         self.blur: nn.Module = nn.Identity()
-        if stride > 1:
-            blur = nn.Conv3d(
-                channels, channels, 3, stride, 1, groups=channels, bias=False, padding_mode="replicate"
-            )
+        if self.stride > 1:
+            how: dict[str, Any] = {"groups": self.channels, "bias": False, "padding_mode": "replicate"}
+            blur = nn.Conv3d(self.channels, self.channels, 3, self.stride, 1, **how)
             taps = _binomial(3)
             cube = taps[:, None, None] * taps[:, None] * taps
-            blur.weight = nn.Parameter(cube.expand(channels, 1, 3, 3, 3).clone(), requires_grad=False)
+            cubes = cube.expand(self.channels, 1, 3, 3, 3).clone()
+            blur.weight = nn.Parameter(cubes, requires_grad=False)
             self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from sefl.arguments import require_positive
-from sefl.compat.groups.graphs import GraphConstructor
+from sefl.compat.declared import Declared
+from sefl.compat.groups.graphs import GraphConstructor, GroupGraphFactory
 from sefl.compat.groups.spaces import finite, get_group
 from sefl.compat.groups.subsampling import elements_of
 from sefl.groups import Bandlimit, Canonicalize, FiniteGroup, OptimizedDesign, bandlimit, subgroup_of
@@ -22,6 +23,7 @@ from sefl.groups.sampling import multiply_fibres
 
 _OPTIMIZED = ("linear_optim", "gpu_optim")
 _MODES = ("analytical", *_OPTIMIZED)
+_DESIGN = ("mode", "smooth_operator", "smoothness_loss_weight", "iterations", "equi_constraint")
 # Arguments of theirs for the numerics of an optimisation that the closed form does not need, nor the optimised
 # design: it is always a projector.
 _WITHOUT_EFFECT = ("equi_correction", "threshold", "device", "dtype", "apply_antialiasing", "graph_shift")
@@ -111,12 +113,8 @@ def chosen_bandlimit(
     """What a filter keeps on the way to the subgroup with these elements.
 
     Raises:
-        ValueError: if ``mode`` is none of theirs, or the elements are no subgroup.
+        ValueError: if the elements are no subgroup.
     """
-    if mode not in _MODES:
-        raise ValueError(
-            f"mode must be one of {', '.join(_MODES)} (analytical is the closed form), got {mode!r}"
-        )
     subgroup = subgroup_of(group, list(nodes))
     if mode in _OPTIMIZED:
         return bandlimit(group, subgroup, design="optimized", optimized=design)
@@ -135,19 +133,14 @@ def _group_of_basis(basis: ArrayLike) -> FiniteGroup:
     Raises:
         ValueError: if none of theirs has.
     """
-    from sefl.compat.groups.graphs import CycleGraph, DihedralGraph, FullOctahedralGraph, OctahedralGraph
-
     given = np.asarray(torch.as_tensor(basis).detach().cpu().real)
     size = len(given)
-    candidates: list[tuple[Any, str, int]] = [(CycleGraph, "cycle", size)]
-    candidates += [(DihedralGraph, "dihedral", size // 2)] if size % 2 == 0 else []
-    candidates += [(OctahedralGraph, "octahedral", size)] if size == 24 else []
-    candidates += [(FullOctahedralGraph, "full_octahedral", size)] if size == 48 else []
-    for make, kind, order in candidates:
-        if given.shape == (size, size) and np.allclose(
-            make(list(range(size))).fourier_basis, given, atol=_SAME
-        ):
-            return finite(kind, order)
+    kinds = {"cycle": size, "dihedral": size // 2 * 2, "octahedral": 24, "full_octahedral": 48}
+    for kind, elements in kinds.items():
+        if given.shape == (elements, elements):
+            graph = GroupGraphFactory.create(kind, list(range(size)))
+            if np.allclose(graph.fourier_basis, given, atol=_SAME):
+                return finite(kind, size // 2 if kind == "dihedral" else size)
     raise ValueError(
         "basis must be the Fourier basis of a cyclic, dihedral or octahedral group as GraphConstructor gives it, got "
         f"another of shape {given.shape}"
@@ -213,13 +206,7 @@ class AntiAliasingLayer(nn.Module):
         mode: str = "linear_optim",
         threshold: float = 1e-3,
     ) -> None:
-        arguments = {
-            "mode": mode,
-            "smooth_operator": smooth_operator,
-            "smoothness_loss_weight": smoothness_loss_weight,
-            "iterations": iterations,
-            "equi_constraint": equi_constraint,
-        }
+        arguments = {name: value for name, value in locals().items() if name in _DESIGN}
         design, chosen = design_of(arguments)
         limit = chosen_bandlimit(_group_of_basis(basis), subsample_nodes, chosen, design)
         self._set(limit, list(nodes), list(subsample_nodes), arguments, dtype)
@@ -366,8 +353,6 @@ class AntiAliasingLayer(nn.Module):
 
 def _graphs(group: FiniteGroup, nodes: Sequence[int]) -> tuple[Any, Any]:
     """Their graphs of the group and of the subgroup with these elements."""
-    from sefl.compat.groups.graphs import GroupGraphFactory
-
     kind = {"O": "octahedral", "Oh": "full_octahedral"}.get(group.name)
     kind = kind or ("dihedral" if group.name.startswith("D") else "cycle")
     small = subgroup_of(group, list(nodes)).group
@@ -497,7 +482,7 @@ class FourierOps:
         return FourierOps._apply(basis, x)
 
 
-class Cannonicalizer(nn.Module):
+class Cannonicalizer(Declared):
     """Features moved, each sample by one element of the group, so that the strongest response is in the subgroup.
 
     :class:`sefl.groups.Canonicalize`, which goes by the largest of all features; theirs looks at the first alone.
@@ -517,24 +502,20 @@ class Cannonicalizer(nn.Module):
         ValueError: if the group has no such subgroup, ``mode`` is another, or there is nothing to move back by.
     """
 
-    def __init__(
-        self,
-        group: str,
-        nodes_num: int,
-        subgroup: str,
-        sub_nodes_num: int,
-        in_channels: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__()
+    group: str
+    nodes_num: int
+    subgroup: str
+    sub_nodes_num: int
+    in_channels: int
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        group, nodes_num, sub_nodes_num = self.group, self.nodes_num, self.sub_nodes_num
         if sub_nodes_num < 1 or nodes_num % sub_nodes_num:
             raise ValueError(f"sub_nodes_num must divide nodes_num ({nodes_num}), got {sub_nodes_num}")
-        self.group, self.nodes_num, self.in_channels = group, nodes_num, in_channels
-        self.subgroup, self.sub_nodes_num = subgroup, sub_nodes_num
-        self.dtype, self.device = dtype, device
         order = nodes_num // 2 if group == "dihedral" else nodes_num
-        nodes = elements_of(group, order, subgroup, nodes_num // sub_nodes_num)
+        nodes = elements_of(group, order, self.subgroup, nodes_num // sub_nodes_num)
         self.canonicalize = Canonicalize(subgroup_of(finite(group, order), nodes))
         self.buffer: Any = None
 
@@ -573,7 +554,7 @@ class Cannonicalizer(nn.Module):
         return self.canonicalize.invert(x, elements), names
 
 
-class SubgroupDownsample(nn.Module):
+class SubgroupDownsample(Declared):
     """Regular fields of a group low-passed and restricted to a subgroup.
 
     Its matrices are :class:`AntiAliasingLayer`'s (``anti_aliaser``) and :class:`SamplingLayer`'s (``sample``), and
@@ -611,51 +592,47 @@ class SubgroupDownsample(nn.Module):
     torch.Size([4, 120, 32, 32])
     """
 
-    def __init__(
-        self,
-        group_type: str,
-        order: int | None = None,
-        sub_group_type: str | None = None,
-        subsampling_factor: int = 1,
-        num_features: int = 1,
-        generator: str = "r-s",
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        sample_type: str = "sample",
-        apply_antialiasing: bool = False,
-        anti_aliasing_kwargs: Mapping[str, Any] | None = None,
-        cannonicalize: bool = False,
-    ) -> None:
-        super().__init__()
-        if sample_type != "sample":
-            raise ValueError(f"sample_type must be 'sample', got {sample_type!r}: 'pool' is not equivariant")
-        if generator not in ("r-s", "r"):
-            raise ValueError(f"generator must be 'r-s', or 'r' of a cyclic group, got {generator!r}")
-        self.group_type, self.order, self.sub_group_type = group_type, order, sub_group_type or group_type
-        self.subsampling_factor, self.generator = subsampling_factor, generator
-        self.num_features = require_positive("num_features", num_features)
-        self.device, self.dtype, self.sample_type = device, dtype, sample_type
-        self.apply_antialiasing = apply_antialiasing
-        self.anti_aliasing_kwargs = dict(anti_aliasing_kwargs or {"mode": "analytical"})
-        nodes = elements_of(group_type, order, self.sub_group_type, subsampling_factor)
-        group = finite(group_type, order)
+    group_type: str
+    order: int | None = None
+    sub_group_type: str | None = None
+    subsampling_factor: int = 1
+    num_features: int = 1
+    generator: str = "r-s"
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+    sample_type: str = "sample"
+    apply_antialiasing: bool = False
+    anti_aliasing_kwargs: Mapping[str, Any] | None = None
+    cannonicalize: Any = False
+
+    def __post_init__(self) -> None:
+        if self.sample_type != "sample":
+            raise ValueError(
+                f"sample_type must be 'sample', got {self.sample_type!r}: 'pool' is not equivariant"
+            )
+        if self.generator not in ("r-s", "r"):
+            raise ValueError(f"generator must be 'r-s', or 'r' of a cyclic group, got {self.generator!r}")
+        self.below = self.sub_group_type = self.sub_group_type or self.group_type
+        self.num_features = require_positive("num_features", self.num_features)
+        self.anti_aliasing_kwargs = dict(self.anti_aliasing_kwargs or {"mode": "analytical"})
+        nodes = elements_of(self.group_type, self.order, self.below, self.subsampling_factor)
+        group = finite(self.group_type, self.order)
         design, mode = design_of(self.anti_aliasing_kwargs)
         # What they call the order: of a dihedral group its rotations, of another its elements.
-        self.sub_order = len(nodes) // (2 if self.sub_group_type == "dihedral" else 1)
+        self.sub_order = len(nodes) // (2 if self.below == "dihedral" else 1)
         self.sample = SamplingLayer(
-            sampling_factor=subsampling_factor, nodes=range(len(group)), subsample_nodes=nodes
+            sampling_factor=self.subsampling_factor, nodes=range(len(group)), subsample_nodes=nodes
         )
         self.anti_aliaser: AntiAliasingLayer | None = None
-        if apply_antialiasing:
+        if self.apply_antialiasing:
             limit = chosen_bandlimit(group, nodes, mode, design)
-            self.anti_aliaser = AntiAliasingLayer.of_bandlimit(limit, nodes, self.anti_aliasing_kwargs, dtype)
-        self.cannonicalize: Cannonicalizer | None = None
-        if cannonicalize:
-            kinds = group_type, len(group), self.sub_group_type, len(nodes)
-            self.cannonicalize = Cannonicalizer(*kinds, self.num_features, dtype, device)
-        self.to(dtype)
-        if torch.device(device).type != "cpu":  # by default where tensors are made, which may be "meta"
-            self.to(device)
+            settings = self.anti_aliasing_kwargs
+            self.anti_aliaser = AntiAliasingLayer.of_bandlimit(limit, nodes, settings, self.dtype)
+        kinds = self.group_type, len(group), self.below, len(nodes), self.num_features
+        self.cannonicalize = Cannonicalizer(*kinds, self.dtype, self.device) if self.cannonicalize else None
+        self.to(self.dtype)
+        if torch.device(self.device).type != "cpu":  # by default where tensors are made, which may be "meta"
+            self.to(self.device)
 
     @property
     def G(self) -> Any:
@@ -665,18 +642,13 @@ class SubgroupDownsample(nn.Module):
     @property
     def G_sub(self) -> Any:
         """escnn's group of the same name as the subgroup."""
-        return get_group(self.sub_group_type, self.sub_order)
+        return get_group(self.below, self.sub_order)
 
     @property
     def graphs(self) -> GraphConstructor:
         """The graphs of both."""
-        return GraphConstructor(
-            len(self.sample.nodes),
-            self.group_type,
-            "r-s",
-            self.sub_group_type,
-            self.subsampling_factor,
-        )
+        kinds = self.group_type, "r-s", self.below, self.subsampling_factor
+        return GraphConstructor(len(self.sample.nodes), *kinds)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         """The features on the subgroup, and by which elements samples were moved back."""

@@ -49,28 +49,41 @@ def escnn() -> Any:
     return escnn
 
 
-def _built_in(group_type: str, function: str, ordered: bool, dimension: int, space: str) -> dict[str, Any]:
-    def group(order: int) -> Any:
-        made = getattr(escnn().group, function)
-        return made(order) if ordered else made()
+def _built_in(function: str, ordered: bool, dimension: int, space: str) -> dict[str, Any]:
+    def of(where: str, name: str) -> Callable[[int], Any]:
+        def make(order: int) -> Any:
+            made = getattr(getattr(escnn(), where), name)
+            return made(order) if ordered else made()
 
-    def gspace(order: int) -> Any:
-        made = getattr(escnn().gspaces, space)
-        return made(order) if ordered else made()
+        return make
 
     return {
-        "escnn_func": group,
-        "gspace_func": gspace,
+        "escnn_func": of("group", function),
+        "gspace_func": of("gspaces", space),
         "dimension": dimension,
         "description": f"escnn's {function}, on points by {space}",
     }
 
 
-class GroupRegistry:
+class Registry:
+    """What there is, by its name."""
+
+    _registry: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def get_supported_types(cls) -> list[str]:
+        return list(cls._registry)
+
+    @classmethod
+    def is_supported(cls, group_type: str) -> bool:
+        return group_type in cls._registry
+
+
+class GroupRegistry(Registry):
     """Which groups there are: a name, and how escnn makes the group and its space."""
 
     _registry: ClassVar[dict[str, dict[str, Any]]] = {
-        name: _built_in(name, *how)
+        name: _built_in(*how)
         for name, how in {
             "cycle": ("cyclic_group", True, 2, "rot2dOnR2"),
             "cyclic": ("cyclic_group", True, 2, "rot2dOnR2"),
@@ -107,14 +120,6 @@ class GroupRegistry:
         if group_type not in cls._registry:
             raise ValueError(f"group_type must be one of {', '.join(cls._registry)}, got {group_type!r}")
         return cls._registry[group_type]
-
-    @classmethod
-    def get_supported_types(cls) -> list[str]:
-        return list(cls._registry)
-
-    @classmethod
-    def is_supported(cls, group_type: str) -> bool:
-        return group_type in cls._registry
 
 
 def get_group(group_type: str, order: int | None) -> Any:

@@ -95,96 +95,6 @@ class SubsamplingStrategy(ABC):
         """True; a ``ValueError`` says what is wrong."""
 
 
-class _BuiltIn(SubsamplingStrategy):
-    kinds: ClassVar[tuple[str, str]]
-
-    def _elements(self, size: int, factor: int | None) -> list[int]:
-        kind, below = self.kinds
-        order = size // 2 if kind == "dihedral" else size
-        default = {
-            "octahedral": {"cycle": 6},
-            "full_octahedral": {"cycle": 12, "dihedral": 6, "octahedral": 2},
-        }
-        return elements_of(kind, order, below, factor or default.get(kind, {}).get(below, 1))
-
-    def subsample(
-        self, nodes: list[int], subsampling_factor: int | None = None, generator: str | None = None
-    ) -> list[int]:
-        self.validate_parameters(len(nodes), subsampling_factor, generator)
-        return [nodes[element] for element in self._elements(len(nodes), subsampling_factor)]
-
-    def validate_parameters(
-        self, group_size: int, subsampling_factor: int | None = None, generator: str | None = None
-    ) -> bool:
-        kind, below = self.kinds
-        if kind in _SIZES:
-            if group_size != _SIZES[kind]:
-                name = kind.replace("_", " ").capitalize()
-                raise ValueError(
-                    f"{name} group must have {_SIZES[kind]} elements, got group_size {group_size}"
-                )
-        elif kind == "dihedral" and (generator != "r-s" or group_size % 2):
-            raise ValueError(
-                f"generator must be 'r-s' and group_size even from dihedral to {below}, got {generator!r}, {group_size}"
-            )
-        self._elements(group_size, subsampling_factor)
-        return True
-
-
-class CycleToCycleStrategy(_BuiltIn):
-    """Every ``factor``-th rotation."""
-
-    kinds = ("cycle", "cycle")
-
-
-class DihedralToDihedralStrategy(_BuiltIn):
-    """Every ``factor``-th rotation, and as many reflections."""
-
-    kinds = ("dihedral", "dihedral")
-
-
-class DihedralToCycleStrategy(_BuiltIn):
-    """Every ``factor / 2``-th rotation."""
-
-    kinds = ("dihedral", "cycle")
-
-
-class DihedralToAdihedralStrategy(_BuiltIn):
-    """Every ``factor``-th rotation and the reflections ``r s`` times these."""
-
-    kinds = ("dihedral", "adihedral")
-
-
-class OctahedralToCycleStrategy(_BuiltIn):
-    """Quarter turns about z."""
-
-    kinds = ("octahedral", "cycle")
-
-
-class _OfFullOctahedral(_BuiltIn):
-    def __init__(self) -> None:
-        name = "_octahedral_subgroup_indices" if self.kinds[1] == "octahedral" else "_z_axis_subgroup_indices"
-        setattr(self, name, self._elements(48, None))
-
-
-class FullOctahedralToCycleStrategy(_OfFullOctahedral):
-    """Quarter turns about z."""
-
-    kinds = ("full_octahedral", "cycle")
-
-
-class FullOctahedralToDihedralStrategy(_OfFullOctahedral):
-    """Quarter turns about z and mirrorings at planes that hold the axis."""
-
-    kinds = ("full_octahedral", "dihedral")
-
-
-class FullOctahedralToOctahedralStrategy(_OfFullOctahedral):
-    """All rotations."""
-
-    kinds = ("full_octahedral", "octahedral")
-
-
 class SubsamplingRegistry:
     """The strategies, by the kinds of the group and of the subgroup."""
 
@@ -220,17 +130,85 @@ class SubsamplingRegistry:
         return list(cls._strategies)
 
 
-for _strategy in (
-    CycleToCycleStrategy(),
-    DihedralToDihedralStrategy(),
-    DihedralToCycleStrategy(),
-    DihedralToAdihedralStrategy(),
-    OctahedralToCycleStrategy(),
-    FullOctahedralToCycleStrategy(),
-    FullOctahedralToDihedralStrategy(),
-    FullOctahedralToOctahedralStrategy(),
-):
-    SubsamplingRegistry.register(_strategy.kinds, _strategy)
+class _BuiltIn(SubsamplingStrategy):
+    """A strategy for the groups of these kinds, registered when its class is made."""
+
+    kinds: ClassVar[tuple[str, str]]
+
+    def __init_subclass__(cls, kinds: tuple[str, str]) -> None:
+        cls.kinds = kinds
+        SubsamplingRegistry.register(kinds, cls())
+
+    def __init__(self) -> None:
+        if self.kinds[0] == "full_octahedral":  # their attributes
+            of = "octahedral" if self.kinds[1] == "octahedral" else "z_axis"
+            setattr(self, f"_{of}_subgroup_indices", self._elements(48, None))
+
+    def _elements(self, size: int, factor: int | None) -> list[int]:
+        kind, below = self.kinds
+        order = size // 2 if kind == "dihedral" else size
+        default = {
+            "octahedral": {"cycle": 6},
+            "full_octahedral": {"cycle": 12, "dihedral": 6, "octahedral": 2},
+        }
+        return elements_of(kind, order, below, factor or default.get(kind, {}).get(below, 1))
+
+    def subsample(
+        self, nodes: list[int], subsampling_factor: int | None = None, generator: str | None = None
+    ) -> list[int]:
+        self.validate_parameters(len(nodes), subsampling_factor, generator)
+        return [nodes[element] for element in self._elements(len(nodes), subsampling_factor)]
+
+    def validate_parameters(
+        self, group_size: int, subsampling_factor: int | None = None, generator: str | None = None
+    ) -> bool:
+        kind, below = self.kinds
+        if kind in _SIZES:
+            if group_size != _SIZES[kind]:
+                name = kind.replace("_", " ").capitalize()
+                raise ValueError(
+                    f"{name} group must have {_SIZES[kind]} elements, got group_size {group_size}"
+                )
+        elif kind == "dihedral" and (generator != "r-s" or group_size % 2):
+            raise ValueError(
+                f"generator must be 'r-s' and group_size even from dihedral to {below}, got {generator!r}, {group_size}"
+            )
+        self._elements(group_size, subsampling_factor)
+        return True
+
+
+class CycleToCycleStrategy(_BuiltIn, kinds=("cycle", "cycle")):
+    """Every ``factor``-th rotation."""
+
+
+class DihedralToDihedralStrategy(_BuiltIn, kinds=("dihedral", "dihedral")):
+    """Every ``factor``-th rotation, and as many reflections."""
+
+
+class DihedralToCycleStrategy(_BuiltIn, kinds=("dihedral", "cycle")):
+    """Every ``factor / 2``-th rotation."""
+
+
+class DihedralToAdihedralStrategy(_BuiltIn, kinds=("dihedral", "adihedral")):
+    """Every ``factor``-th rotation and the reflections ``r s`` times these."""
+
+
+class OctahedralToCycleStrategy(_BuiltIn, kinds=("octahedral", "cycle")):
+    """Quarter turns about z."""
+
+
+class FullOctahedralToCycleStrategy(_BuiltIn, kinds=("full_octahedral", "cycle")):
+    """Quarter turns about z."""
+
+
+class FullOctahedralToDihedralStrategy(_BuiltIn, kinds=("full_octahedral", "dihedral")):
+    """Quarter turns about z and mirrorings at planes that hold the axis."""
+
+
+class FullOctahedralToOctahedralStrategy(_BuiltIn, kinds=("full_octahedral", "octahedral")):
+    """All rotations."""
+
+
 for _alias in (("cyclic", "cycle"), ("cyclic", "cyclic"), ("cycle", "cyclic")):
     SubsamplingRegistry.register(_alias, CycleToCycleStrategy())
 
