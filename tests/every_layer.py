@@ -94,6 +94,9 @@ EVERY_LAYER: dict[str, Case] = {
     ),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
+    "GroupFourierNetwork": Case(
+        network("GroupFourierNetwork", widths=[1, 1], kernel_size=3, head_hidden=5, head_widths=[1]), IMAGES
+    ),
     "GroupScaleNetwork": Case(network("GroupScaleNetwork", widths=[2, 2], kernel_sizes=3), IMAGES),
     "LiftingConv": Case(lambda: groups.LiftingConv(groups.cyclic(8), 2, 1, 3), IMAGES),
     "GroupSampledNetwork": Case(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,7 +16,11 @@ from sefl.fourier import BandPooling1d, BandPooling2d, GridBatchNorm, band, to_g
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.fourier.shells import Shells
+from sefl.groups import FiniteGroup, GroupConv, LiftingConv
+from sefl.groups.group import IntArray
+from sefl.groups.spatial import act_on_fibre, act_on_grid
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
+from sefl.tensors.constants import constant
 from sefl.tensors.graphs import in_pieces
 from sefl.tensors.layer_norm import LayerNorm
 from sefl.tensors.output_types import Bands
@@ -33,16 +38,18 @@ class _SharedNorm(nn.Module):
     """Batch norm of the maps of every band, by the statistics of the coarsest one that there is.
 
     All images have it: as in :class:`sefl.fourier.SpectralBatchNorm`, a band does not depend on how many finer ones a
-    training batch has.
+    training batch has. Of fields they are over the elements of each, which are its channels.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, fields: int) -> None:
         super().__init__()
-        self.norm = GridBatchNorm(channels)
+        self.fields = fields
+        self.norm = GridBatchNorm(fields)
 
     def forward(self, maps: Tensor, bands: int) -> Tensor:
-        normalised: Tensor = self.norm(maps, maps.unflatten(0, (-1, bands))[:, 0])
-        return normalised
+        fields = maps if maps.shape[1] == self.fields else maps.unflatten(1, (self.fields, -1)).flatten(2, 3)
+        normalised: Tensor = self.norm(fields, fields.unflatten(0, (-1, bands))[:, 0])
+        return normalised.reshape(maps.shape)
 
 
 class BandConvolution(nn.Module):
@@ -55,22 +62,36 @@ class BandConvolution(nn.Module):
         dimensions: 2 for images, 1 for signals.
         residual: two convolutions in place of one, and a 1 x 1 convolution, where channels change, beside them (He et
             al. 2016).
+        group: if given, group convolutions, and ``channels`` and ``width`` count regular fields of it.
+        lifting: whether the input is no field but images.
     """
 
     output_type = Bands()
 
-    def __init__(self, channels: int, width: int, dimensions: Dimensions, residual: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        dimensions: Dimensions,
+        residual: bool = False,
+        group: FiniteGroup | None = None,
+        lifting: bool = False,
+    ) -> None:
         super().__init__()
-        convolution, pool = _GRID_LAYERS[dimensions]
-        self.convolution = convolution(channels, width, 3, padding=1, bias=False)
+        layer, pool = _GRID_LAYERS[dimensions]
+
+        def convolution(inputs: int, size: int, lifts: bool = False) -> nn.Module:
+            if group is None:
+                return layer(inputs, width, size, padding=size // 2, bias=False)
+            return (LiftingConv if lifts else GroupConv)(group, inputs, width, size, bias=False)
+
+        self.convolution = convolution(channels, 3, lifting)
         self.norm = _SharedNorm(width)
         self.second: nn.Module | None = None
         if residual:
-            self.second = convolution(width, width, 3, padding=1, bias=False)
+            self.second = convolution(width, 3)
             self.second_norm = _SharedNorm(width)
-            self.shortcut = (
-                nn.Identity() if channels == width else convolution(channels, width, 1, bias=False)
-            )
+            self.shortcut = nn.Identity() if channels == width else convolution(channels, 1)
         self.pool = pool(2)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -128,6 +149,7 @@ class BandStem(nn.Module):
         settings: cells and widths.
         dimensions: 2 for images, 1 for signals.
         center: where the grid lies, see :func:`sefl.fourier.to_coefficients`.
+        group: as of :class:`BandConvolution`; ``widths`` count fields.
 
     Raises:
         ValueError: if a width is not positive, or the grid does not hold the finest band.
@@ -142,6 +164,7 @@ class BandStem(nn.Module):
         settings: BandHeadSettings,
         dimensions: Dimensions,
         center: Center = "pixel",
+        group: FiniteGroup | None = None,
     ) -> None:
         super().__init__()
         widths = require_positives("head.stem", settings.stem)
@@ -155,7 +178,8 @@ class BandStem(nn.Module):
             )
         self.blocks = nn.Sequential()
         for width in widths:
-            self.blocks.append(BandConvolution(channels, width, dimensions))
+            lifting = not self.blocks
+            self.blocks.append(BandConvolution(channels, width, dimensions, group=group, lifting=lifting))
             channels = width
 
     @in_pieces
@@ -180,24 +204,35 @@ class BandHead(nn.Module):
     No layer before the head can move what a high frequency says to a low one (NeurIPS 2023, claim 1); here the details
     that a band adds become features in their places. Nothing of a finer band enters in any of it.
 
+    With a ``group``, features are regular fields of it, convolutions are group convolutions, and the hidden units see
+    what is left of the map as each element moves it, of which the maximum goes on: logits are invariant.
+
     Args:
-        channels: channels of the features.
+        channels: channels of the features, or regular fields of ``group``.
         classes: number of classes.
         bands: number of bands.
         settings: the features' cells, and what is made of them.
         dimensions: 2 for images, 1 for signals.
+        group: under which the logits are invariant, if any.
 
     Raises:
         ValueError: if ``growth`` is negative or not finite, ``dropout`` not in [0, 1), a width not positive, or there
-            are fewer cells than convolutions pool.
+            are fewer cells than convolutions pool, or, with a group, other than pooling keeps symmetric.
     """
 
     output_type = Bands()
 
     def __init__(
-        self, channels: int, classes: int, bands: int, settings: BandHeadSettings, dimensions: Dimensions = 2
+        self,
+        channels: int,
+        classes: int,
+        bands: int,
+        settings: BandHeadSettings,
+        dimensions: Dimensions = 2,
+        group: FiniteGroup | None = None,
     ) -> None:
         super().__init__()
+        self.group, elements = group, 1 if group is None else len(group)
         self.growth = settings.growth
         if settings.growth is not None:
             self.growth = require_number("head.growth", settings.growth, least=0)
@@ -208,13 +243,24 @@ class BandHead(nn.Module):
             raise ValueError(
                 f"head.cells must be at least {2 ** len(widths)} for {len(widths)} head.widths, got {cells}"
             )
-        self.map_shape = (channels, *[cells] * dimensions)
+        if group is not None and cells % 2 ** len(widths):
+            raise ValueError(
+                f"head.cells must be a multiple of {2 ** len(widths)} for {len(widths)} head.widths of {group.name}, "
+                f"got {cells}"
+            )
+        self.map_shape = (channels * elements, *[cells] * dimensions)
         self.average = settings.average
         self.blocks = nn.Sequential()
         for width in widths:
-            self.blocks.append(BandConvolution(channels, width, dimensions, settings.residual))
+            self.blocks.append(BandConvolution(channels, width, dimensions, settings.residual, group))
             channels, cells = width, cells // 2
-        features = channels if self.average else channels * cells**dimensions
+        self.cells = 1 if self.average else cells
+        features = channels * elements * self.cells**dimensions
+        if group is not None and self.cells > 1 and not _moves_cells(group):
+            raise ValueError(
+                f"head.cells must come to one for {group.name}, whose elements move cells to no others: make them "
+                f"{2 ** len(widths)} or give head.average, got {settings.cells}"
+            )
         self.perceptron = nn.Sequential(
             LayerNorm(features),
             nn.Linear(features, hidden),
@@ -245,8 +291,29 @@ class BandHead(nn.Module):
             maps = self.blocks(features.unflatten(2, self.map_shape)).flatten(3)
             features = maps.mean(3) if self.average else maps.flatten(2)
         places = range(features.shape[1]) if places is None else places
-        logits: Tensor = self.perceptron(features) * self.weights()[list(places)]
-        return logits
+        if self.group is None:
+            logits = self.perceptron(features)
+        else:
+            size = features.shape[2] // self.cells**2, self.cells
+            views = constant(_views, self.group, *size, dtype=torch.int64, device=features.device)
+            logits = self.perceptron[-1](self.perceptron[:-1](features[..., views]).amax(2))
+        weighted: Tensor = logits * self.weights()[list(places)]
+        return weighted
+
+
+def _moves_cells(group: FiniteGroup) -> bool:
+    """Whether all elements move the cells of a square to cells."""
+    matrices = group.matrices
+    return matrices is not None and np.abs(matrices - np.rint(matrices)).max() < 1e-6
+
+
+def _views(group: FiniteGroup, channels: int, cells: int) -> IntArray:
+    """Where what stands at each place of a regular field on cells came from, of every element: ``(|H|, features)``."""
+    features = torch.arange(float(channels * cells**2), dtype=torch.float64).view(1, channels, cells, cells)
+    moved = [act_on_fibre(features, group, element) for element in range(len(group))]
+    if cells > 1 and group.matrices is not None:
+        moved = [act_on_grid(each, matrix) for each, matrix in zip(moved, group.matrices, strict=True)]
+    return torch.cat(moved).flatten(1).long().numpy()
 
 
 class BandNetwork(ScaleNetwork):
@@ -296,7 +363,7 @@ class BandNetwork(ScaleNetwork):
         """The band of what the blocks make of an image."""
         return band(ceil(resolution / self.reduction))
 
-    def _add_pooling(self, settings: BandHeadSettings) -> None:
+    def _add_pooling(self, settings: BandHeadSettings, group: FiniteGroup | None = None) -> None:
         """Features of the head's cells, of every band, and what the stem makes of the band's image beside them."""
         base, finest = (ceil(r / self.reduction) for r in (self.base_resolution, self.max_resolution))
         center = self.sampling_center
@@ -307,7 +374,7 @@ class BandNetwork(ScaleNetwork):
         if settings.stem:
             bands = range(self._head_band(self.base_resolution), self._head_band(self.max_resolution) + 1)
             image_bands = [self.reduction * b for b in bands]
-            self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions, center)
+            self.stem = BandStem(self.in_channels, image_bands, settings, self.dimensions, center, group)
 
     @in_pieces
     def _pooled(self, image: Tensor, features: Tensor | None, places: Sequence[int]) -> Tensor:

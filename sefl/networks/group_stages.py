@@ -231,7 +231,7 @@ def whole_group_stages(
                 f"{name} must be {wanted!r} with design='whole_group', whose bandlimit commutes with all of {group}, "
                 f"got {given!r}"
             )
-    fields = _fields(group, settings, sampling.band)
+    fields = bandlimited_fields(group, settings, sampling.band)
     source = fields[0].scalars, in_channels
     stages = []
     for field, (width, kernel_size, _, _, spatial_rate) in zip(fields, settings.of_each(), strict=True):
@@ -265,7 +265,7 @@ def acting_group(name: str) -> FiniteGroup:
     return group
 
 
-def _fields(group: str, settings: GroupStages, band: int | None) -> list[BandlimitedField]:
+def bandlimited_fields(group: str, settings: GroupStages, band: int | None) -> list[BandlimitedField]:
     """That of each stage."""
     moves = [(rate, below) for _, _, rate, below, _ in settings.of_each()]
     if group in CONTINUOUS:

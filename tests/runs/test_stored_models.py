@@ -49,6 +49,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "growth": 0.1,
         "center": "image",
     },
+    "GroupFourierNetwork": {
+        **OF_BANDS,
+        **RANGE,
+        "group": "C4",
+        "widths": [2, 3],
+        "kernel_size": [3, 5],
+        "pools": [1, 2],
+        "subgroups": [None, "C2"],
+        "design": "subgroup",
+        "grid_sharing": 1.5,
+    },
     "GroupScaleNetwork": {**RANGE, "group": "C2", "widths": [2, 3], "kernel_sizes": 3, "dropout": 0.25},
     "FourierNetwork": {
         **OF_BANDS,
