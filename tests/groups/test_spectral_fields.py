@@ -33,7 +33,7 @@ from sefl.groups import (
     subgroup,
 )
 
-BASE, FINEST = 7, 12
+BASE, FINEST = 8, 12
 
 
 def images(batch: int = 1, channels: int = 1, resolution: int = FINEST) -> Tensor:

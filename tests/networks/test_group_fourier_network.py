@@ -99,7 +99,8 @@ def test_controls_fail() -> None:
         table = table_of(model, x)
         for transformation in (breaks, "act_D4_then_downsample"):
             assert table.error("head", transformation)[0] > 1e-6, breaks
-    assert table_of(plain, x).error(transformation="act_D4")[1] < 1e-24
+        if model is plain:
+            assert table.error(transformation="act_D4")[1] < 1e-24
 
 
 def test_predictions_of_turned_images_at_every_resolution_in_one_pass() -> None:
