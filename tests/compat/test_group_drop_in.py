@@ -292,6 +292,12 @@ class TestWithEscnn:
             dwn_group_types=[["octahedral", "cycle"], ["cycle", "cycle"]],
             subsampling_factors=[6, 1],
         )
+        assert groups.get_3d_model(**{**common, "num_channels": [1, 2, 3]}, input_channel=1).num_channels == [
+            1,
+            1,
+            2,
+            3,
+        ]
         x = torch.randn(1, 1, 5, 5, 5)
         assert model(x).shape == (1, 10)
         assert (model(x.rot90(1, (-2, -1))) - model(x)).abs().max() < 1e-4

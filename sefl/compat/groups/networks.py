@@ -652,7 +652,8 @@ def get_3d_model(
         ("dwn_group_types", turns),
         ("subsampling_factors", [1, 6, *[1] * num_layers]),
     ):
-        given[name] = list(given[name] or default)[:num_layers]
+        given[name] = given[name] or default[:num_layers]
+    given["dwn_group_types"] = given["dwn_group_types"][:num_layers]
     return _made(Gcnn3D, given, 3)
 
 
