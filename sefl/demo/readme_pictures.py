@@ -29,6 +29,7 @@ ERRORS_OF = {
     "not subsampled": "rotated_mnist/c12",
     "naive": "rotated_mnist/c12_to_c6_naive",
     "anti-aliased": "rotated_mnist/c12_to_c6",
+    "whole group": "rotated_mnist/c12_to_c6_whole_wide",
 }
 RECONSTRUCTION_OF = "rotated_mnist/c12_to_c6"
 

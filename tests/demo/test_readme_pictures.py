@@ -88,7 +88,7 @@ def test_those_of_runs(in_repository: Path, capsys: pytest.CaptureFixture[str]) 
     Path("tiny.yaml").write_text(yaml.safe_dump(settings))
     fit(options)
     evaluate([*options, "--ckpt_path", "last"])
-    for name in ("c12", "c12_to_c6_naive"):
+    for name in ("c12", "c12_to_c6_naive", "c12_to_c6_whole_wide"):
         shutil.copytree("runs/rotated_mnist/c12_to_c6", f"runs/rotated_mnist/{name}")
     main([*QUICK, "--runs", "runs"])
     assert {path.name for path in Path(".github").iterdir()} == shown()
