@@ -25,10 +25,10 @@ from sefl.runs.run import Run, find_runs, read_run
 FINEST = 28
 
 FEATURES_OF = ("stl10_scale/fourier_small", "stl10_scale/cnn_small")
-ERRORS_OF = {
-    "not subsampled": "rotated_mnist/c12",
+ERRORS_OF = {  # those with all layers first, whose order the picture has
     "naive": "rotated_mnist/c12_to_c6_naive",
     "anti-aliased": "rotated_mnist/c12_to_c6",
+    "not subsampled": "rotated_mnist/c12",
     "whole group": "rotated_mnist/c12_to_c6_whole_wide",
 }
 RECONSTRUCTION_OF = "rotated_mnist/c12_to_c6"

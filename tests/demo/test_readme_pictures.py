@@ -81,7 +81,7 @@ def test_those_of_runs(in_repository: Path, capsys: pytest.CaptureFixture[str]) 
     )
     with pytest.raises(SystemExit):
         main([*QUICK, "--runs", "runs"])
-    assert "rotated_mnist/c12: there is no evaluated run" in capsys.readouterr().err
+    assert "rotated_mnist/c12_to_c6_naive: there is no evaluated run" in capsys.readouterr().err
     options = experiment("rotated_mnist/c12_to_c6", model=GROUP)
     settings = yaml.safe_load(Path("tiny.yaml").read_text())
     settings["trainer"]["callbacks"].append({"class_path": "callbacks.ReconstructionFigure"})
