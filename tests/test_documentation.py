@@ -83,7 +83,7 @@ def check(module: str, arguments: list[str], capsys: pytest.CaptureFixture[str])
     A run that is to be evaluated is not there: the configuration of its name stands in for the one stored with it.
     """
     if module in ("sefl.fit", "sefl.evaluate"):
-        if "--name" in arguments:
+        if "--name" in arguments and "--config" not in arguments:
             arguments = [*arguments, "--config", f"configs/{arguments[arguments.index('--name') + 1]}.yaml"]
         shows_help = any(each.endswith(".help") for each in arguments)
         status = run(module, arguments if shows_help else [*arguments, "--print_config"])

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sefl.equivariance.evaluating import undisturbed
+from sefl.equivariance.transformations import center_of
 from sefl.fourier import CoefficientModule, downsample, to_grid
-from sefl.fourier.sampling import Center
 from sefl.groups.field import FieldFeatures
 from sefl.metrics.functional import relative_squared_error
 
@@ -60,7 +60,7 @@ def feature_maps(
             exceeds that of the images.
     """
     whole = _map_of(model, images, layer)
-    center = _center_of(model)
+    center = center_of(model)
     maps = {}
     for resolution in resolutions:
         features = _map_of(model, downsample(images, resolution, center), layer)
@@ -88,11 +88,6 @@ def _map_of(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     return maps[0]
 
 
-def _center_of(model: nn.Module) -> Center:
-    center: Center = getattr(model, "sampling_center", "pixel")
-    return center
-
-
 def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, list[Tensor]]:
     """Every map that each layer puts out, as a pixel grid."""
     modules = dict(model.named_modules())
@@ -103,7 +98,7 @@ def _outputs(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
         if isinstance(output, Tensor) and output.dim() == 4:
             # A copy: a layer behind may overwrite the output in place.
             if isinstance(module, CoefficientModule):
-                output = to_grid(output, output.shape[0], _center_of(model))
+                output = to_grid(output, output.shape[0], center_of(model))
             found[name].append(output.clone())
 
     hooks = []

@@ -14,7 +14,7 @@ from torch.nn.modules.loss import _Loss
 from torchmetrics import Metric, MetricCollection
 
 from sefl.equivariance.regular_fields import transformed_field
-from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation
+from sefl.equivariance.transformations import NotMeasurable, Parameter, Size, Transformation, center_of
 from sefl.fourier import to_grid
 from sefl.fourier.sampling import Center
 from sefl.groups.field import FieldFeatures, RegularField
@@ -171,7 +171,7 @@ def layer_outputs(
         forward_context: the precision to run in, such as autocast.
     """
     outputs: dict[str, LayerOutput | NotMeasurable] = {}
-    center: Center = getattr(model, "sampling_center", "pixel")
+    center = center_of(model)
 
     def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if name in outputs:

@@ -46,6 +46,12 @@ class NotMeasurable(ValueError):
     """Why a layer's equivariance cannot be measured; the monitor reports it and goes on with other layers."""
 
 
+def center_of(model: nn.Module) -> Center:
+    """What the grids of a model share: its ``sampling_center``, by default the first pixel."""
+    center: Center = getattr(model, "sampling_center", "pixel")
+    return center
+
+
 class Transformation(ABC):
     """A family of transformations ``T_p``, one for each parameter ``p``: a resolution, an angle, a shift.
 
@@ -156,8 +162,7 @@ class IdealDownsampling(Transformation):
     def setup(self, model: nn.Module) -> None:
         base = getattr(model, "base_resolution", None)
         self.base_resolution = DEFAULT_BASE_RESOLUTION if base is None else int(base)
-        of_model: Center = getattr(model, "sampling_center", "pixel")
-        self.sampling_center = self.given_center or of_model
+        self.sampling_center = self.given_center or center_of(model)
 
     def parameters(self, image_size: Size) -> list[Parameter]:
         below = range(self.base_resolution, min(image_size)) if self.resolutions is None else self.resolutions

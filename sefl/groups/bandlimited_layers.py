@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sefl.arguments import require_floating, require_positive
 from sefl.groups.bandlimited import BandlimitedField
@@ -99,8 +100,8 @@ class BandlimitedNorm(SharedBatchNorm):
             mean, variance = self._statistics(by_field)
             scale = self._scale(variance)
             # of the constants; without them in the band nothing is shifted
-            shifts = [self.output_type.has_mean] + [False] * (self.output_type.channels - 1)
-            shift = (self.bias - mean * scale)[:, None] * scale.new_tensor(shifts)
+            shift = (self.bias - mean * scale)[:, None] * self.output_type.has_mean
+            shift = F.pad(shift, (0, self.output_type.channels - 1))
             normalized = torch.addcmul(shift[..., None], by_field, scale[:, None, None])
         outcome: Tensor = normalized.reshape(coefficients.shape).to(coefficients.dtype)
         return outcome

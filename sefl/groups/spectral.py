@@ -164,8 +164,8 @@ def to_elements(coefficients: Tensor, field: RegularField) -> Tensor:
     coefficient_band(coefficients, 2)
     rows = coefficients.flatten(0, 2)
     field.check(rows)
+    elements = len(field.fibre)
     if isinstance(field, BandlimitedField):
-        rows = to_values(rows, field)
-    elements = len(field.group if isinstance(field, BandlimitedField) else field.fibre)
+        rows, elements = to_values(rows, field), len(field.group)
     values: Tensor = rows.unflatten(1, (-1, elements)).unflatten(0, coefficients.shape[:3])
     return values

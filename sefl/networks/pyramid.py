@@ -158,10 +158,11 @@ class PyramidNetwork(
 
         To ``(batch, channels, 2 b + 1, 2 b + 1)``.
         """
-        sizes = [self._size(index if at is None else at) for at in (index, band)]
-        finer = images.shape[-1] > min(sizes) or min(sizes) % 2 == 0
-        held = downsample(images, min(sizes), self.sampling_center) if finer else images
-        return upsample(held, sizes[0], self.sampling_center) if sizes[0] > min(sizes) else held
+        size = self._size(index)
+        held = size if band is None else min(size, self._size(band))
+        if held % 2 == 0 or held < images.shape[-1]:
+            images = downsample(images, held, self.sampling_center)
+        return upsample(images, size, self.sampling_center) if held < size else images
 
     def _size(self, index: int) -> int:
         coarsest = self.base_resolution

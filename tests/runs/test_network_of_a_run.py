@@ -10,7 +10,7 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
-from datamodules import Glyphs, RotatedMNIST, STL10Scale
+from datamodules import Glyphs, MNISTScale, RotatedMNIST, STL10Scale
 from models import ScaleClassifier
 from sefl.evaluate import main as evaluate
 from sefl.fit import main as fit
@@ -83,7 +83,7 @@ def test_what_cannot_be_opened_again_is_said(tiny: Path, capsys: pytest.CaptureF
 
 
 def test_those_shipped_are_small_and_say_what_they_are() -> None:
-    assert {"glyphs", "rotated-mnist", "stl10-scale"} <= {*shipped()}
+    assert {"glyphs", "mnist-scale", "rotated-mnist", "stl10-scale"} <= {*shipped()}
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*")) < MOST_BYTES
     with pytest.raises(ValueError, match=r"networks that come with sefl: .*glyphs"):
         Network.from_pretrained("glyph")
@@ -110,6 +110,7 @@ def test_the_glyph_network_has_the_accuracy_of_its_card(monkeypatch: pytest.Monk
     ("name", "make", "folder"),
     [
         ("stl10-scale", lambda: STL10Scale(data_dir=DATA, eval_batch_size=4), "stl10_binary"),
+        ("mnist-scale", lambda: MNISTScale(data_dir=DATA, eval_batch_size=100), "MNIST"),
         ("rotated-mnist", lambda: RotatedMNIST(data_dir=DATA, test_size=1_000), "MNIST"),
     ],
 )
