@@ -3,6 +3,7 @@
 The values of all signals on all of ``G`` are several times their coefficients, and are never in memory at once.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,7 +78,9 @@ class _RectifiedSignals(torch.autograd.Function):
 
 def _fibres(features: Tensor, synthesis: Tensor) -> Tensor:
     """``(batch * fields, d, points of space)``."""
-    return features.reshape(-1, synthesis.shape[1], features[0, 0].numel())
+    batch, channels = features.shape[:2]
+    size = synthesis.shape[1]
+    return features.reshape(batch * channels // size, size, math.prod(features.shape[2:]))
 
 
 def _workspace(fibres: Tensor, synthesis: Tensor, count: int) -> list[Tensor]:

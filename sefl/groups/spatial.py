@@ -168,15 +168,41 @@ def _is_signed_permutation(matrix: FloatArray) -> bool:
     return bool(np.abs(matrix - np.rint(matrix)).max() < _TOLERANCE)  # of an orthogonal one
 
 
+def sources_on_cells(group: FiniteGroup, fields: int, cells: int) -> IntArray:
+    """Where ``L_g`` takes what it puts at each place of regular fields on a square from, for every element ``g``.
+
+    Args:
+        group: ``G``; its matrices move the square's cells to cells, or there is one cell.
+        fields: of channels ``field * |G| + element``.
+        cells: per side.
+
+    Returns:
+        Indices ``(|G|, fields * |G| * cells^2)`` into fields that are flattened.
+    """
+    places = np.arange(fields * len(group) * cells**2).reshape(fields, len(group), cells, cells)
+    moved = []
+    for element in range(len(group)):
+        own = places[:, group.table[group.inverse[element]]]
+        if cells > 1:
+            source, flipped = _axes(np.rint(_on_tensor_axes(moves_of(group)[element])).astype(np.int64))
+            own = np.flip(own.transpose(0, 1, *source + 2), flipped + 2)
+        moved.append(own.reshape(-1))
+    return np.stack(moved)
+
+
+def _axes(matrix: IntArray) -> tuple[IntArray, IntArray]:
+    """The axis that each axis comes from, and those that are reversed then, of a signed permutation."""
+    return np.abs(matrix).argmax(axis=1), np.flatnonzero(matrix.sum(axis=1) < 0)
+
+
 def _permute(features: Tensor, matrix: IntArray) -> Tensor:
-    source = np.abs(matrix).argmax(axis=1)
+    source, flipped = _axes(matrix)
     space = np.array(features.shape[2:])
     if (space[source] != space).any():
         raise ValueError(
             f"matrix exchanges axes of different sizes, {tuple(space.tolist())}: give features on a square or a cube"
         )
     moved = features.permute(0, 1, *(source + 2).tolist())
-    flipped = np.flatnonzero(matrix.sum(axis=1) < 0)
     return moved.flip((flipped + 2).tolist()) if len(flipped) else moved.contiguous()
 
 

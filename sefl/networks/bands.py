@@ -17,8 +17,7 @@ from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.fourier.shells import Shells
 from sefl.groups import FiniteGroup, GroupConv, LiftingConv
-from sefl.groups.group import IntArray
-from sefl.groups.spatial import act_on_fibre, act_on_grid
+from sefl.groups.spatial import sources_on_cells
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
 from sefl.tensors.constants import constant
 from sefl.tensors.graphs import in_pieces
@@ -294,8 +293,8 @@ class BandHead(nn.Module):
         if self.group is None:
             logits = self.perceptron(features)
         else:
-            size = features.shape[2] // self.cells**2, self.cells
-            views = constant(_views, self.group, *size, dtype=torch.int64, device=features.device)
+            size = features.shape[2] // (len(self.group) * self.cells**2), self.cells
+            views = constant(sources_on_cells, self.group, *size, dtype=torch.int64, device=features.device)
             logits = self.perceptron[-1](self.perceptron[:-1](features[..., views]).amax(2))
         weighted: Tensor = logits * self.weights()[list(places)]
         return weighted
@@ -305,15 +304,6 @@ def _moves_cells(group: FiniteGroup) -> bool:
     """Whether all elements move the cells of a square to cells."""
     matrices = group.matrices
     return matrices is not None and np.abs(matrices - np.rint(matrices)).max() < 1e-6
-
-
-def _views(group: FiniteGroup, channels: int, cells: int) -> IntArray:
-    """Where what stands at each place of a regular field on cells came from, of every element: ``(|H|, features)``."""
-    features = torch.arange(float(channels * cells**2), dtype=torch.float64).view(1, channels, cells, cells)
-    moved = [act_on_fibre(features, group, element) for element in range(len(group))]
-    if cells > 1 and group.matrices is not None:
-        moved = [act_on_grid(each, matrix) for each, matrix in zip(moved, group.matrices, strict=True)]
-    return torch.cat(moved).flatten(1).long().numpy()
 
 
 class BandNetwork(ScaleNetwork):

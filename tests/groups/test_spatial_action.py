@@ -10,6 +10,7 @@ from escnn.nn import FieldType, GeometricTensor
 from torch import Tensor
 
 from sefl.groups import FiniteGroup, act_on_field, act_on_grid, cyclic, dihedral, finite_group
+from sefl.groups.spatial import sources_on_cells
 
 EXACT = 1e-13
 
@@ -145,3 +146,16 @@ def test_errors_name_what_is_wrong() -> None:
         act_on_field(x, dihedral(4), 8)
     with pytest.raises(ValueError, match="background"):
         act_on_grid(x, cyclic(8).matrices[1], torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("C1", 2), ("C4", 3), ("D2", 2), ("D4", 3), ("C6", 1), ("D6", 1)]
+)
+def test_sources_on_cells_are_those_of_the_action(name: str, cells: int) -> None:
+    group = finite_group(name)
+    features = torch.randn(2, 3 * len(group), cells, cells, dtype=torch.float64)
+    sources = torch.as_tensor(sources_on_cells(group, 3, cells))
+    for element in range(len(group)):
+        field = features if cells > 1 else features.flatten(1)
+        moved = act_on_field(field, group, element).flatten(1)
+        assert torch.equal(features.flatten(1)[:, sources[element]], moved)
