@@ -1,7 +1,7 @@
 """The documentation site: the pages here, what they include of the READMEs, and the docstrings.
 
-``sphinx-build -W .github/docs build/docs``; formulas are drawn in the browser by MathJax, from the
-public address that Sphinx has for it or from a copy, ``-D mathjax_path=...``.
+``sphinx-build -W .github/docs build/docs``; formulas are written as MathML, which browsers draw by themselves,
+and no page asks the network for anything.
 """
 
 import importlib
@@ -14,7 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from docutils import nodes
+from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
@@ -28,7 +30,6 @@ copyright = "the sefl authors"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
@@ -53,8 +54,11 @@ toc_object_entries_show_parents = "hide"
 highlight_language = "none"
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
+myst_update_mathjax = False
+html_math_renderer = "mathml"
 nb_execution_mode = "off"  # what the notebook shows is stored in it; tests/demo/test_tutorial.py runs it
 
+MATHML = LatexToMathML(fancy_error=False, annotation=True)
 INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)\)")
 NAME = re.compile(r"(?<!`)`(\w+)`(?!`)")
@@ -160,10 +164,23 @@ def find_public(app: Sphinx, env: Any, reference: Any, content: Any) -> Any:
     return make_refnode(app.builder, reference["refdoc"], shown.docname, shown.node_id, content, found[0])
 
 
+def write_formula(translator: Any, formula: nodes.math | nodes.math_block) -> None:
+    """As MathML, or as TeX and with a warning where it is not understood."""
+    block = isinstance(formula, nodes.math_block)
+    try:
+        written = MATHML.convert_with_local_state(formula.astext(), displaystyle=block)
+    except LatexError as error:
+        logging.getLogger(__name__).warning("formula: %s", error, location=formula)
+        written = translator.encode(formula.astext())
+    translator.body.append(f'<div class="math">{written}</div>' if block else written)
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     app.connect("include-read", mend_links)
     app.connect("autodoc-process-signature", show_constructor)
     app.connect("autodoc-process-docstring", keep_first_line, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after it
     app.connect("missing-reference", find_public)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.add_directive("package", PackageReference)
