@@ -36,6 +36,7 @@ from sefl.runs.folder import (
 from sefl.runs.loggers import WandbOptions, is_rank_zero
 from sefl.runs.run import Run
 from sefl.tensors.allocations import sizes_checked
+from sefl.training.precision import warn_of_emulation
 from sefl.training.processes import FirstProcess, Process, devices_of_launcher, require_all_processes
 from sefl.training.signals import EndAtSignal
 
@@ -210,6 +211,7 @@ class ExperimentCLI(LightningCLI):
         kwargs |= devices_of_launcher(self.config_init.trainer.devices)
         trainer = super().instantiate_trainer(**kwargs)
         require_all_processes(trainer)
+        warn_of_emulation(trainer)
         self.processes.trainer_made(trainer)
         return trainer
 
