@@ -10,8 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
 
 import jsonargparse
 from jsonargparse import ArgumentParser
@@ -57,6 +60,13 @@ class OneLineParser(ArgumentParser):
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
 
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> Any:
+        added = super().add_class_arguments(*args, **kwargs)
+        for action in self._actions:
+            if hasattr(action, "_typehint"):
+                action._typehint = integers_first(action._typehint)
+        return added
+
     def _check_value_key(self, action: Any, value: Any, key: str, cfg: Any, append: bool = False) -> Any:
         # Asked of an empty configuration: whether another class than the one before takes this argument too. To that of
         # settings jsonargparse says yes whatever they are, and fails later, with those of the class before.
@@ -77,6 +87,22 @@ class OneLineParser(ArgumentParser):
         if debug_mode_active():
             super().error(line, ex)
         self.exit(USAGE_ERROR, f"{self.prog}: error: {line}\n")
+
+
+def integers_first(kind: Any) -> Any:
+    """A union in which ``int`` is tried before ``float``, so that one batch does not become 1.0, all of them.
+
+    ``typing`` gives ``Optional[Union[int, float]]`` as any module before wrote it, the other way round too.
+
+    >>> integers_first(float | int | None)
+    int | float | None
+    """
+    kinds = get_args(kind)
+    union = get_origin(kind) in (Union, UnionType)
+    if not union or int not in kinds or float not in kinds or kinds.index(int) < kinds.index(float):
+        return kind
+    swapped = {int: float, float: int}
+    return reduce(or_, (swapped.get(each, each) for each in kinds))
 
 
 @dataclass(frozen=True)

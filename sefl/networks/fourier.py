@@ -89,17 +89,7 @@ class FourierNetwork(BandNetwork):
         super().__init__(**common)
         require_one_of("center", center, get_args(Center))
         self.sampling_center = center
-        layers = FourierLayers(
-            self.dimensions,
-            self.base_resolution,
-            self.max_resolution,
-            trunk.layer_base_resolution,
-            trunk.activation,
-            trunk.norm,
-            trunk.oversampling,
-            trunk.band_step,
-            trunk.grid_sharing,
-        )
+        layers = FourierLayers.of(self, trunk)
         convolutions = require_integer("convolutions", trunk.convolutions, 1, MOST_LAYERS)
         entering = self.in_channels
         self.projection = None

@@ -1,8 +1,8 @@
 """The blocks of the scale-equivariant networks of Rahman & Yeh (NeurIPS 2023): coefficients to coefficients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +16,7 @@ from sefl.fourier import (
     SpectralConv1d,
     SpectralConv2d,
 )
-from sefl.networks.network import Dimensions
+from sefl.networks.network import Dimensions, ScaleNetwork
 
 Norm = Literal["instance", "batch", "none"]
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"]
@@ -117,6 +117,14 @@ class FourierLayers:
         require_one_of("activation", self.activation, get_args(ActivationName))
         require_one_of("norm", self.norm, get_args(Norm))
         require_integer("band_step", self.band_step, least=1)
+
+    @classmethod
+    def of(cls, network: ScaleNetwork, trunk: Any) -> "FourierLayers":
+        """Those of a network whose trunk's settings, a dataclass, have the options here under the same names."""
+        options = {
+            option.name: getattr(trunk, option.name) for option in fields(cls) if hasattr(trunk, option.name)
+        }
+        return cls(network.dimensions, network.base_resolution, network.max_resolution, **options)
 
     def convolution(
         self,

@@ -111,16 +111,7 @@ class GroupFourierNetwork(BandNetwork):
         if acting.matrices is None or acting.matrices.shape[1:] != (2, 2):
             raise ValueError(f"group must be one of the plane, C_n or D_n, got {group}")
         require_one_of("design", trunk.design, get_args(SamplingDesign))
-        layers = FourierLayers(
-            self.dimensions,
-            self.base_resolution,
-            self.max_resolution,
-            trunk.layer_base_resolution,
-            trunk.activation,
-            trunk.norm,
-            trunk.oversampling,
-            grid_sharing=trunk.grid_sharing,
-        )
+        layers = FourierLayers.of(self, trunk)
         count = len(trunk.widths)
         pools = [1] * count if trunk.pools is None else trunk.pools
         sizes = trunk.kernel_size if isinstance(trunk.kernel_size, Sequence) else [trunk.kernel_size] * count

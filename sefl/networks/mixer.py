@@ -132,16 +132,7 @@ class MixerNetwork(BandNetwork):
                     f"head.{name} are for a head that does not mix bands, got {list(widths)} with mixes_bands"
                 )
         finest, width = self.max_resolution, trunk.width
-        layers = FourierLayers(
-            self.dimensions,
-            self.base_resolution,
-            finest,
-            trunk.layer_base_resolution,
-            trunk.activation,
-            trunk.norm,
-            trunk.oversampling,
-            grid_sharing=trunk.grid_sharing,
-        )
+        layers = FourierLayers.of(self, trunk)
         self.embedding = layers.convolution(self.in_channels, width, 1, bias=True)
         self.blocks = nn.Sequential()
         for _ in range(depth):
