@@ -64,7 +64,7 @@ class EvaluateCLI(ExperimentCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        measuring = "What measures equivariance, unless the configuration's callbacks do."
+        measuring = "What measures equivariance, unless the configuration's callbacks do; null: nothing."
         parser.add_subclass_arguments(Callback, "monitor", help=measuring)
         parser.set_defaults({"monitor": {"class_path": DEFAULT_MONITOR}})
 
@@ -74,7 +74,7 @@ class EvaluateCLI(ExperimentCLI):
         given = listed(self.config_init.trainer.callbacks)
         measuring = [callback for callback in given if not isinstance(callback, TRAINING_ONLY)]
         monitors = [callback for callback in measuring if hasattr(callback, "results")]
-        if not monitors:
+        if not monitors and self.config_init.monitor is not None:
             monitors = [self.config_init.monitor]
             measuring += monitors
         self.monitors = monitors

@@ -140,6 +140,8 @@ def test_default_monitor_and_given_configuration(trained: Path) -> None:
     flip = '[{"class_path": "sefl.equivariance.Flip", "init_args": {"center": "pixel"}}]'
     main(["--config", str(trained), "--ckpt_path", BEST, "--monitor.transformations", flip])
     assert {row["transformation"] for row in evaluation()["equivariance"]} == {"flip_horizontal_about_pixel"}
+    main(["--config", str(trained), "--ckpt_path", BEST, "--monitor", "null"])
+    assert evaluation(1)["equivariance"] == []
 
 
 def test_two_processes_give_the_same_numbers(trained: Path, side_by_side: Callable[..., SideBySide]) -> None:
