@@ -1,5 +1,6 @@
 """Every file in configs/ through python -m sefl.fit, for a few batches."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_data_fragment(fragment: Path, tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.chdir(ROOT)
     command = fragment.read_text().splitlines()[1].partition("python -m sefl.fit ")[2]
-    main([*command.split(), "--run_dir", str(tmp_path), *FEW_BATCHES])
+    main([*shlex.split(command), "--run_dir", str(tmp_path), *FEW_BATCHES])
     check_run(tmp_path)
 
 

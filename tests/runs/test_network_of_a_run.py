@@ -57,6 +57,19 @@ def test_a_run_leaves_its_network_and_an_evaluation_its_test_results(
     assert measured["scale_consistency"] == tested["scale_consistency"]
 
 
+def test_the_network_of_a_run_with_moving_averages_is_the_average(tiny: Path) -> None:
+    averages = Path(__file__).parents[2] / "configs/trainer/ema.yaml"
+    fit(["--config", str(tiny), "--config", str(averages)])
+    checkpoint, network = torch.load(_best()), open_network(str(NETWORK))
+    trained = checkpoint["current_model_state"]
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, checkpoint["state_dict"][f"network.{name}"])
+    assert any(
+        not torch.equal(parameter, trained[f"network.{name}"])
+        for name, parameter in network.named_parameters()
+    )
+
+
 def _best() -> Path:
     return NETWORK.parent / "checkpoints/best.ckpt"
 
