@@ -88,6 +88,7 @@ class ConvNetwork(SinglePredictionNetwork):
         if self.dimensions == 1 and resize not in ("none", "ideal"):
             raise ValueError(f"resize must be 'none' or 'ideal' for signals, got {resize!r}")
         self.resize = Resizing(resize, self.max_resolution)
+        self.takes_finer = resize == "none"
         self.blocks = conv_blocks(self.in_channels, trunk, self.dimensions)
         self.head = pooled_perceptron(trunk.widths[-1], self.classes, head, self.dimensions)
 

@@ -65,6 +65,8 @@ class FourierCNN(SinglePredictionNetwork):
         TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
+    takes_finer = False
+
     def __init__(
         self,
         trunk: FourierCNNTrunk = FourierCNNTrunk(),

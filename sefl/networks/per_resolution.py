@@ -42,6 +42,8 @@ class PerResolutionNetwork(SinglePredictionNetwork):
         TypeError, ValueError: as :class:`ScaleNetwork`.
     """
 
+    takes_finer = False
+
     def __init__(
         self,
         trunk: ConvTrunk = ConvTrunk(widths=(16, 32, 32)),

@@ -81,7 +81,9 @@ class PyramidNetwork(
         network: what sees each level.
         levels: resolutions of the levels, from the base resolution on; by default one for each band. Of more levels the
             mean is better, of fewer faster; a resolution that the network was not trained at is better none. With
-            ``upsampled`` the coarsest need not be among them, few are enough, and they may be above ``max_resolution``.
+            ``upsampled`` the coarsest need not be among them, few are enough, and they may be above
+            ``max_resolution`` if the network takes such images (not with ``resize``, nor
+            :class:`FourierCNN` and :class:`PerResolutionNetwork`).
         upsampled: whether levels that are finer than a band are its upsampled image, in place of left out.
         finest: resolution of the finest band that is read, by default ``max_resolution``: what a network was never
             trained on it had better not see.
@@ -121,14 +123,15 @@ class PyramidNetwork(
         if finest is not None:
             require_integer("finest", finest, coarsest, largest)
         levels = range(coarsest, largest + 1) if levels is None else require_positives("levels", levels)
+        bounded = not (upsampled and network.takes_finer)
         if (
             not levels
-            or min(levels) < coarsest
-            or (not upsampled and (min(levels) != coarsest or max(levels) > largest))
+            or (min(levels) < coarsest if upsampled else min(levels) != coarsest)
+            or (bounded and max(levels) > largest)
         ):
-            allowed = "on" if upsampled else f"on, with it, to max_resolution {largest}"
             raise ValueError(
-                f"levels must be resolutions from base_resolution {coarsest} {allowed}, got {levels}"
+                f"levels must be resolutions from base_resolution {coarsest} on{'' if upsampled else ', with it,'}"
+                f"{f' to max_resolution {largest}' if bounded else ''}, got {levels}"
             )
         self.upsampled, self.finest = upsampled, self.band_index(finest or largest)
         self.levels = sorted(set(map(self.band_index, levels)))

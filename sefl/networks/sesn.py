@@ -149,6 +149,7 @@ class SESN(SinglePredictionNetwork):
         order = require_integer("order", trunk.order, least=0)
         shapes = block_shapes(self.in_channels, trunk.widths, pools)
         self.resize = Resizing(resize, self.max_resolution)
+        self.takes_finer = resize == "none"
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(

@@ -39,9 +39,13 @@ class SinglePredictionNetwork(ScaleNetwork):
     """Base of the networks that predict once, at the resolution of their input: a subclass gives ``classify``.
 
     ``forward`` maps images ``(batch, in_channels, r, r)`` to logits ``(batch, 1, classes)``.
+
+    Attributes:
+        takes_finer: whether ``classify`` takes images above ``max_resolution``, too.
     """
 
     blocks: nn.Sequential
+    takes_finer: bool = True
 
     @abstractmethod
     def classify(self, images: Tensor) -> Tensor:

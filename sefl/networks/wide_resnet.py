@@ -79,6 +79,7 @@ class WideResNet(SinglePredictionNetwork):
         width = require_positive("width", width)
         dropout = require_number("dropout", dropout, least=0, below=1)
         self.resize = Resizing(resize, self.max_resolution)
+        self.takes_finer = resize == "none"
         self.stem = HeConv2d(self.in_channels, STEM_CHANNELS, 3, padding=1, bias=False)
         groups = []
         entering = STEM_CHANNELS

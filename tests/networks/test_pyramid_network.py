@@ -12,9 +12,10 @@ from scale_equivariance import assert_same
 from torch import Tensor
 
 from models import ScaleClassifier
+from sefl import networks
 from sefl.equivariance import Composition, GroupAction, IdealDownsampling, measure
 from sefl.fourier import downsample, upsample
-from sefl.networks import PyramidNetwork
+from sefl.networks import PyramidNetwork, SinglePredictionNetwork
 from sefl.testing import assert_scale_equivariant
 
 BASE, FINEST = 6, 16
@@ -125,6 +126,29 @@ def test_upsampled_levels_are_functions_of_the_band(dimensions: int, finest: int
             found[:, r - BASE], torch.stack([model.network.classify(view) for view in views], 1).mean(1)
         )
         assert_same(found[:, r - BASE], model(downsample(x, r))[:, -1])
+
+
+@pytest.mark.parametrize(
+    ("inner", "settings"),
+    [
+        ("FourierCNN", {}),
+        ("PerResolutionNetwork", {}),
+        *((each, {"resize": "ideal"}) for each in ("ConvNetwork", "WideResNet", "SESN")),
+    ],
+)
+def test_networks_of_a_largest_resolution_have_no_upsampled_level_above_it(
+    inner: str, settings: dict[str, Any]
+) -> None:
+    made_of: SinglePredictionNetwork = getattr(networks, inner)(
+        base_resolution=BASE, max_resolution=FINEST, **settings
+    )
+    for levels in ([9, 17], [9, 21]):
+        with pytest.raises(
+            ValueError, match=rf"levels must be .* on to max_resolution 16, got .*{levels[1]}\]"
+        ):
+            PyramidNetwork(made_of, levels, upsampled=True)
+    model = PyramidNetwork(made_of, [9, 16], upsampled=True).eval()
+    assert model(torch.rand(2, made_of.in_channels, 12, 12)).shape == (2, 4, made_of.classes)
 
 
 def test_without_upsampled_levels_the_finest_band_is_the_finest_level_that_is_read() -> None:
