@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from sefl.fourier import native
 from sefl.fourier.activation import Activation, parameters_of
 from sefl.fourier.basis import analysis_matrix, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
@@ -54,8 +55,9 @@ class Plan:
         return _top(output_band, self.sharing)
 
     def shells_read(self, output_band: int) -> range:
-        """The shells that are read off the grid of a band: those above the band before."""
-        return range(output_band - self.bands.step + 1, min(output_band, self.output_band) + 1)
+        """The shells that are read off the grid of a band: those above the band before, at the base all."""
+        first = 0 if output_band == self.base else output_band - self.bands.step + 1
+        return range(first, min(output_band, self.output_band) + 1)
 
     def activate(self, by_sample: Tensor, trained: Sequence[Tensor]) -> Tensor:
         """The activation of features ``(batch, channels, *space)``, with these parameters of its own."""
@@ -91,7 +93,7 @@ def _top(output_band: int, sharing: float) -> int:
     return top
 
 
-class _Grid:
+class Grid:
     """The grid of a run of bands: matrices, sizes, and what they do to a block of columns.
 
     Shapes, along two axes: coefficients ``(K, K, N)``, values ``(points, points, N)``; along one: ``(K, N)`` and
@@ -126,6 +128,10 @@ class _Grid:
         values = workspace.take("values", *self.shells.extent(self.points), coefficients.shape[-1])
         synthesis = self.synthesis[:, : coefficient_count(self.input_bands[place])]
         return self.shells.synthesise(synthesis, coefficients, values, workspace)
+
+    def shells_read(self, place: int) -> range:
+        """The shells of the output that are read off this grid at a place in the run."""
+        return self.plan.shells_read(self.plan.bands[self.run[place]])
 
     def between(self, place: int) -> range:
         """The shells of the input that a place in the run adds to the place before."""
@@ -190,24 +196,23 @@ class _Grid:
 
     def write_shells(self, place: int, activated: Tensor, out: Tensor, workspace: Workspace) -> None:
         """Write a band's shells of the activated grid's coefficients (all of them at the base) into ``out``."""
-        output_band = self.plan.bands[self.run[place]]
-        if output_band == self.plan.base:
-            count = coefficient_count(output_band)
-            analysis = self.analysis[:count]
-            out[self.shells.whole(count)] = self.shells.analyse(analysis, activated, workspace)
+        shells = self.shells_read(place)
+        if not shells.start:
+            count = coefficient_count(shells[-1])
+            out[self.shells.whole(count)] = self.shells.analyse(self.analysis[:count], activated, workspace)
             return
-        for shell in self.plan.shells_read(output_band):
+        for shell in shells:
             self.shells.analyse_shell(self.analysis[: coefficient_count(shell)], activated, out)
 
     def read_shells(self, place: int, gradient: Tensor, workspace: Workspace) -> Tensor:
         """The transpose of :meth:`write_shells`."""
-        output_band = self.plan.bands[self.run[place]]
+        shells = self.shells_read(place)
         extent = self.shells.extent(self.pooled_points)
         result = workspace.take("activated gradient", *extent, gradient.shape[-1])
-        if output_band == self.plan.base:
-            synthesis = self.analysis[: coefficient_count(output_band)].T
+        if not shells.start:
+            synthesis = self.analysis[: coefficient_count(shells[-1])].T
             return self.shells.synthesise(synthesis, gradient, result, workspace)
-        for index, shell in enumerate(self.plan.shells_read(output_band)):
+        for index, shell in enumerate(shells):
             synthesis = self.analysis[: coefficient_count(shell)].T
             self.shells.synthesise_shell(synthesis, gradient, result, beta=min(index, 1))
         return result
@@ -230,7 +235,7 @@ def _plain_activation(
     exact = torch.promote_types(coefficients.dtype, torch.float32)
     outcome: Tensor | None = None
     for run in plan.runs():
-        grid = _Grid(run, plan, coefficients, coefficients.shape[-1])
+        grid = Grid(run, plan, coefficients, coefficients.shape[-1])
         for place, index in enumerate(run):
             source = coefficients[shells.whole(coefficient_count(grid.input_bands[place]))]
             synthesis = grid.synthesis[:, : len(source)]
@@ -279,31 +284,16 @@ class _ShellwiseActivation(torch.autograd.Function):
             inverse_deviation = None
             if weight is not None:
                 inverse_deviation = _inverse_deviations(flat, plan).view(len(plan.bands), batch, channels)
-            extent = plan.shells.extent(coefficient_count(plan.output_band))
-            out = flat.new_empty(*extent, batch * channels)
-            workspace = Workspace(flat)
-            for run in plan.runs():
-                grid = _Grid(run, plan, flat, channels)
-                norms = [
-                    _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype) for index in run
-                ]
-                for block in grid.blocks(flat):
-                    source = _centred(flat[(*grid.whole, block)], norms[0], workspace)
-                    values = grid.values(source, 0, workspace)
-                    for place, norm in enumerate(norms):
-                        if place:
-                            grid.change(values, source, place, 1)
-                        inside = _inside(values, norm, block, workspace)
-                        if not plan.is_relu:
-                            activated = grid.activated(inside, trained)
-                        else:  # over what nobody reads again; pooled values have memory of their own
-                            spent = plan.window > 1 or norm is not None or place == len(run) - 1
-                            rectified = inside if spent else workspace.take("inside", *inside.shape)
-                            activated = grid.rectified(inside, rectified)
-                        grid.write_shells(place, activated, out[..., block], workspace)
+            norm = _Norm.of(inverse_deviation, weight, bias, flat.dtype)
+            grids = [Grid(run, plan, flat, channels) for run in plan.runs()]
+            count = coefficient_count(plan.output_band)
+            if plan.is_relu and native.takes(flat):
+                out = native.rectify(flat, grids, count, norm.scale, norm.offset)
+            else:
+                out = _activated(flat, grids, count, norm, trained)
         ctx.plan = plan
         ctx.save_for_backward(coefficients, weight, bias, inverse_deviation, *trained)
-        return out.view(*extent, batch, channels)
+        return out.view(*plan.shells.extent(count), batch, channels)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -313,7 +303,6 @@ class _ShellwiseActivation(torch.autograd.Function):
             plain = partial(_plain_activation, plan)
             of_inputs = plain_gradients(plain, (coefficients, weight, bias, *trained), gradient)
             return *of_inputs[:3], None, *of_inputs[3:]
-        count = len(coefficients)
         batch, channels = coefficients.shape[-2:]
         trained_gradients = [
             torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
@@ -322,66 +311,15 @@ class _ShellwiseActivation(torch.autograd.Function):
         with torch.autocast(coefficients.device.type, enabled=False):
             flat = coefficients.contiguous().flatten(-2)
             upstream = gradient.contiguous().flatten(-2)
-            downstream = torch.empty_like(flat)
-            scale_gradient = offset_gradient = None
-            if weight is not None:
-                shape = (len(plan.bands), batch * channels)
-                scale_gradient, offset_gradient = flat.new_zeros(shape), flat.new_zeros(shape)
-            workspace = Workspace(flat)
-            # From fine to coarse, so that the first run writes what the others add to.
-            for run in reversed(plan.runs()):
-                grid = _Grid(run, plan, flat, channels)
-                first = run.stop == len(plan.bands)
-                if first and grid.inputs < count:
-                    downstream.zero_()
-                    first = False
-                norms = [
-                    _BandNorm.of(index, inverse_deviation, weight, bias, batch, flat.dtype) for index in run
-                ]
-                for block in grid.blocks(flat):
-                    source = _centred(flat[(*grid.whole, block)], norms[0], workspace)
-                    values = grid.values(source, len(run) - 1, workspace)
-                    finer = None if len(run) == 1 else workspace.take("inner", *source.shape)
-                    total: Tensor | None = None
-                    for place in reversed(range(len(run))):
-                        index, norm = run[place], norms[place]
-                        inside = _inside(values, norm, block, workspace)
-                        gradient_here = grid.read_shells(place, upstream[..., block], workspace)
-                        if plan.is_relu:
-                            gradient_here = grid.rectified_backward(inside, gradient_here)
-                        else:
-                            gradient_here = grid.activated_backward(
-                                inside, gradient_here, trained, trained_gradients
-                            )
-                        if norm is not None:
-                            assert scale_gradient is not None
-                            assert offset_gradient is not None
-                            flattened = gradient_here.view(-1, gradient_here.shape[-1])
-                            torch.sum(flattened, 0, out=offset_gradient[index, block])
-                            product = torch.mul(gradient_here, values, out=inside)
-                            torch.sum(product.view_as(flattened), 0, out=scale_gradient[index, block])
-                            gradient_here = gradient_here.mul_(norm.scale[block])
-                        if total is None:
-                            total = gradient_here
-                            if place:
-                                total = workspace.take("total", *gradient_here.shape).copy_(gradient_here)
-                        else:
-                            total.add_(gradient_here)
-                        if finer is not None and place:
-                            for shell in grid.between(place):
-                                transposed = grid.synthesis[:, : coefficient_count(shell)].T
-                                plan.shells.analyse_shell(transposed, total, finer)
-                            grid.change(values, source, place, -1)
-                    assert total is not None
-                    lowest = coefficient_count(grid.input_bands[0])
-                    inner = plan.shells.analyse(grid.synthesis[:, :lowest].T, total, workspace)
-                    if finer is not None:
-                        finer[plan.shells.whole(lowest)] = inner
-                        inner = finer
-                    if norms[0] is not None:
-                        inner[plan.shells.extent(0)] = 0
-                    target = downstream[(*grid.whole, block)]
-                    target.copy_(inner) if first else target.add_(inner)
+            norm = _Norm.of(inverse_deviation, weight, bias, flat.dtype)
+            grids = [Grid(run, plan, flat, channels) for run in plan.runs()]
+            if plan.is_relu and native.takes(flat):
+                downstream, *by_norm = native.rectify_backward(upstream, flat, grids, norm.scale, norm.offset)
+            else:
+                downstream, *by_norm = _activated_backward(
+                    upstream, flat, grids, norm, trained, trained_gradients
+                )
+            scale_gradient, offset_gradient = by_norm
             weight_gradient = bias_gradient = None
             if weight is not None:
                 assert scale_gradient is not None
@@ -400,44 +338,128 @@ class _ShellwiseActivation(torch.autograd.Function):
         return downstream, weight_gradient, bias_gradient, None, *rounded
 
 
-@dataclass(frozen=True)
-class _BandNorm:
-    """Instance norm of one band: ``scale`` for every coefficient, the constant one replaced by ``offset``."""
+def _activated(
+    flat: Tensor, grids: Sequence[Grid], count: int, norm: "_Norm", trained: Sequence[Tensor]
+) -> Tensor:
+    """``(count, [count,] columns)`` of such coefficients."""
+    plan = grids[0].plan
+    out = flat.new_empty(*plan.shells.extent(count), flat.shape[-1])
+    workspace = Workspace(flat)
+    for grid in grids:
+        for block in grid.blocks(flat):
+            source = norm.centred(flat[(*grid.whole, block)], workspace)
+            values = grid.values(source, 0, workspace)
+            for place, index in enumerate(grid.run):
+                if place:
+                    grid.change(values, source, place, 1)
+                inside = norm.inside(values, index, block, workspace)
+                if not plan.is_relu:
+                    activated = grid.activated(inside, trained)
+                else:  # over what nobody reads again; pooled values have memory of their own
+                    spent = plan.window > 1 or inside is not values or place == len(grid.run) - 1
+                    rectified = inside if spent else workspace.take("inside", *inside.shape)
+                    activated = grid.rectified(inside, rectified)
+                grid.write_shells(place, activated, out[..., block], workspace)
+    return out
 
-    scale: Tensor
-    offset: Tensor
+
+def _activated_backward(
+    upstream: Tensor,
+    flat: Tensor,
+    grids: Sequence[Grid],
+    norm: "_Norm",
+    trained: list[Tensor],
+    trained_gradients: list[Tensor],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The gradients by ``flat``, the norm held fixed, and by its scales and offsets; those of ``trained`` are added."""
+    plan = grids[0].plan
+    downstream = torch.empty_like(flat)
+    scale_gradient, offset_gradient = (
+        None if given is None else torch.zeros_like(given) for given in (norm.scale, norm.offset)
+    )
+    workspace = Workspace(flat)
+    # From fine to coarse, so that the first run writes what the others add to.
+    for grid in reversed(grids):
+        first = grid is grids[-1]
+        if first and grid.inputs < len(flat):
+            downstream.zero_()
+            first = False
+        for block in grid.blocks(flat):
+            source = norm.centred(flat[(*grid.whole, block)], workspace)
+            values = grid.values(source, len(grid.run) - 1, workspace)
+            finer = None if len(grid.run) == 1 else workspace.take("inner", *source.shape)
+            total: Tensor | None = None
+            for place in reversed(range(len(grid.run))):
+                index = grid.run[place]
+                inside = norm.inside(values, index, block, workspace)
+                gradient_here = grid.read_shells(place, upstream[..., block], workspace)
+                if plan.is_relu:
+                    gradient_here = grid.rectified_backward(inside, gradient_here)
+                else:
+                    gradient_here = grid.activated_backward(inside, gradient_here, trained, trained_gradients)
+                if norm.scale is not None and scale_gradient is not None and offset_gradient is not None:
+                    flattened = gradient_here.view(-1, gradient_here.shape[-1])
+                    torch.sum(flattened, 0, out=offset_gradient[index, block])
+                    product = torch.mul(gradient_here, values, out=inside)
+                    torch.sum(product.view_as(flattened), 0, out=scale_gradient[index, block])
+                    gradient_here = gradient_here.mul_(norm.scale[index, block])
+                if total is None:
+                    total = gradient_here
+                    if place:
+                        total = workspace.take("total", *gradient_here.shape).copy_(gradient_here)
+                else:
+                    total.add_(gradient_here)
+                if finer is not None and place:
+                    for shell in grid.between(place):
+                        transposed = grid.synthesis[:, : coefficient_count(shell)].T
+                        plan.shells.analyse_shell(transposed, total, finer)
+                    grid.change(values, source, place, -1)
+            assert total is not None
+            lowest = coefficient_count(grid.input_bands[0])
+            inner = plan.shells.analyse(grid.synthesis[:, :lowest].T, total, workspace)
+            if finer is not None:
+                finer[plan.shells.whole(lowest)] = inner
+                inner = finer
+            if norm.scale is not None:
+                inner[plan.shells.extent(0)] = 0
+            target = downstream[(*grid.whole, block)]
+            target.copy_(inner) if first else target.add_(inner)
+    return downstream, scale_gradient, offset_gradient
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """Instance norm, ``(bands, columns)``: ``scale`` for each coefficient but the constant one, which is ``offset``."""
+
+    scale: Tensor | None
+    offset: Tensor | None
 
     @classmethod
     def of(
-        cls,
-        index: int,
-        inverse_deviation: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        batch: int,
-        dtype: torch.dtype,
-    ) -> "_BandNorm | None":
+        cls, inverse_deviation: Tensor | None, weight: Tensor | None, bias: Tensor | None, dtype: torch.dtype
+    ) -> "_Norm":
+        """From ``(bands, batch, channels)`` and ``(bands or more, channels)``; without them no norm."""
         if inverse_deviation is None or weight is None or bias is None:
-            return None
-        scale = (inverse_deviation[index] * weight[index]).flatten().to(dtype)
-        return cls(scale, bias[index].repeat(batch).to(dtype))
+            return cls(None, None)
+        used = len(inverse_deviation)
+        scale = inverse_deviation * weight[:used].unsqueeze(1)
+        offset = bias[:used].unsqueeze(1).expand_as(scale)
+        return cls(scale.flatten(1).to(dtype), offset.flatten(1).to(dtype))
 
+    def centred(self, block: Tensor, workspace: Workspace) -> Tensor:
+        """The coefficients of which norms are taken, and the activation's input is made: without the constant one."""
+        if self.scale is None:
+            return block
+        centred = workspace.take("centred", *block.shape).copy_(block)
+        centred[(0,) * (block.dim() - 1)] = 0
+        return centred
 
-def _centred(block: Tensor, norm: _BandNorm | None, workspace: Workspace) -> Tensor:
-    """The coefficients of which norms are taken, and the activation's input is made: without the constant one."""
-    if norm is None:
-        return block
-    centred = workspace.take("centred", *block.shape).copy_(block)
-    centred[(0,) * (block.dim() - 1)] = 0
-    return centred
-
-
-def _inside(values: Tensor, norm: _BandNorm | None, columns: slice, workspace: Workspace) -> Tensor:
-    """The values that the activation sees: normalised where there is a norm."""
-    if norm is None:
-        return values
-    inside = workspace.take("inside", *values.shape)
-    return torch.addcmul(norm.offset[columns], values, norm.scale[columns], out=inside)
+    def inside(self, values: Tensor, index: int, columns: slice, workspace: Workspace) -> Tensor:
+        """The values that the activation sees in a band: normalised where there is a norm."""
+        if self.scale is None or self.offset is None:
+            return values
+        inside = workspace.take("inside", *values.shape)
+        return torch.addcmul(self.offset[index, columns], values, self.scale[index, columns], out=inside)
 
 
 def _input_shells(plan: Plan, finest: int) -> Iterator[tuple[int, int, range]]:
