@@ -1,6 +1,6 @@
 """Batch norm over the batches of all processes: of coefficients, where it commutes with downsampling, and of grids."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from sefl.arguments import require_floating, require_positive
 from sefl.fourier.basis import band, coefficient_count
 from sefl.fourier.sampling import CoefficientModule, require_channels
 from sefl.tensors.batch_norm import SharedBatchNorm, mean_over, precise_type
-from sefl.tensors.differentiation import transformed
+from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 
 
 class SpectralBatchNorm(SharedBatchNorm, CoefficientModule):
@@ -62,20 +62,72 @@ class SpectralBatchNorm(SharedBatchNorm, CoefficientModule):
             mean, variance = self._statistics(coefficients)
             scale = self._scale(variance)
             precise = coefficients.to(torch.promote_types(coefficients.dtype, scale.dtype))
-            outcome = precise * scale
-            constant = (0,) * (coefficients.dim() - 2)
-            outcome[constant] = torch.addcmul(self.bias.to(scale.dtype), precise[constant] - mean, scale)
+            scaled = _plain_scaled if transformed() else _Scaled.apply
+            outcome = cast(Tensor, scaled(precise, mean, scale, self.bias.to(scale.dtype)))
         return outcome.to(coefficients.dtype)
 
     def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
         leading = (slice(self.leading),) * (x.dim() - 2)
         precise = x[leading].to(precise_type(self.weight.dtype))
-        by_frequency = precise.flatten(end_dim=-3)
-        constants, others = by_frequency[0], by_frequency[1:]
-        mean = mean_over(constants, (0,))
-        energy = others.square().sum(0) + (constants - mean).square()
-        count = precise.numel() // self.num_features
-        return count, mean.squeeze(0), energy.sum(0) / max(1, len(constants))
+        mean, variance = (_plain_spectral_moments if transformed() else _SpectralMoments.apply)(precise)
+        return precise.numel() // self.num_features, mean, variance
+
+
+def _plain_spectral_moments(coefficients: Tensor) -> Tensor:
+    """``(2, channels)``: the mean, of the constant coefficients, and the variance, the energy around it (Parseval)."""
+    by_frequency = coefficients.flatten(end_dim=-3)
+    constants, others = by_frequency[0], by_frequency[1:]
+    mean = mean_over(constants, (0,))
+    energy = others.square().sum((0, 1)) + (constants - mean).square().sum(0)
+    return torch.stack([mean.squeeze(0), energy / max(1, len(constants))])
+
+
+class _SpectralMoments(torch.autograd.Function):
+    """:func:`_plain_spectral_moments`, whose backward pass writes one gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor) -> Tensor:
+        moments = _plain_spectral_moments(coefficients)
+        ctx.save_for_backward(coefficients, moments)
+        return moments
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor | None:
+        coefficients, (mean, _) = ctx.saved_tensors
+        if differentiated_again(gradient):
+            return plain_gradients(_plain_spectral_moments, (coefficients,), gradient)[0]
+        by_mean, by_energy = gradient / max(1, coefficients.shape[-2])
+        constant = (0,) * (coefficients.dim() - 2)
+        downstream: Tensor = coefficients * (2 * by_energy)
+        downstream[constant] = by_mean + 2 * by_energy * (coefficients[constant] - mean)
+        return downstream
+
+
+def _plain_scaled(coefficients: Tensor, mean: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """``(x - mean) scale + bias`` of the signals ``x`` that the coefficients stand for."""
+    outcome = coefficients * scale
+    constant = (0,) * (coefficients.dim() - 2)
+    outcome[constant] = torch.addcmul(bias, coefficients[constant] - mean, scale)
+    return outcome
+
+
+class _Scaled(torch.autograd.Function):
+    """:func:`_plain_scaled`, whose backward pass writes one gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, mean: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(coefficients, mean, scale, bias)
+        return _plain_scaled(coefficients, mean, scale, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        coefficients, mean, scale, bias = ctx.saved_tensors
+        if differentiated_again(gradient):
+            return tuple(plain_gradients(_plain_scaled, (coefficients, mean, scale, bias), gradient))
+        upstream, values = gradient.flatten(end_dim=-3), coefficients.flatten(end_dim=-3)
+        by_bias = upstream[0].sum(0)
+        by_scale = (upstream[1:] * values[1:]).sum((0, 1)) + (upstream[0] * (values[0] - mean)).sum(0)
+        return gradient * scale, -scale * by_bias, by_scale, by_bias
 
 
 class GridBatchNorm(SharedBatchNorm):

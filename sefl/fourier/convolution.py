@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import is_odd, require_positive
+from sefl.fourier import native
 from sefl.fourier.basis import band_of_count
 from sefl.fourier.blocks import Workspace, row_blocks
 from sefl.fourier.sampling import CoefficientModule, band_in_layer, in_autocast, to_coefficients, to_grid
@@ -183,6 +184,8 @@ class _FrequencyProduct(torch.autograd.Function):
     def forward(ctx: Any, coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
         ctx.grid = grid
         ctx.save_for_backward(coefficients, taps)
+        if native.takes(coefficients) and native.takes(taps):
+            return native.convolve(coefficients, taps, grid)
         out = coefficients.new_empty(*coefficients.shape[:3], taps.shape[3])
         with torch.autocast(coefficients.device.type, enabled=False):
             for rows in _row_groups(coefficients, taps):
@@ -202,6 +205,13 @@ class _FrequencyProduct(torch.autograd.Function):
             return *plain_gradients(plain, (coefficients, taps), gradient), None
         gradient = gradient.contiguous()
         wants_input, wants_taps, _ = ctx.needs_input_grad
+        if native.takes(gradient) and native.takes(taps):
+            turned = taps.flip(0, 1).transpose(2, 3)
+            return (
+                native.convolve(gradient, turned, ctx.grid) if wants_input else None,
+                native.convolve_backward(gradient, coefficients, taps, ctx.grid) if wants_taps else None,
+                None,
+            )
         downstream = torch.empty_like(coefficients) if wants_input else None
         inputs, outputs = taps.shape[2:]
         taps_gradient = taps.new_zeros(taps.shape[0] * taps.shape[1], inputs * outputs)

@@ -1,9 +1,9 @@
-// The passes of sefl/fourier/shellwise.py over the bands of images, for ReLU on a CPU; native.py compiles
-// this file where there is a compiler. A vector here holds one coefficient, or one grid point, of as many columns (batch
-// x channels) as a register of the processor does; all bands of these columns are done at once, in cache.
+// What takes most of the time, on a CPU: the passes of shellwise.py over the bands of images, for ReLU, and the products
+// of convolution.py. native.py compiles this file where there is a compiler. A vector here fills a register.
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -25,6 +25,25 @@ template <class T>
 struct Lanes {
     typedef T V __attribute__((vector_size(REGISTER)));
     static constexpr long COUNT = REGISTER / sizeof(T);
+};
+
+// Memory for vectors, aligned as they want it.
+template <class V>
+class Arena {
+    std::unique_ptr<char[]> memory;
+    V* next = nullptr;
+
+   public:
+    void reserve(long count) {
+        memory.reset(new char[(count + 1) * sizeof(V)]);
+        const uintptr_t start = reinterpret_cast<uintptr_t>(memory.get());
+        next = reinterpret_cast<V*>(memory.get() + (sizeof(V) - start % sizeof(V)) % sizeof(V));
+    }
+    V* take(long count) {
+        V* taken = next;
+        next += count;
+        return taken;
+    }
 };
 
 // Bands that share a grid: shellwise.Grid.
@@ -100,25 +119,18 @@ void product(long m_count, long q_count, long k_count, Matrix<T> a, const V* b, 
     if (q < q_count) strip<T, 1>(m_count, k_count, a, b + q * bq, bk, bq, c + q * cq, cm, cq);
 }
 
-// Some columns: their coefficients, grids and shells, and what is done to them.
+// One vector's columns (batch x channels): all of their coefficients, and one band's grid after the other, in cache.
 template <class T>
 class Block {
     typedef typename Lanes<T>::V V;
     static constexpr long LANES = Lanes<T>::COUNT;
 
     const Task& task;
-    std::unique_ptr<char[]> memory;
-    char* next;
+    Arena<V> arena;
     V *source, *result, *values, *half, *other, *total, *upstream, *finer;
     V *rows, *sides, *read_rows, *read_sides;  // 2 x points each
     V *given_rows, *given_sides;
     long first_column, held;
-
-    V* take(long count) {
-        V* taken = reinterpret_cast<V*>(next);
-        next += count * sizeof(V);
-        return taken;
-    }
 
    public:
     Block(const Task& task, bool backward) : task(task) {
@@ -126,14 +138,11 @@ class Block {
         for (long r = 0; r < task.runs; r++) points = std::max<long>(points, task.run[r].points);
         const long fine = points * task.window, largest = std::max({fine, task.inputs, task.outputs});
         const long square = largest * largest;
-        memory.reset(new char[(8 * square + 12 * largest + 1) * sizeof(V)]);
-        const uintptr_t start = reinterpret_cast<uintptr_t>(memory.get());
-        next = memory.get() + (REGISTER - start % REGISTER) % REGISTER;
-        source = take(square), result = take(square), values = take(square), half = take(square);
-        other = take(square), total = take(square), upstream = take(square), finer = take(square);
-        rows = take(2 * largest), sides = take(2 * largest), read_rows = take(2 * largest);
-        read_sides = take(2 * largest), given_rows = take(2 * largest), given_sides = take(2 * largest);
-        if (!backward) upstream = finer = total = nullptr;
+        arena.reserve((backward ? 8 : 5) * square + 12 * largest);
+        for (V** grid : {&source, &result, &values, &half, &other}) *grid = arena.take(square);
+        if (backward)
+            for (V** grid : {&total, &upstream, &finer}) *grid = arena.take(square);
+        for (V** pair : {&rows, &sides, &read_rows, &read_sides, &given_rows, &given_sides}) *pair = arena.take(2 * largest);
     }
 
     void at(long column) {
@@ -467,33 +476,368 @@ class Block {
     }
 };
 
-template <class T>
-bool run_all(const Task& task, bool backward) try {
-    const long lanes = Lanes<T>::COUNT, blocks = (task.columns + lanes - 1) / lanes;
-    const long count = std::max<long>(1, std::min<long>(task.threads, blocks));
-    std::vector<Block<T>> each;  // all memory before any thread starts
-    for (long i = 0; i < count; i++) each.emplace_back(task, backward);
+// Circular convolution with a local kernel, frequency by frequency: convolution.py, whose notation this keeps.
+struct Convolution {
+    int64_t rows, columns, batch, inputs, outputs;  // coefficients (rows, columns, batch, channels); rows is 1 for signals
+    int64_t height, width, grid, threads;           // of the taps (height, width, inputs, outputs), and pixels of their grid
+    const void *coefficients, *taps;
+    void* out;             // (rows, columns, batch, outputs)
+    const void* upstream;  // or null; then the gradient of the taps is wanted, not the product
+    void* taps_gradient;   // (height, width, inputs, outputs)
+};
+
+// Some output channels, S vectors of them, of all frequencies.
+template <class T, int S>
+class Channels {
+    typedef typename Lanes<T>::V V;
+    static constexpr long LANES = Lanes<T>::COUNT;
+    static constexpr int B = REGISTER == 64 ? 4 : 2;  // samples, or input channels, at a time in registers
+    struct Complex {
+        V real[S], imaginary[S];
+    };
+
+    const Convolution& task;
+    const long first, held;  // output channels
+    const long down, across;  // half the kernel
+    Arena<V> arena;
+    T *wave_cos, *wave_sin, *minus_cos, *minus_sin;  // plane waves of the input, (batch, inputs)
+    V *even, *odd;                // (down + 1, width, inputs, S): sum and difference of the taps at d and -d
+    Complex *summed, *differing;  // of one k1 (across + 1, inputs): sum and difference over d and -d across
+    Complex *plus, *minus;        // transfer functions of k2 and -k2, (inputs), or their gradients
+    Complex *out_plus, *out_minus;  // waves of the output, or of the upstream gradient, (batch)
+
+    Complex* take(long count) { return reinterpret_cast<Complex*>(arena.take(2 * S * count)); }
+
+   public:
+    Channels(const Convolution& task, long first)
+        : task(task), first(first), held(std::min(S * LANES, task.outputs - first)), down(task.height / 2),
+          across(task.width / 2) {
+        const long taps = (down + 1) * task.width * task.inputs, few = (across + 1) * task.inputs;
+        const long scalars = (task.batch * task.inputs + LANES - 1) / LANES;
+        arena.reserve(2 * S * (taps + 2 * few + 2 * task.inputs + 2 * task.batch) + 4 * scalars);
+        even = arena.take(S * taps), odd = arena.take(S * taps), summed = take(few), differing = take(few);
+        plus = take(task.inputs), minus = take(task.inputs), out_plus = take(task.batch), out_minus = take(task.batch);
+        for (T** waves : {&wave_cos, &wave_sin, &minus_cos, &minus_sin})
+            *waves = reinterpret_cast<T*>(arena.take(scalars));
+    }
+
+    void load(const void* from, long row, V* to) const {
+        const T* start = static_cast<const T*>(from) + row * task.outputs + first;
+        T* lanes = reinterpret_cast<T*>(to);
+        if (held == S * LANES) std::memcpy(to, start, S * sizeof(V));
+        else for (long i = 0; i < S * LANES; i++) lanes[i] = i < held ? start[i] : T{};
+    }
+
+    void store(void* to, long row, const V* x) const {
+        T* start = static_cast<T*>(to) + row * task.outputs + first;
+        std::memcpy(start, x, held * sizeof(T));
+    }
+
+    // Over d1: the kernel's columns as functions of k1; then their sums and differences over d2 and -d2.
+    void transform_rows() {
+        for (long d = 0; d <= across; d++)
+            for (long i = 0; i < task.inputs; i++) {
+                Complex side[2] = {};
+                for (int s = 0; s < (d ? 2 : 1); s++)
+                    for (long e = 0; e <= down; e++) {
+                        const long tap = S * ((e * task.width + across + (s ? -d : d)) * task.inputs + i);
+                        const T c = cosine_down[e], n = sine_down[e];
+                        for (int v = 0; v < S; v++) {
+                            side[s].real[v] += c * even[tap + v];
+                            if (e) side[s].imaginary[v] -= n * odd[tap + v];
+                        }
+                    }
+                Complex& sum = summed[d * task.inputs + i];
+                Complex& difference = differing[d * task.inputs + i];
+                for (int v = 0; v < S; v++) {
+                    sum.real[v] = side[0].real[v] + side[1].real[v];
+                    sum.imaginary[v] = side[0].imaginary[v] + side[1].imaginary[v];
+                    difference.real[v] = side[0].real[v] - side[1].real[v];
+                    difference.imaginary[v] = side[0].imaginary[v] - side[1].imaginary[v];
+                }
+            }
+    }
+
+    // The transfer functions of k2, and where they differ of -k2.
+    void transform_columns(T factor, bool both) {
+        for (long i = 0; i < task.inputs; i++)
+            for (int v = 0; v < S; v++) {
+                V ar = summed[i].real[v], ai = summed[i].imaginary[v], br{}, bi{};
+                for (long d = 1; d <= across; d++) {
+                    const T c = cosine_across[d], s = sine_across[d];
+                    const Complex &sum = summed[d * task.inputs + i], &difference = differing[d * task.inputs + i];
+                    ar += c * sum.real[v], ai += c * sum.imaginary[v];
+                    br += s * difference.real[v], bi += s * difference.imaginary[v];
+                }
+                plus[i].real[v] = factor * (ar + bi), plus[i].imaginary[v] = factor * (ai - br);
+                if (both) minus[i].real[v] = factor * (ar - bi), minus[i].imaginary[v] = factor * (ai + br);
+            }
+    }
+
+    // And back: gradients of the transfer functions, `plus` and `minus`, to those of the sums and differences.
+    void columns_backward(T factor, bool both) {
+        for (long i = 0; i < task.inputs; i++)
+            for (int v = 0; v < S; v++) {
+                V ar = plus[i].real[v], ai = plus[i].imaginary[v], br = -ai, bi = ar;
+                if (both) {
+                    ar += minus[i].real[v], ai += minus[i].imaginary[v];
+                    br += minus[i].imaginary[v], bi -= minus[i].real[v];
+                }
+                ar *= factor, ai *= factor, br *= factor, bi *= factor;
+                summed[i].real[v] += ar, summed[i].imaginary[v] += ai;
+                for (long d = 1; d <= across; d++) {
+                    const T c = cosine_across[d], s = sine_across[d];
+                    Complex &sum = summed[d * task.inputs + i], &difference = differing[d * task.inputs + i];
+                    sum.real[v] += c * ar, sum.imaginary[v] += c * ai;
+                    difference.real[v] += s * br, difference.imaginary[v] += s * bi;
+                }
+            }
+    }
+
+    void rows_backward() {
+        for (long d = 0; d <= across; d++)
+            for (long i = 0; i < task.inputs; i++)
+                for (int s = 0; s < (d ? 2 : 1); s++)
+                    for (int v = 0; v < S; v++) {
+                        const Complex &sum = summed[d * task.inputs + i], &difference = differing[d * task.inputs + i];
+                        const T sign = s ? -1 : 1;
+                        const V real = d ? sum.real[v] + sign * difference.real[v] : sum.real[v];
+                        const V imaginary = d ? sum.imaginary[v] + sign * difference.imaginary[v] : sum.imaginary[v];
+                        for (long e = 0; e <= down; e++) {
+                            const long tap = S * ((e * task.width + across + (s ? -d : d)) * task.inputs + i);
+                            even[tap + v] += cosine_down[e] * real;
+                            if (e) odd[tap + v] -= sine_down[e] * imaginary;
+                        }
+                    }
+    }
+
+    // Plane waves of the frequencies (k1, k2) and (k1, -k2): the coefficients' sums and differences.
+    void waves(long k1, long k2) {
+        const long size = task.batch * task.inputs;
+        const T* all = static_cast<const T*>(task.coefficients);
+        auto entry = [&](long row, long column) { return all + (row * task.columns + column) * size; };
+        if (k1 && k2) {
+            const T *cc = entry(2 * k1 - 1, 2 * k2 - 1), *cs = entry(2 * k1 - 1, 2 * k2);
+            const T *sc = entry(2 * k1, 2 * k2 - 1), *ss = entry(2 * k1, 2 * k2);
+            for (long i = 0; i < size; i++) {
+                wave_cos[i] = cc[i] - ss[i], minus_cos[i] = cc[i] + ss[i];
+                wave_sin[i] = sc[i] + cs[i], minus_sin[i] = sc[i] - cs[i];
+            }
+            return;
+        }
+        const T* c = k1 ? entry(2 * k1 - 1, 0) : entry(0, k2 ? 2 * k2 - 1 : 0);
+        const T* s = k1 ? entry(2 * k1, 0) : k2 ? entry(0, 2 * k2) : nullptr;
+        std::memcpy(wave_cos, c, size * sizeof(T));
+        if (s) std::memcpy(wave_sin, s, size * sizeof(T));
+        else std::fill(wave_sin, wave_sin + size, T{});
+    }
+
+    // The same of the upstream gradient, of these channels.
+    void upstream_waves(long k1, long k2) {
+        auto read = [&](long row, long column, long b, V* to) {
+            load(task.upstream, (row * task.columns + column) * task.batch + b, to);
+        };
+        for (long b = 0; b < task.batch; b++) {
+            Complex &p = out_plus[b], &m = out_minus[b];
+            if (k1 && k2) {
+                V cc[S], cs[S], sc[S], ss[S];
+                read(2 * k1 - 1, 2 * k2 - 1, b, cc), read(2 * k1 - 1, 2 * k2, b, cs);
+                read(2 * k1, 2 * k2 - 1, b, sc), read(2 * k1, 2 * k2, b, ss);
+                for (int v = 0; v < S; v++) {
+                    p.real[v] = cc[v] - ss[v], m.real[v] = cc[v] + ss[v];
+                    p.imaginary[v] = sc[v] + cs[v], m.imaginary[v] = sc[v] - cs[v];
+                }
+                continue;
+            }
+            read(k1 ? 2 * k1 - 1 : 0, !k1 && k2 ? 2 * k2 - 1 : 0, b, p.real);
+            if (k1 || k2) read(k1 ? 2 * k1 : 0, k1 ? 0 : 2 * k2, b, p.imaginary);
+            else std::fill(p.imaginary, p.imaginary + S, V{});
+        }
+    }
+
+    void write(long k1, long k2) {
+        auto put = [&](long row, long column, long b, const V* x) {
+            store(task.out, (row * task.columns + column) * task.batch + b, x);
+        };
+        for (long b = 0; b < task.batch; b++) {
+            const Complex &p = out_plus[b], &m = out_minus[b];
+            if (k1 && k2) {
+                V cc[S], cs[S], sc[S], ss[S];
+                for (int v = 0; v < S; v++) {
+                    cc[v] = p.real[v] + m.real[v], ss[v] = m.real[v] - p.real[v];
+                    sc[v] = p.imaginary[v] + m.imaginary[v], cs[v] = p.imaginary[v] - m.imaginary[v];
+                }
+                put(2 * k1 - 1, 2 * k2 - 1, b, cc), put(2 * k1 - 1, 2 * k2, b, cs);
+                put(2 * k1, 2 * k2 - 1, b, sc), put(2 * k1, 2 * k2, b, ss);
+                continue;
+            }
+            put(k1 ? 2 * k1 - 1 : 0, !k1 && k2 ? 2 * k2 - 1 : 0, b, p.real);
+            if (k1 || k2) put(k1 ? 2 * k1 : 0, k1 ? 0 : 2 * k2, b, p.imaginary);
+        }
+    }
+
+    // Waves times a transfer function: (a + i s)(P - i Q), as [a, s] [[P, -Q], [Q, P]].
+    template <int N>
+    void multiply(long b0, const T* a, const T* s, const Complex* transfer, Complex* out) const {
+        Complex sum[N] = {};
+        for (long i = 0; i < task.inputs; i++)
+            for (int n = 0; n < N; n++) {
+                const T x = a[(b0 + n) * task.inputs + i], y = s[(b0 + n) * task.inputs + i];
+                for (int v = 0; v < S; v++) {
+                    sum[n].real[v] += x * transfer[i].real[v];
+                    sum[n].real[v] += y * transfer[i].imaginary[v];
+                    sum[n].imaginary[v] += y * transfer[i].real[v];
+                    sum[n].imaginary[v] -= x * transfer[i].imaginary[v];
+                }
+            }
+        for (int n = 0; n < N; n++) out[b0 + n] = sum[n];
+    }
+    void multiply_all(const T* a, const T* s, const Complex* transfer, Complex* out) const {
+        long b = 0;
+        for (; b + B <= task.batch; b += B) multiply<B>(b, a, s, transfer, out);
+        for (; b < task.batch; b++) multiply<1>(b, a, s, transfer, out);
+    }
+
+    // The gradient of a transfer function.
+    template <int N>
+    void correlate(long i0, const T* a, const T* s, const Complex* upstream, Complex* out) const {
+        Complex sum[N] = {};
+        for (long b = 0; b < task.batch; b++)
+            for (int n = 0; n < N; n++) {
+                const T x = a[b * task.inputs + i0 + n], y = s[b * task.inputs + i0 + n];
+                for (int v = 0; v < S; v++) {
+                    sum[n].real[v] += x * upstream[b].real[v];
+                    sum[n].real[v] += y * upstream[b].imaginary[v];
+                    sum[n].imaginary[v] += y * upstream[b].real[v];
+                    sum[n].imaginary[v] -= x * upstream[b].imaginary[v];
+                }
+            }
+        for (int n = 0; n < N; n++) out[i0 + n] = sum[n];
+    }
+    void correlate_all(const T* a, const T* s, const Complex* upstream, Complex* out) const {
+        long i = 0;
+        for (; i + B <= task.inputs; i += B) correlate<B>(i, a, s, upstream, out);
+        for (; i < task.inputs; i++) correlate<1>(i, a, s, upstream, out);
+    }
+
+    std::vector<T> cosine_down, sine_down, cosine_across, sine_across;
+
+    void turn(long k, long half, std::vector<T>& cosines, std::vector<T>& sines) const {
+        cosines.resize(half + 1), sines.resize(half + 1);
+        for (long d = 0; d <= half; d++) {
+            const double phase = 2 * std::acos(-1.0) * double(k * d % task.grid) / double(task.grid);
+            cosines[d] = std::cos(phase), sines[d] = std::sin(phase);
+        }
+    }
+
+    void run() {
+        const bool backward = task.upstream;
+        const long per_row = task.width * task.inputs;
+        const auto row = [&](long e, long j) { return (down + e) * per_row + j; };
+        if (backward) {
+            std::fill(even, even + S * (down + 1) * per_row, V{});
+            std::fill(odd, odd + S * (down + 1) * per_row, V{});
+        } else
+            for (long j = 0; j < per_row; j++) {
+                load(task.taps, row(0, j), even + S * j);
+                for (long e = 1; e <= down; e++) {
+                    V after[S], before[S];
+                    load(task.taps, row(e, j), after), load(task.taps, row(-e, j), before);
+                    for (int v = 0; v < S; v++) {
+                        even[S * (e * per_row + j) + v] = after[v] + before[v];
+                        odd[S * (e * per_row + j) + v] = after[v] - before[v];
+                    }
+                }
+            }
+        for (long k1 = 0; k1 <= task.rows / 2; k1++) {
+            turn(k1, down, cosine_down, sine_down);
+            if (backward) {
+                std::fill(summed, summed + (across + 1) * task.inputs, Complex{});
+                std::fill(differing, differing + (across + 1) * task.inputs, Complex{});
+            } else transform_rows();
+            for (long k2 = 0; k2 <= task.columns / 2; k2++) {
+                turn(k2, across, cosine_across, sine_across);
+                const bool both = k1 && k2;
+                const T factor = both ? 0.5 : 1;
+                waves(k1, k2);
+                if (backward) {
+                    upstream_waves(k1, k2);
+                    correlate_all(wave_cos, wave_sin, out_plus, plus);
+                    if (both) correlate_all(minus_cos, minus_sin, out_minus, minus);
+                    columns_backward(factor, both);
+                } else {
+                    transform_columns(factor, both);
+                    multiply_all(wave_cos, wave_sin, plus, out_plus);
+                    if (both) multiply_all(minus_cos, minus_sin, minus, out_minus);
+                    write(k1, k2);
+                }
+            }
+            if (backward) rows_backward();
+        }
+        if (!backward) return;
+        for (long j = 0; j < per_row; j++) {
+            store(task.taps_gradient, row(0, j), even + S * j);
+            for (long e = 1; e <= down; e++) {
+                V after[S], before[S];
+                for (int v = 0; v < S; v++) {
+                    after[v] = even[S * (e * per_row + j) + v] + odd[S * (e * per_row + j) + v];
+                    before[v] = even[S * (e * per_row + j) + v] - odd[S * (e * per_row + j) + v];
+                }
+                store(task.taps_gradient, row(e, j), after), store(task.taps_gradient, row(-e, j), before);
+            }
+        }
+    }
+};
+
+// Do pieces of work on so many threads; each makes what it needs. Whether memory was missing.
+template <class Maker>
+bool in_parallel(long pieces, long threads, Maker maker) {
     std::atomic<long> next{0};
-    auto work = [&](Block<T>& block) {
-        for (long i; (i = next++) < blocks;) {
-            block.at(i * lanes);
-            backward ? block.backward() : block.forward();
+    std::atomic<bool> failed{false};
+    auto work = [&] {
+        try {
+            auto doer = maker();
+            for (long i; (i = next++) < pieces && !failed;) doer(i);
+        } catch (const std::bad_alloc&) {
+            failed = true;
         }
     };
     std::vector<std::thread> others;
     try {
-        for (long i = 1; i < count; i++) others.emplace_back(work, std::ref(each[i]));
+        for (long i = 1; i < std::min(threads, pieces); i++) others.emplace_back(work);
     } catch (const std::system_error&) {
     }  // those that started do it all
-    work(each[0]);
+    work();
     for (auto& other : others) other.join();
-    return false;
-} catch (const std::bad_alloc&) {
-    return true;
+    return failed;
 }
 
-// Whether memory was missing.
+template <class T>
+bool rectify(const Task& task, bool backward) {
+    const long lanes = Lanes<T>::COUNT;
+    return in_parallel((task.columns + lanes - 1) / lanes, task.threads, [&] {
+        return [&, block = std::make_shared<Block<T>>(task, backward)](long i) {
+            block->at(i * lanes);
+            backward ? block->backward() : block->forward();
+        };
+    });
+}
+
+template <class T>
+bool convolve(const Convolution& task) {
+    const long lanes = Lanes<T>::COUNT, pairs = (task.outputs + 2 * lanes - 1) / (2 * lanes);
+    return in_parallel(pairs, task.threads, [&] {
+        return [&](long i) {
+            const long first = 2 * lanes * i;
+            task.outputs - first > lanes ? Channels<T, 2>(task, first).run() : Channels<T, 1>(task, first).run();
+        };
+    });
+}
+
+// Each says whether memory was missing.
 extern "C" {
-int shellwise_float32(const Task* task, int backward) { return run_all<float>(*task, backward); }
-int shellwise_float64(const Task* task, int backward) { return run_all<double>(*task, backward); }
+int rectify_float32(const Task* task, int backward) { return rectify<float>(*task, backward); }
+int rectify_float64(const Task* task, int backward) { return rectify<double>(*task, backward); }
+int convolve_float32(const Convolution* task) { return convolve<float>(*task); }
+int convolve_float64(const Convolution* task) { return convolve<double>(*task); }
 }

@@ -1,9 +1,10 @@
-"""The passes of :mod:`sefl.fourier.shellwise` over the bands of images compiled for this machine's processor.
+"""What takes most of the time, compiled for this machine's processor.
 
-``native.cpp`` takes the common case, ReLU on float32 or float64 images on a CPU. It is compiled at its first use, in
-some seconds, into ``$XDG_CACHE_HOME/sefl`` (``~/.cache/sefl``), for this source, compiler and processor. Where there
-is no C++ compiler (``$CXX``, ``c++``, ``g++`` or ``clang++``), or with ``SEFL_NATIVE=0`` in the environment, PyTorch's
-own operations do the same, to rounding.
+``native.cpp`` has the passes of :mod:`sefl.fourier.shellwise` over the bands of images for ReLU, and the products of
+:mod:`sefl.fourier.convolution`, of float32 or float64 on a CPU. It is compiled at its first use, in some seconds, into
+``$XDG_CACHE_HOME/sefl`` (``~/.cache/sefl``), for this source, compiler and processor. Where there is no C++ compiler
+(``$CXX``, ``c++``, ``g++`` or ``clang++``), or with ``SEFL_NATIVE=0`` in the environment, PyTorch's own operations do
+the same, to rounding.
 """
 
 import ctypes
@@ -22,14 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from sefl.fourier.shellwise import Grid
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _OPTIONS = "-O3 -march=native -std=gnu++17 -shared -fPIC -pthread -Wno-psabi"
-_FUNCTIONS = {torch.float32: "shellwise_float32", torch.float64: "shellwise_float64"}
+_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
 class _Run(ctypes.Structure):
@@ -43,6 +44,26 @@ class _Run(ctypes.Structure):
 
 class _Place(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_int64) for name in ("input_band", "first", "last"))
+
+
+class _Convolution(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "rows",
+                "columns",
+                "batch",
+                "inputs",
+                "outputs",
+                "height",
+                "width",
+                "grid",
+                "threads",
+            )
+        ),
+        *((name, ctypes.c_void_p) for name in ("coefficients", "taps", "out", "upstream", "taps_gradient")),
+    )
 
 
 class _Task(ctypes.Structure):
@@ -68,14 +89,42 @@ class _Task(ctypes.Structure):
     )
 
 
-def takes(flat: Tensor) -> bool:
-    """Whether the compiled passes are there, and for such coefficients, ``(K, K, columns)``.
+def takes(coefficients: Tensor) -> bool:
+    """Whether the compiled functions are there, and for such coefficients.
 
     What looks at the operations that run, a tracer or a counter of them, would not see the compiled ones.
     """
     watched = torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() > 0
-    real = type(flat) is Tensor and flat.device.type == "cpu" and flat.dtype in _FUNCTIONS
-    return real and not watched and flat.dim() == 3 and flat.numel() > 0 and library() is not None
+    plain = type(coefficients) in (Tensor, nn.Parameter) and coefficients.device.type == "cpu"
+    fits = plain and not watched and coefficients.dtype in _PRECISIONS and coefficients.numel() > 0
+    return fits and library() is not None
+
+
+def convolve(coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
+    """``(rows, K, batch, inputs)`` convolved with ``(height, width, inputs, outputs)`` taps on such a grid."""
+    out = coefficients.new_empty(*coefficients.shape[:3], taps.shape[3])
+    _convolve(coefficients, taps, grid, out, None, None)
+    return out
+
+
+def convolve_backward(upstream: Tensor, coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
+    """The gradient of :func:`convolve` by the taps; that by the coefficients is one with the taps turned around."""
+    taps_gradient = torch.empty_like(taps, memory_format=torch.contiguous_format)
+    _convolve(coefficients, taps, grid, None, upstream, taps_gradient)
+    return taps_gradient
+
+
+def _convolve(coefficients: Tensor, taps: Tensor, grid: int, *tensors: Tensor | None) -> None:
+    held = [None if each is None else each.contiguous() for each in (coefficients, taps, *tensors)]
+    task = _Convolution(
+        *coefficients.shape,
+        taps.shape[3],
+        *taps.shape[:2],
+        grid,
+        torch.get_num_threads(),
+        *(None if each is None else each.data_ptr() for each in held),
+    )
+    _run("convolve", coefficients.dtype, task)
 
 
 def rectify(
@@ -135,12 +184,12 @@ def _call(flat: Tensor, grids: Sequence["Grid"], outputs: int, *tensors: Tensor 
         flat.data_ptr(),
         *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
     )
-    backward = len(tensors) > 3
-    failure = getattr(library(), _FUNCTIONS[flat.dtype])(ctypes.byref(task), backward)
-    if failure:
-        raise MemoryError(
-            f"the grids of a block of columns of {len(flat)} x {len(flat)} coefficients find no memory"
-        )
+    _run("rectify", flat.dtype, task, len(tensors) > 3)
+
+
+def _run(name: str, dtype: torch.dtype, task: ctypes.Structure, *options: bool) -> None:
+    if getattr(library(), f"{name}_{_PRECISIONS[dtype]}")(ctypes.byref(task), *options):
+        raise MemoryError("the scratch memory of a layer on coefficients, of a few images, finds no room")
 
 
 @cache
@@ -164,8 +213,8 @@ def library() -> ctypes.CDLL | None:
     except (OSError, RuntimeError) as error:
         reason = str(error)
     warnings.warn(
-        f"{_SOURCE.name} could not be compiled, so that non-linearities run on PyTorch's operations, which take 1.5 to "
-        f"3 times as long (SEFL_NATIVE=0 in the environment says that this is meant): {reason}",
+        f"{_SOURCE.name} could not be compiled, so that layers on coefficients run on PyTorch's operations, which take "
+        f"1.5 to 3 times as long (SEFL_NATIVE=0 in the environment says that this is meant): {reason}",
         stacklevel=2,
     )
     return None

@@ -84,6 +84,11 @@ class Plan:
         """The common case, which needs no memory of its own: ReLU in place, its gradient from the grid alone."""
         return self.activation is F.relu or type(self.activation) is nn.ReLU
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled passes are for this: ReLU on images."""
+        return self.is_relu and self.shells.axes == 2
+
 
 @cache
 def _top(output_band: int, sharing: float) -> int:
@@ -287,7 +292,7 @@ class _ShellwiseActivation(torch.autograd.Function):
             norm = _Norm.of(inverse_deviation, weight, bias, flat.dtype)
             grids = [Grid(run, plan, flat, channels) for run in plan.runs()]
             count = coefficient_count(plan.output_band)
-            if plan.is_relu and native.takes(flat):
+            if plan.is_compiled and native.takes(flat):
                 out = native.rectify(flat, grids, count, norm.scale, norm.offset)
             else:
                 out = _activated(flat, grids, count, norm, trained)
@@ -313,7 +318,7 @@ class _ShellwiseActivation(torch.autograd.Function):
             upstream = gradient.contiguous().flatten(-2)
             norm = _Norm.of(inverse_deviation, weight, bias, flat.dtype)
             grids = [Grid(run, plan, flat, channels) for run in plan.runs()]
-            if plan.is_relu and native.takes(flat):
+            if plan.is_compiled and native.takes(flat):
                 downstream, *by_norm = native.rectify_backward(upstream, flat, grids, norm.scale, norm.offset)
             else:
                 downstream, *by_norm = _activated_backward(
