@@ -62,15 +62,20 @@ class SpectralBatchNorm(SharedBatchNorm, CoefficientModule):
             mean, variance = self._statistics(coefficients)
             scale = self._scale(variance)
             precise = coefficients.to(torch.promote_types(coefficients.dtype, scale.dtype))
-            scaled = _plain_scaled if transformed() else _Scaled.apply
+            scaled = _plain_scaled if _traced() else _Scaled.apply
             outcome = cast(Tensor, scaled(precise, mean, scale, self.bias.to(scale.dtype)))
         return outcome.to(coefficients.dtype)
 
     def _measured(self, x: Tensor) -> tuple[int, Tensor, Tensor]:
         leading = (slice(self.leading),) * (x.dim() - 2)
         precise = x[leading].to(precise_type(self.weight.dtype))
-        mean, variance = (_plain_spectral_moments if transformed() else _SpectralMoments.apply)(precise)
+        mean, variance = (_plain_spectral_moments if _traced() else _SpectralMoments.apply)(precise)
         return precise.numel() // self.num_features, mean, variance
+
+
+def _traced() -> bool:
+    """Whether what looks through operations, ``torch.func`` or a compiler, has none of its own to see here."""
+    return transformed() or torch.compiler.is_compiling()
 
 
 def _plain_spectral_moments(coefficients: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class FourierTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
-    grid_sharing: float = 1.0
+    grid_sharing: float = 1.3
     band_step: int = 1
     layer_base_resolution: int = 6
 

@@ -110,7 +110,7 @@ class FourierLayers:
     norm: Norm
     oversampling: float = 1.0
     band_step: int = 1
-    grid_sharing: float = 1.0
+    grid_sharing: float = 1.3
 
     def __post_init__(self) -> None:
         require_integer("layer_base_resolution", self.layer_base_resolution, 1, self.base_resolution)

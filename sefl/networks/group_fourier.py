@@ -55,7 +55,7 @@ class GroupFourierTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "batch"
     oversampling: float = 1.0
-    grid_sharing: float = 1.0
+    grid_sharing: float = 1.3
     layer_base_resolution: int = 6
 
 

@@ -92,7 +92,7 @@ class MixerTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
-    grid_sharing: float = 1.0
+    grid_sharing: float = 1.3
     layer_base_resolution: int = 6
 
 

@@ -107,7 +107,7 @@ def max_pool(
     **settings: Any,
 ) -> Pooling:
     """A layer with or without instance norm, whose affine parameters are random then."""
-    settings = {"channels": channels if norm else None, **settings}
+    settings = {"channels": channels if norm else None, "grid_sharing": 1, **settings}
     layer = kind(window, ACTIVATIONS[activation](), base, finest, **settings).to(dtype)
     layer.eps = eps
     if norm:

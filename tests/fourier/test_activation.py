@@ -53,7 +53,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parameters_of_a_channel_act_on_it_alone(make, window: int, small_blocks: None) -> None:
     """Against torch's own layout and gradients."""
     torch.manual_seed(window)
-    layer = ScaleEquivariantMaxPool2d(window, make(), 3, 7, CHANNELS).double()
+    layer = ScaleEquivariantMaxPool2d(window, make(), 3, 7, CHANNELS, grid_sharing=1).double()
     images = torch.randn(2, CHANNELS, 7, 7).double().requires_grad_()
     outcome = to_grid(layer(to_coefficients(images)), -(-7 // window))
     expected = naive_fourier.nonlinearity(

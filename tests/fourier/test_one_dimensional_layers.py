@@ -304,7 +304,7 @@ def test_a_kernel_summed_along_an_axis_acts_on_repeated_rows(size: int) -> None:
 def test_the_nonlinearity_does_to_repeated_rows_what_it_does_to_one(window: int, norm: bool) -> None:
     layer = pooling(window, "gelu", 4, 13, norm, oversampling=1.5)
     on_rows = ScaleEquivariantMaxPool2d(
-        window, F.gelu, 4, 13, CHANNELS if norm else None, oversampling=1.5
+        window, F.gelu, 4, 13, CHANNELS if norm else None, oversampling=1.5, grid_sharing=1
     ).double()
     on_rows.load_state_dict(layer.state_dict())
     for r in (4, 12, 13):

@@ -25,7 +25,9 @@ BASE, FINEST = 5, 19
 def layer(
     band_step: int, window: int = 1, base: int = BASE, finest: int = FINEST, activation=F.relu
 ) -> ScaleEquivariantMaxPool2d:
-    made = ScaleEquivariantMaxPool2d(window, activation, base, finest, CHANNELS, band_step=band_step).double()
+    made = ScaleEquivariantMaxPool2d(
+        window, activation, base, finest, CHANNELS, band_step=band_step, grid_sharing=1
+    ).double()
     torch.manual_seed(window)
     nn.init.normal_(made.weight)
     nn.init.normal_(made.bias)
