@@ -13,7 +13,9 @@ from functools import cache, partial
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -23,7 +25,8 @@ from sefl.fourier.activation import Activation, parameters_of
 from sefl.fourier.basis import analysis_matrix, band_of_count, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import along_last_axes
-from sefl.fourier.shells import Shells
+from sefl.fourier.shells import Index, Shells
+from sefl.tensors.constants import constant
 from sefl.tensors.differentiation import differentiated_again, plain_gradients, transformed
 
 
@@ -467,27 +470,30 @@ class _Norm:
         return torch.addcmul(self.offset[index, columns], values, self.scale[index, columns], out=inside)
 
 
-def _input_shells(plan: Plan, finest: int) -> Iterator[tuple[int, int, range]]:
-    """For each output band the input shells that it adds to the bands before: ``(index, first, shells)``."""
-    seen = 0
-    for index, output_band in enumerate(plan.bands):
-        reached = min(plan.window * output_band, finest)
-        yield index, output_band, range(seen + 1, reached + 1)
-        seen = max(seen, reached)
+def _first_place(axes: int, reached: tuple[int, ...]) -> NDArray[np.int64]:
+    """Of each input coefficient the first place that holds it; their number for the constant one, and for none."""
+    count = coefficient_count(reached[-1])
+    shell = (np.arange(count) + 1) // 2
+    first = np.searchsorted(np.array(reached), shell if axes == 1 else np.maximum.outer(shell, shell))
+    first.flat[0] = len(reached)
+    return first.reshape(-1)
+
+
+def _places(flat: Tensor, plan: Plan) -> tuple[Index, Tensor]:
+    """The input coefficients that any place holds, and of each the first that does."""
+    finest = band_of_count(flat.shape[0])
+    reached = tuple(min(plan.window * output_band, finest) for output_band in plan.bands)
+    first = constant(_first_place, plan.shells.axes, reached, dtype=torch.int64, device=flat.device)
+    return plan.shells.whole(coefficient_count(reached[-1])), first
 
 
 def _inverse_deviations(flat: Tensor, plan: Plan) -> Tensor:
     """``(variance + eps)^(-1/2)`` of every band: ``(bands, batch * channels)``, in float32 at least."""
     exact = torch.promote_types(flat.dtype, torch.float32)
-    energy = flat.new_zeros(flat.shape[-1], dtype=exact)
-    axes = tuple(range(plan.shells.axes))
-    variances = []
-    for _, _, shells in _input_shells(plan, band_of_count(flat.shape[0])):
-        for shell in shells:
-            for part in plan.shells.parts(coefficient_count(shell)):
-                energy = energy + flat[part].to(exact).square().sum(axes)
-        variances.append(energy)
-    return (torch.stack(variances) + plan.eps).rsqrt()
+    held, first = _places(flat, plan)
+    energies = flat[held].to(exact).square().reshape(len(first), -1)
+    added = energies.new_zeros(len(plan.bands) + 1, energies.shape[1]).index_add_(0, first, energies)
+    return (added[:-1].cumsum(0) + plan.eps).rsqrt()
 
 
 def _add_energy_gradient(flat: Tensor, gradient: Tensor, plan: Plan, target: Tensor) -> None:
@@ -495,8 +501,6 @@ def _add_energy_gradient(flat: Tensor, gradient: Tensor, plan: Plan, target: Ten
 
     ``gradient`` is float32 at least: the cube of a small deviation's inverse is no float16.
     """
-    held = gradient.flip(0).cumsum(0).flip(0)
-    for index, _, shells in _input_shells(plan, band_of_count(flat.shape[0])):
-        for shell in shells:
-            for part in plan.shells.parts(coefficient_count(shell)):
-                target[part].addcmul_(flat[part], held[index])
+    held, first = _places(flat, plan)
+    summed = F.pad(gradient.flip(0).cumsum(0).flip(0), (0, 0, 0, 1))
+    target[held].addcmul_(flat[held], summed[first].view_as(flat[held]))
