@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sefl.arguments import require_positive
+from sefl.fourier import native
 from sefl.fourier.basis import band, coefficient_count, synthesis_matrix
 from sefl.fourier.blocks import Workspace, column_blocks
 from sefl.fourier.sampling import Center, along_last_axes, resolution_range, sample_shift, to_grid
@@ -144,6 +145,13 @@ class _PooledBands(torch.autograd.Function):
         batch, channels = coefficients.shape[-2:]
         flat = coefficients.contiguous().flatten(-2)
         cell_count = cells**shells.axes
+        ctx.shells, ctx.bands, ctx.points, ctx.shift, ctx.cells = shells, bands, points, shift, cells
+        ctx.shape = coefficients.shape
+        if shells.axes == 2 and native.takes(flat):
+            finest = synthesis_matrix(bands[-1], points, flat.dtype, flat.device, shift)
+            pooled, places = native.pool_bands(flat, finest, cells, bands, learning)
+            ctx.save_for_backward(places)
+            return _by_sample(pooled, batch)
         pooled = flat.new_empty(len(bands), cell_count, batch * channels)
         places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None
         workspace = Workspace(flat)
@@ -164,11 +172,8 @@ class _PooledBands(torch.autograd.Function):
                         best, place = F.max_pool2d(image, window, return_indices=True)
                         places[index, :, block] = place[0].flatten(1).T
                     pooled[index, :, block] = best[0].flatten(1).T
-        ctx.shells, ctx.bands, ctx.points, ctx.shift = shells, bands, points, shift
-        ctx.shape = coefficients.shape
         ctx.save_for_backward(places)
-        by_sample = pooled.view(len(bands), cell_count, batch, channels).permute(2, 0, 3, 1)
-        return by_sample.reshape(batch, len(bands), channels * cell_count)
+        return _by_sample(pooled, batch)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -184,6 +189,10 @@ class _PooledBands(torch.autograd.Function):
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
         upstream = upstream.reshape(len(bands), cell_count, batch * channels)
+        if shells.axes == 2 and native.takes(upstream):
+            finest = synthesis_matrix(bands[-1], points, upstream.dtype, upstream.device, shift)
+            found = native.pool_bands_backward(upstream, places, ctx.shape[0], finest, ctx.cells, bands)
+            return found.view(ctx.shape), None, None, None, None, None, None
         # No band that was asked for may hold the finest coefficients.
         downstream = gradient.new_zeros(*ctx.shape[:-2], batch * channels)
         workspace = Workspace(gradient)
@@ -202,6 +211,12 @@ class _PooledBands(torch.autograd.Function):
                             base = (*shells.whole(len(analysis)), block)
                             downstream[base] = shells.analyse(analysis, held, workspace)
         return downstream.view(ctx.shape), None, None, None, None, None, None
+
+
+def _by_sample(pooled: Tensor, batch: int) -> Tensor:
+    """``(bands, cells, batch * channels)`` as ``(batch, bands, channels * cells)``."""
+    bands, cells, columns = pooled.shape
+    return pooled.view(bands, cells, batch, columns // batch).permute(2, 0, 3, 1).reshape(batch, bands, -1)
 
 
 def _at_places(

@@ -74,6 +74,16 @@ struct Task {
     void* offset_gradient;
 };
 
+// Grids of bands, from coarse to fine, of which the largest value of each cell goes on: head.py.
+struct Pooling {
+    Task grid;  // of one run, without a norm: its columns, inputs, points, synthesis, coefficients and threads are used
+    int64_t cells, bands;
+    const int64_t* band;
+    void* pooled;           // (bands, cells * cells, columns), or its gradient
+    int64_t* places;        // likewise: where on the grid, row by row; or null, not wanted
+    int64_t backward;       // from `pooled` and `places` to `grid.out`, (inputs, inputs, columns)
+};
+
 // A matrix of numbers, entry (i, j) at i * rows + j * columns.
 template <class T>
 struct Matrix {
@@ -261,6 +271,64 @@ class Block {
                     }
                 other[y * points + x] = rectified(largest);
             }
+    }
+
+    // The cells of each band, to whose grid its shells are added; backward, where the gradient's are read off.
+    void pool_bands(const Pooling& pooling) {
+        const long n = task.run->points, inputs = task.inputs, cells = pooling.cells, size = n / cells;
+        const Matrix<T> synthesis{static_cast<const T*>(task.run->synthesis), task.run->synthesis_columns, 1};
+        const bool backward = pooling.backward;
+        if (backward) {
+            std::fill(total, total + n * n, V{});
+            std::fill(result, result + inputs * inputs, V{});
+        } else begin();
+        for (long step = 0; step < pooling.bands; step++) {
+            const long b = backward ? pooling.bands - 1 - step : step, finest = pooling.band[b];
+            const long before = b ? pooling.band[b - 1] : finest;
+            if (backward) scatter(pooling, b);
+            for (long added = before + 1; added <= finest; added++) {
+                const long shell = backward ? finest + before + 1 - added : added, count = 2 * shell + 1;
+                const Matrix<T> last{synthesis.entry + count - 2, synthesis.rows, 1};
+                if (backward) {
+                    forward_pass<false, true, false>(n, total, {}, {last.transposed(), read_rows, read_sides}, nullptr);
+                    gather(n, count, synthesis.transposed(), read_rows, read_sides, result, inputs);
+                } else {
+                    spread(n, count, synthesis, source, inputs, rows, sides);
+                    forward_pass<true, false>(n, values, {last, rows, sides}, {}, nullptr);
+                }
+            }
+            const long count = 2 * finest + 1;
+            if (!b && backward) analyse(count, n, synthesis.transposed(), total, result, inputs);
+            if (!b && !backward) synthesise(n, count, synthesis, source, inputs, values);
+            if (!backward)
+                for (long cell = 0; cell < cells * cells; cell++) {
+                    const long corner = cell / cells * size * n + cell % cells * size;
+                    V largest = values[corner], place = V{} + T(corner);
+                    for (long y = 0; y < size; y++)
+                        for (long x = 0; x < size; x++) {
+                            const V v = values[corner + y * n + x];
+                            const auto better = (v > largest) | (v != v);
+                            largest = better ? v : largest;
+                            place = better ? V{} + T(corner + y * n + x) : place;
+                        }
+                    const long row = b * cells * cells + cell;
+                    store(pooling.pooled, row, largest);
+                    if (pooling.places)
+                        for (long i = 0; i < held; i++)
+                            pooling.places[row * task.columns + first_column + i] = int64_t(place[i]);
+                }
+        }
+        if (backward)
+            for (long i = 0; i < inputs * inputs; i++) store(task.out, i, result[i]);
+    }
+
+    void scatter(const Pooling& pooling, long b) {
+        for (long cell = 0; cell < pooling.cells * pooling.cells; cell++) {
+            const long row = b * pooling.cells * pooling.cells + cell;
+            const V gradient = load(pooling.pooled, row);
+            const int64_t* place = pooling.places + row * task.columns + first_column;
+            for (long i = 0; i < held; i++) total[place[i]][i] += gradient[i];
+        }
     }
 
     Norm norm_of(long place) const {
@@ -824,6 +892,17 @@ bool rectify(const Task& task, bool backward) {
 }
 
 template <class T>
+bool pool_bands(const Pooling& pooling) {
+    const long lanes = Lanes<T>::COUNT;
+    return in_parallel((pooling.grid.columns + lanes - 1) / lanes, pooling.grid.threads, [&] {
+        return [&, block = std::make_shared<Block<T>>(pooling.grid, true)](long i) {
+            block->at(i * lanes);
+            block->pool_bands(pooling);
+        };
+    });
+}
+
+template <class T>
 bool convolve(const Convolution& task) {
     const long lanes = Lanes<T>::COUNT, pairs = (task.outputs + 2 * lanes - 1) / (2 * lanes);
     return in_parallel(pairs, task.threads, [&] {
@@ -838,6 +917,8 @@ bool convolve(const Convolution& task) {
 extern "C" {
 int rectify_float32(const Task* task, int backward) { return rectify<float>(*task, backward); }
 int rectify_float64(const Task* task, int backward) { return rectify<double>(*task, backward); }
+int pool_bands_float32(const Pooling* pooling) { return pool_bands<float>(*pooling); }
+int pool_bands_float64(const Pooling* pooling) { return pool_bands<double>(*pooling); }
 int convolve_float32(const Convolution* task) { return convolve<float>(*task); }
 int convolve_float64(const Convolution* task) { return convolve<double>(*task); }
 }

@@ -89,6 +89,16 @@ class _Task(ctypes.Structure):
     )
 
 
+class _Pooling(ctypes.Structure):
+    _fields_ = (
+        ("grid", _Task),
+        *((name, ctypes.c_int64) for name in ("cells", "bands")),
+        ("band", ctypes.POINTER(ctypes.c_int64)),
+        *((name, ctypes.c_void_p) for name in ("pooled", "places")),
+        ("backward", ctypes.c_int64),
+    )
+
+
 def takes(coefficients: Tensor) -> bool:
     """Whether the compiled functions are there, and for such coefficients.
 
@@ -185,6 +195,57 @@ def _call(flat: Tensor, grids: Sequence["Grid"], outputs: int, *tensors: Tensor 
         *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
     )
     _run("rectify", flat.dtype, task, len(tensors) > 3)
+
+
+def pool_bands(
+    flat: Tensor, synthesis: Tensor, cells: int, bands: Sequence[int], with_places: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The largest value in each cell of the grid of each band, ``(bands, cells^2, columns)``, and where on the grid.
+
+    Args:
+        flat: coefficients, contiguous, ``(K, K, columns)``.
+        synthesis: ``(points, 2 band + 1)`` or more columns, of the finest band.
+        cells: per axis, of which ``points`` is a multiple.
+        bands: ascending.
+        with_places: whether to say where.
+    """
+    pooled = flat.new_empty(len(bands), cells * cells, flat.shape[-1])
+    places = torch.empty(pooled.shape, dtype=torch.int64) if with_places else None
+    _pool(flat, None, synthesis, cells, bands, pooled, places)
+    return pooled, places
+
+
+def pool_bands_backward(
+    upstream: Tensor, places: Tensor, count: int, synthesis: Tensor, cells: int, bands: Sequence[int]
+) -> Tensor:
+    """The gradient of :func:`pool_bands` by ``flat``, of ``count`` coefficients per axis."""
+    out = upstream.new_empty(count, count, upstream.shape[-1])
+    _pool(out, out, synthesis, cells, bands, upstream, places)
+    return out
+
+
+def _pool(
+    flat: Tensor,
+    out: Tensor | None,
+    synthesis: Tensor,
+    cells: int,
+    bands: Sequence[int],
+    pooled: Tensor,
+    places: Tensor | None,
+) -> None:
+    run = _Run(0, 0, len(synthesis), synthesis.data_ptr(), synthesis.shape[1], None)
+    task = _Task(flat.shape[-1], len(flat), 1, 1, 1, 0, torch.get_num_threads(), ctypes.pointer(run), None)
+    task.coefficients, task.out = flat.data_ptr(), None if out is None else out.data_ptr()
+    pooling = _Pooling(
+        task,
+        cells,
+        len(bands),
+        (ctypes.c_int64 * len(bands))(*bands),
+        pooled.data_ptr(),
+        None if places is None else places.data_ptr(),
+        out is not None,
+    )
+    _run("pool_bands", flat.dtype, pooling)
 
 
 def _run(name: str, dtype: torch.dtype, task: ctypes.Structure, *options: bool) -> None:

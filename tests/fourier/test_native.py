@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from sefl.fourier import ScaleEquivariantMaxPool2d, SpectralConv1d, SpectralConv2d, native, to_coefficients
+from sefl.fourier import (
+    BandPooling2d,
+    ScaleEquivariantMaxPool2d,
+    SpectralConv1d,
+    SpectralConv2d,
+    native,
+    to_coefficients,
+)
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason="needs a C++ compiler, and SEFL_NATIVE not to be 0"
@@ -117,6 +124,34 @@ def test_a_convolution_is_that_of_torch(
         calls.clear()
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("places", [None, [0], [3], [1, 2, 6]])
+@pytest.mark.parametrize(
+    ("cells", "grid", "center"), [(2, None, "pixel"), (5, 25, "image"), (1, None, "pixel")]
+)
+def test_pooled_bands_are_those_of_torch(
+    cells: int,
+    grid: int | None,
+    center: str,
+    places: list[int] | None,
+    dtype: torch.dtype,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: list[str],
+) -> None:
+    class Pooled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return BandPooling2d(4, 20, cells, grid, center=center)(x, places)
+
+    x = to_coefficients(torch.randn(3, 7, 19, 19, dtype=dtype))
+    expected = by_torch(monkeypatch, lambda: outcomes(Pooled(), x))
+    assert calls == []
+    close(outcomes(Pooled(), x), expected, tolerance)
+    assert calls == ["pool_bands"] * 2
+    with torch.no_grad():  # without the places
+        assert torch.equal(Pooled()(x), outcomes(Pooled(), x)[0])
+
+
 def test_the_largest_of_a_window_is_the_first_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Constant images: everywhere the same value, and its gradient goes to one place."""
     layer = nonlinearity(window=2)
@@ -141,7 +176,7 @@ def test_what_is_no_number_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_and_neighbours_change_no_bit(columns: tuple[int, int]) -> None:
     batch, channels = columns
     x = torch.randn(19, 19, batch, channels, dtype=torch.float32)
-    layers = [nonlinearity(torch.float32), SpectralConv2d(channels, 70, 3, 19)]
+    layers = [nonlinearity(torch.float32), SpectralConv2d(channels, 70, 3, 19), BandPooling2d(8, 19)]
     threads = torch.get_num_threads()
     try:
         found = []
