@@ -151,7 +151,7 @@ class _PooledBands(torch.autograd.Function):
             finest = synthesis_matrix(bands[-1], points, flat.dtype, flat.device, shift)
             pooled, places = native.pool_bands(flat, finest, cells, bands, learning)
             ctx.save_for_backward(places)
-            return _by_sample(pooled, batch)
+            return _by_sample(pooled, batch, channels)
         pooled = flat.new_empty(len(bands), cell_count, batch * channels)
         places = torch.empty(pooled.shape, dtype=torch.int64, device=flat.device) if learning else None
         workspace = Workspace(flat)
@@ -173,7 +173,7 @@ class _PooledBands(torch.autograd.Function):
                         places[index, :, block] = place[0].flatten(1).T
                     pooled[index, :, block] = best[0].flatten(1).T
         ctx.save_for_backward(places)
-        return _by_sample(pooled, batch)
+        return _by_sample(pooled, batch, channels)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -213,10 +213,11 @@ class _PooledBands(torch.autograd.Function):
         return downstream.view(ctx.shape), None, None, None, None, None, None
 
 
-def _by_sample(pooled: Tensor, batch: int) -> Tensor:
+def _by_sample(pooled: Tensor, batch: int, channels: int) -> Tensor:
     """``(bands, cells, batch * channels)`` as ``(batch, bands, channels * cells)``."""
-    bands, cells, columns = pooled.shape
-    return pooled.view(bands, cells, batch, columns // batch).permute(2, 0, 3, 1).reshape(batch, bands, -1)
+    bands, cells = pooled.shape[:2]
+    by_sample = pooled.view(bands, cells, batch, channels).permute(2, 0, 3, 1)
+    return by_sample.reshape(batch, bands, channels * cells)
 
 
 def _at_places(
