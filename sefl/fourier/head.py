@@ -188,7 +188,7 @@ class _PooledBands(torch.autograd.Function):
         batch, channels = ctx.shape[-2:]
         cell_count = places.shape[1]
         upstream = gradient.view(batch, len(bands), channels, cell_count).permute(1, 3, 0, 2)
-        upstream = upstream.reshape(len(bands), cell_count, batch * channels)
+        upstream = upstream.reshape(len(bands), cell_count, batch * channels).contiguous()
         if shells.axes == 2 and native.takes(upstream):
             finest = synthesis_matrix(bands[-1], points, upstream.dtype, upstream.device, shift)
             found = native.pool_bands_backward(upstream, places, ctx.shape[0], finest, ctx.cells, bands)

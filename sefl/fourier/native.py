@@ -132,7 +132,7 @@ def _convolve(coefficients: Tensor, taps: Tensor, grid: int, *tensors: Tensor | 
         *taps.shape[:2],
         grid,
         torch.get_num_threads(),
-        *(None if each is None else each.data_ptr() for each in held),
+        *map(_address, held),
     )
     _run("convolve", coefficients.dtype, task)
 
@@ -170,9 +170,9 @@ def _call(flat: Tensor, grids: Sequence["Grid"], outputs: int, *tensors: Tensor 
             grid.run.start,
             grid.run.stop,
             grid.pooled_points,
-            grid.synthesis.data_ptr(),
+            _address(grid.synthesis),
             grid.synthesis.shape[1],
-            grid.analysis.data_ptr(),
+            _address(grid.analysis),
         )
         for grid in grids
     ]
@@ -191,8 +191,8 @@ def _call(flat: Tensor, grids: Sequence["Grid"], outputs: int, *tensors: Tensor 
         torch.get_num_threads(),
         (_Run * len(runs))(*runs),
         (_Place * len(places))(*places),
-        flat.data_ptr(),
-        *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
+        _address(flat),
+        *map(_address, tensors),
     )
     _run("rectify", flat.dtype, task, len(tensors) > 3)
 
@@ -233,19 +233,24 @@ def _pool(
     pooled: Tensor,
     places: Tensor | None,
 ) -> None:
-    run = _Run(0, 0, len(synthesis), synthesis.data_ptr(), synthesis.shape[1], None)
+    run = _Run(0, 0, len(synthesis), _address(synthesis), synthesis.shape[1], None)
     task = _Task(flat.shape[-1], len(flat), 1, 1, 1, 0, torch.get_num_threads(), ctypes.pointer(run), None)
-    task.coefficients, task.out = flat.data_ptr(), None if out is None else out.data_ptr()
+    task.coefficients, task.out = _address(flat), _address(out)
     pooling = _Pooling(
         task,
         cells,
         len(bands),
         (ctypes.c_int64 * len(bands))(*bands),
-        pooled.data_ptr(),
-        None if places is None else places.data_ptr(),
+        _address(pooled),
+        _address(places),
         out is not None,
     )
     _run("pool_bands", flat.dtype, pooling)
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    assert tensor is None or tensor.is_contiguous()
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _run(name: str, dtype: torch.dtype, task: ctypes.Structure, *options: bool) -> None:

@@ -452,7 +452,7 @@ class _Norm:
         used = len(inverse_deviation)
         scale = inverse_deviation * weight[:used].unsqueeze(1)
         offset = bias[:used].unsqueeze(1).expand_as(scale)
-        return cls(scale.flatten(1).to(dtype), offset.flatten(1).to(dtype))
+        return cls(scale.flatten(1).to(dtype), offset.flatten(1).to(dtype).contiguous())
 
     def centred(self, block: Tensor, workspace: Workspace) -> Tensor:
         """The coefficients of which norms are taken, and the activation's input is made: without the constant one."""

@@ -146,10 +146,11 @@ def test_pooled_bands_are_those_of_torch(
     x = to_coefficients(torch.randn(3, 7, 19, 19, dtype=dtype))
     expected = by_torch(monkeypatch, lambda: outcomes(Pooled(), x))
     assert calls == []
-    close(outcomes(Pooled(), x), expected, tolerance)
+    found = outcomes(Pooled(), x)
+    close(found, expected, tolerance)
     assert calls == ["pool_bands"] * 2
     with torch.no_grad():  # without the places
-        assert torch.equal(Pooled()(x), outcomes(Pooled(), x)[0])
+        assert torch.equal(Pooled()(x), found[0])
 
 
 def test_the_largest_of_a_window_is_the_first_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +189,14 @@ def test_threads_and_neighbours_change_no_bit(columns: tuple[int, int]) -> None:
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     alone = layers[0](x[:, :, -1:])
     assert torch.equal(alone, layers[0](x)[:, :, -1:])
+
+
+def test_one_channel_or_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what is expanded over the other looks contiguous and is not."""
+    for batch, channels in ((1, 1), (1, 9), (9, 1)):
+        layer = nonlinearity(channels=channels)
+        x = torch.randn(19, 19, batch, channels, dtype=torch.float64)
+        close(outcomes(layer, x), by_torch(monkeypatch, lambda layer=layer, x=x: outcomes(layer, x)), 1e-12)
 
 
 def test_a_strided_input_is_read_as_it_is() -> None:
