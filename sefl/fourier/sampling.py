@@ -3,6 +3,7 @@
 Of signals along one axis and of images: the shape of the tensor tells them apart.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -28,6 +29,8 @@ from sefl.tensors.output_types import Coefficients
 Resolution = int | tuple[int, ...]
 Center = Literal["image", "pixel"]
 """What grids of all resolutions share, and flips and turns leave where it is: the middle or the first pixel."""
+FFT_FROM = 320
+"""Points along an axis from which on a fast Fourier transform takes less time than a matrix, primes included."""
 
 
 class CoefficientModule(nn.Module):
@@ -206,8 +209,9 @@ def to_coefficients(x: Tensor, center: Center = "pixel") -> Tensor:
         )
     require_floating("x", x)
     shift = sample_shift(center)
-    matrices = [analysis_matrix(band(size), size, x.dtype, x.device, shift) for size in x.shape[2:]]
-    return along_last_axes(x, matrices).movedim((0, 1), (-2, -1)).contiguous()
+    for axis in range(2 - x.dim(), 0):
+        x = _analysed(x, axis, shift)
+    return x.movedim((0, 1), (-2, -1)).contiguous()
 
 
 @outside_of_graphs
@@ -240,11 +244,10 @@ def to_grid(coefficients: Tensor, resolution: Resolution, center: Center = "pixe
     bands = [min(band_of_count(count), band(size)) for count, size in zip(counts, sizes, strict=True)]
     kept = coefficients[tuple(slice(coefficient_count(finest)) for finest in bands)]
     shift = sample_shift(center)
-    matrices = [
-        synthesis_matrix(finest, size, coefficients.dtype, coefficients.device, shift)
-        for finest, size in zip(bands, sizes, strict=True)
-    ]
-    return along_last_axes(kept.movedim((-2, -1), (0, 1)), matrices)
+    x = kept.movedim((-2, -1), (0, 1))
+    for axis, size in zip(range(-len(sizes), 0), sizes, strict=True):
+        x = _synthesised(x, axis, size, shift)
+    return x
 
 
 def sample_shift(center: Center) -> float:
@@ -282,10 +285,75 @@ def _shown(sizes: tuple[int, ...]) -> str:
 
 def _resample(x: Tensor, source: tuple[int, ...], target: tuple[int, ...], center: Center) -> Tensor:
     shift = sample_shift(center)
-    sizes = zip(source, target, strict=True)
-    return along_last_axes(
-        x, [constant(_resampling, *pair, shift, dtype=x.dtype, device=x.device) for pair in sizes]
+    for axis, ours, theirs in zip(range(-len(source), 0), source, target, strict=True):
+        if _by_fft(x, max(ours, theirs)):
+            x = _of_spectrum(_spectrum(x, axis, band(min(ours, theirs)), shift), axis, theirs, shift)
+        else:
+            matrix = constant(_resampling, ours, theirs, shift, dtype=x.dtype, device=x.device)
+            x = _along(x, axis, matrix)
+    return x
+
+
+def _analysed(x: Tensor, axis: int, shift: float) -> Tensor:
+    """Nested coefficients of signals along the last axis, -1, or the one before."""
+    size = x.shape[axis]
+    if not _by_fft(x, size):
+        return _along(x, axis, analysis_matrix(band(size), size, x.dtype, x.device, shift))
+    constants, waves = _spectrum(x, axis, band(size), shift).split([1, band(size)], axis)
+    # a cos + b sin, times sqrt(2), is of frequencies k and -k both: (a - i b) / sqrt(2)
+    pairs = torch.stack([waves.real, -waves.imag], axis).flatten(axis - 1, axis) * math.sqrt(2)
+    return torch.cat([constants.real, pairs], axis)
+
+
+def _synthesised(coefficients: Tensor, axis: int, size: int, shift: float) -> Tensor:
+    """The inverse of :func:`_analysed`, on so many points."""
+    finest = band_of_count(coefficients.shape[axis])
+    if not _by_fft(coefficients, size):
+        matrix = synthesis_matrix(finest, size, coefficients.dtype, coefficients.device, shift)
+        return _along(coefficients, axis, matrix)
+    constants, pairs = coefficients.split([1, 2 * finest], axis)
+    cosines, sines = (pairs / math.sqrt(2)).unflatten(axis, (finest, 2)).unbind(axis)
+    spectrum = torch.cat(
+        [torch.complex(constants, torch.zeros_like(constants)), torch.complex(cosines, -sines)], axis
     )
+    return _of_spectrum(spectrum, axis, size, shift)
+
+
+def _spectrum(x: Tensor, axis: int, finest: int, shift: float) -> Tensor:
+    """Frequencies 0 to ``finest`` of samples that lie ``shift`` behind the first pixel's corner."""
+    size = x.shape[axis]
+    spectrum = torch.fft.rfft(x, dim=axis, norm="forward").narrow(axis, 0, finest + 1)
+    return _turned(spectrum, axis, -shift / size)
+
+
+def _of_spectrum(spectrum: Tensor, axis: int, size: int, shift: float) -> Tensor:
+    samples: Tensor = torch.fft.irfft(_turned(spectrum, axis, shift / size), size, dim=axis, norm="forward")
+    return samples
+
+
+def _turned(spectrum: Tensor, axis: int, turns: float) -> Tensor:
+    """Each frequency ``k`` by ``k`` times as much of a turn."""
+    if not turns:
+        return spectrum
+    count = spectrum.shape[axis]
+    phase = constant(_phases, count, turns, dtype=spectrum.dtype, device=spectrum.device)
+    return spectrum * phase.view(-1, *[1] * (-1 - axis))
+
+
+def _phases(count: int, turns: float) -> NDArray[np.complex128]:
+    phases: NDArray[np.complex128] = np.exp(2j * math.pi * turns * np.arange(count))
+    return phases
+
+
+def _by_fft(x: Tensor, size: int) -> bool:
+    """Whether the axis is long enough; exported graphs have matrices, which every runtime knows."""
+    precise = x.dtype in (torch.float32, torch.float64)
+    return size >= FFT_FROM and precise and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """The matrix along the last axis, -1, or the one before."""
+    return x @ matrix.T if axis == -1 else matrix @ x
 
 
 def along_last_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,13 @@ from scale_equivariance import TOLERANCE, assert_same, relative_squared_error
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from sefl.fourier import band, downsample, to_coefficients, to_grid, upsample
+from sefl.fourier import band, downsample, sampling, to_coefficients, to_grid, upsample
+
+
+@pytest.fixture(autouse=True, params=[sampling.FFT_FROM, 1], ids=["by matrices", "by FFT"])
+def transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FFT_FROM", request.param)
+
 
 SIZES = [(13, 13), (12, 12), (12, 13), (9, 14), (1, 7), (2, 2)]
 

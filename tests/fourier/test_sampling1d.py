@@ -10,10 +10,16 @@ from torch.nn import functional as F
 from sefl.fourier import (
     band,
     downsample,
+    sampling,
     to_coefficients,
     to_grid,
     upsample,
 )
+
+
+@pytest.fixture(autouse=True, params=[sampling.FFT_FROM, 1], ids=["by matrices", "by FFT"])
+def transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FFT_FROM", request.param)
 
 
 def signals(length: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -131,3 +137,11 @@ def test_coefficients_refuse_wrong_shapes_and_types() -> None:
         to_grid(torch.ones(3, 1, 1), 0)
     with pytest.raises(TypeError, match=r"floating-point tensor, got torch\.int64"):
         to_grid(torch.ones(3, 1, 1, dtype=torch.int64), 3)
+
+
+def test_a_long_signal_needs_no_matrix() -> None:
+    """A second of sound at 16 kHz, of which a matrix would take two GiB."""
+    x = signals(16_000)
+    coefficients = to_coefficients(x)
+    assert_same(downsample(x, 8_000), resampled(x, 8_000))
+    assert_same(to_grid(coefficients, 16_001), resampled(x, 16_001))
