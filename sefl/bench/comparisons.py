@@ -38,7 +38,7 @@ PASSES = {False: "forward", True: "forward + backward"}
 
 LAYER_BASE = 6
 HEAD_BASE = 8
-KERNEL_SIZE = 5
+KERNEL_SIZE, LARGE_KERNEL = 5, 15
 HEAD_CELLS = 2
 POOL = 2
 """The published network's base resolutions, kernel and head cells; a pool as in its STL10 variant."""
@@ -212,13 +212,17 @@ class Comparison:
 def layers(sizes: Sizes) -> list[Comparison]:
     """Every layer of ``sefl.fourier`` against its plain counterpart and against convolution and ReLU."""
     c, r = sizes.channels, sizes.resolution
-    base = min(LAYER_BASE, r)
+    base, large = min(LAYER_BASE, r), min(LARGE_KERNEL, r - 1 + r % 2)
     coefficients = partial(nested_coefficients, sizes.batch, c, r)
     grid = partial(images, sizes.batch, c, r)
     pairs: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
         "SpectralConv2d": (
             partial(SpectralConv2d, c, 2 * c, KERNEL_SIZE, r),
             partial(_convolution, c, 2 * c),
+        ),
+        f"... of {large} x {large} taps": (
+            partial(SpectralConv2d, c, 2 * c, large, r),
+            partial(_convolution, c, 2 * c, large),
         ),
         "ScaleEquivariantNonlinearity2d": (
             partial(ScaleEquivariantNonlinearity2d, base_resolution=base, max_resolution=r),
@@ -352,8 +356,8 @@ def _made(kind: str, widths: list[int], finest: int) -> Any:
     return resolve_name("models.ScaleClassifier")(network(trunk(widths), max_resolution=finest))
 
 
-def _convolution(inputs: int, outputs: int) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, KERNEL_SIZE, padding=KERNEL_SIZE // 2)
+def _convolution(inputs: int, outputs: int, kernel_size: int = KERNEL_SIZE) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
 
 
 def _convolution_and_relu(channels: int) -> nn.Module:

@@ -219,7 +219,7 @@ def test_peak_memory_is_that_of_the_work_alone() -> None:
 def test_layers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "layers", "--least", "2")
     names = dict.fromkeys(row["work"] for row in rows)
-    assert len(names) == 7
+    assert len(names) == 8
     assert "Layers of sefl.fourier" in output
     for name in names:
         assert name in output
