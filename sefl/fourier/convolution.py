@@ -206,9 +206,8 @@ class _FrequencyProduct(torch.autograd.Function):
         gradient = gradient.contiguous()
         wants_input, wants_taps, _ = ctx.needs_input_grad
         if native.takes(gradient) and native.takes(taps):
-            turned = taps.flip(0, 1).transpose(2, 3)
             return (
-                native.convolve(gradient, turned, ctx.grid) if wants_input else None,
+                native.convolve(gradient, taps, ctx.grid, turned=True) if wants_input else None,
                 native.convolve_backward(gradient, coefficients, taps, ctx.grid) if wants_taps else None,
                 None,
             )

@@ -548,6 +548,7 @@ class Block {
 struct Convolution {
     int64_t rows, columns, batch, inputs, outputs;  // coefficients (rows, columns, batch, channels); rows is 1 for signals
     int64_t height, width, grid, threads;           // of the taps (height, width, inputs, outputs), and pixels of their grid
+    int64_t turned;  // whether they are (height, width, outputs, inputs), of the convolution whose transpose is wanted
     const void *coefficients, *taps;
     void* out;             // (rows, columns, batch, outputs)
     const void* upstream;  // or null; then the gradient of the taps is wanted, not the product
@@ -599,6 +600,15 @@ class Channels {
     void store(void* to, long row, const V* x) const {
         T* start = static_cast<T*>(to) + row * task.outputs + first;
         std::memcpy(start, x, held * sizeof(T));
+    }
+
+    // Tap e below the middle; j counts those of a row, and input channels.
+    void load_tap(long e, long j, V* to) const {
+        if (!task.turned) return load(task.taps, (down + e) * task.width * task.inputs + j, to);
+        const long x = task.width - 1 - j / task.inputs, input = j % task.inputs;
+        const T* tap = static_cast<const T*>(task.taps) + ((down - e) * task.width + x) * task.outputs * task.inputs;
+        T* lanes = reinterpret_cast<T*>(to);
+        for (long i = 0; i < S * LANES; i++) lanes[i] = i < held ? tap[(first + i) * task.inputs + input] : T{};
     }
 
     // Over d1: the kernel's columns as functions of k1; then their sums and differences over d2 and -d2.
@@ -807,10 +817,10 @@ class Channels {
             std::fill(odd, odd + S * (down + 1) * per_row, V{});
         } else
             for (long j = 0; j < per_row; j++) {
-                load(task.taps, row(0, j), even + S * j);
+                load_tap(0, j, even + S * j);
                 for (long e = 1; e <= down; e++) {
                     V after[S], before[S];
-                    load(task.taps, row(e, j), after), load(task.taps, row(-e, j), before);
+                    load_tap(e, j, after), load_tap(-e, j, before);
                     for (int v = 0; v < S; v++) {
                         even[S * (e * per_row + j) + v] = after[v] + before[v];
                         odd[S * (e * per_row + j) + v] = after[v] - before[v];

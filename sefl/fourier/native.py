@@ -60,6 +60,7 @@ class _Convolution(ctypes.Structure):
                 "width",
                 "grid",
                 "threads",
+                "turned",
             )
         ),
         *((name, ctypes.c_void_p) for name in ("coefficients", "taps", "out", "upstream", "taps_gradient")),
@@ -110,28 +111,33 @@ def takes(coefficients: Tensor) -> bool:
     return fits and library() is not None
 
 
-def convolve(coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
-    """``(rows, K, batch, inputs)`` convolved with ``(height, width, inputs, outputs)`` taps on such a grid."""
-    out = coefficients.new_empty(*coefficients.shape[:3], taps.shape[3])
-    _convolve(coefficients, taps, grid, out, None, None)
+def convolve(coefficients: Tensor, taps: Tensor, grid: int, turned: bool = False) -> Tensor:
+    """``(rows, K, batch, inputs)`` convolved with ``(height, width, inputs, outputs)`` taps on such a grid.
+
+    Or, ``turned``, the gradient by the input from that by the output.
+    """
+    outputs = taps.shape[2 if turned else 3]
+    out = coefficients.new_empty(*coefficients.shape[:3], outputs)
+    _convolve(coefficients, taps, grid, turned, out, None, None)
     return out
 
 
 def convolve_backward(upstream: Tensor, coefficients: Tensor, taps: Tensor, grid: int) -> Tensor:
-    """The gradient of :func:`convolve` by the taps; that by the coefficients is one with the taps turned around."""
+    """The gradient of :func:`convolve` by the taps."""
     taps_gradient = torch.empty_like(taps, memory_format=torch.contiguous_format)
-    _convolve(coefficients, taps, grid, None, upstream, taps_gradient)
+    _convolve(coefficients, taps, grid, False, None, upstream, taps_gradient)
     return taps_gradient
 
 
-def _convolve(coefficients: Tensor, taps: Tensor, grid: int, *tensors: Tensor | None) -> None:
+def _convolve(coefficients: Tensor, taps: Tensor, grid: int, turned: bool, *tensors: Tensor | None) -> None:
     held = [None if each is None else each.contiguous() for each in (coefficients, taps, *tensors)]
     task = _Convolution(
         *coefficients.shape,
-        taps.shape[3],
+        taps.shape[2 if turned else 3],
         *taps.shape[:2],
         grid,
         torch.get_num_threads(),
+        turned,
         *map(_address, held),
     )
     _run("convolve", coefficients.dtype, task)
