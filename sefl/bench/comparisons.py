@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import torch
@@ -139,6 +140,24 @@ class ScalingSizes:
 
 
 @dataclass(frozen=True)
+class PhotographSizes:
+    """Training steps of networks that pool, by default those of ``configs/stl10_scale/fourier_small.yaml``.
+
+    Args:
+        batch: images in a batch, of three channels.
+        resolutions: pixels per side, the finest first.
+        widths, pools: of the blocks.
+        layer_base: resolution from which on the layers are equivariant.
+    """
+
+    batch: int = 16
+    resolutions: tuple[int, ...] = (97, 73, 49)
+    widths: tuple[int, ...] = (16, 64, 128)
+    pools: tuple[int, ...] = (2, 2, 1)
+    layer_base: int = 40
+
+
+@dataclass(frozen=True)
 class Sizes:
     """How large the measured work is."""
 
@@ -151,6 +170,7 @@ class Sizes:
     copy_bytes: int = CopyWork.size
     pipelines: PipelineSizes = PipelineSizes()
     scaling: ScalingSizes = ScalingSizes()
+    photographs: PhotographSizes = PhotographSizes()
 
 
 PAPER = Sizes(
@@ -171,6 +191,7 @@ TINY = Sizes(
     copy_bytes=2**20,
     pipelines=PipelineSizes(resolutions=1, images=20, workers=(0, 1), batch=2),
     scaling=ScalingSizes(pixels=(9, 13), lengths=(16, 1040), channels=2, block=(9, 2)),
+    photographs=PhotographSizes(2, (13,), (2, 2), (2, 1), 9),
 )
 
 
@@ -266,18 +287,23 @@ def layers(sizes: Sizes) -> list[Comparison]:
 
 def steps(sizes: Sizes) -> list[Comparison]:
     """A training step of the Fourier network against one of the plain network of the same widths."""
+    photographs = sizes.photographs
+    compared = [
+        (f"training step, {r} x {r}", sizes.batch, _step(_FOURIER, sizes, r), _step(_PLAIN, sizes, r))
+        for r in sizes.resolutions
+    ]
+    for r in photographs.resolutions:
+        ours, plain = (_photographs_step(kind, photographs, r) for kind in (_FOURIER, _PLAIN))
+        compared.append((f"... that pools, {r} x {r}", photographs.batch, ours, plain))
     return [
         Comparison(
             part="steps",
-            work=f"training step, {r} x {r}",
+            work=work,
             passes=PASSES[True],
-            contestants={
-                OURS: _step(_FOURIER, sizes, r),
-                PLAIN: _step(_PLAIN, sizes, r),
-            },
-            items=sizes.batch,
+            contestants={OURS: ours, PLAIN: plain},
+            items=batch,
         )
-        for r in sizes.resolutions
+        for work, batch, ours, plain in compared
     ]
 
 
@@ -351,9 +377,25 @@ def _model(kind: str, sizes: Sizes) -> partial[Any]:
     return partial(_made, kind, list(sizes.widths), max(PAPER.resolution, *sizes.resolutions))
 
 
-def _made(kind: str, widths: list[int], finest: int) -> Any:
+def _photographs_step(kind: str, sizes: PhotographSizes, resolution: int) -> StepWork:
+    options: dict[str, Any] = {"pools": list(sizes.pools)}
+    if kind == _FOURIER:
+        options["layer_base_resolution"] = sizes.layer_base
+    common = {"in_channels": 3, "base_resolution": min(sizes.resolutions)}
+    make = partial(_made, kind, list(sizes.widths), max(sizes.resolutions), options, common)
+    return StepWork(make, lightning_loss, sizes.batch, resolution, channels=3)
+
+
+def _made(
+    kind: str,
+    widths: list[int],
+    finest: int,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    common: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     network, trunk = (resolve_name(f"sefl.networks.{kind}{part}") for part in ("Network", "Trunk"))
-    return resolve_name("models.ScaleClassifier")(network(trunk(widths), max_resolution=finest))
+    made = network(trunk(widths, **options), max_resolution=finest, **common)
+    return resolve_name("models.ScaleClassifier")(made)
 
 
 def _convolution(inputs: int, outputs: int, kernel_size: int = KERNEL_SIZE) -> nn.Module:

@@ -87,16 +87,18 @@ class StepWork:
         loss: the loss of a model and a batch ``(images, labels)``.
         batch: images in a batch.
         resolution: pixels per side.
+        channels: of the images.
     """
 
     make: Callable[[], nn.Module]
     loss: Callable[[Any, tuple[Tensor, Tensor]], Tensor]
     batch: int
     resolution: int
+    channels: int = 1
 
     def build(self, device: torch.device) -> Action:
         step = training_step(self.make, self.loss, device)
-        pictures = seeded(partial(images, self.batch, 1, self.resolution)).to(device)
+        pictures = seeded(partial(images, self.batch, self.channels, self.resolution)).to(device)
         labels = (torch.arange(self.batch) % 10).to(device)
         return lambda: step((pictures, labels))
 

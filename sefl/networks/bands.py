@@ -279,7 +279,7 @@ class BandHead(nn.Module):
         if self.growth is None:
             return self.log_weight.exp()
         growth = self.growth + F.softplus(self.log_weight[1:] + INITIAL_GROWTH)
-        grown = torch.cat([torch.zeros_like(growth[:1]), growth]).cumsum(0)
+        grown = torch.cat([torch.zeros_like(self.log_weight[:1]), growth]).cumsum(0)
         # About their mean: many bands would else begin with logits too certain to learn from.
         return (self.log_weight[:1] + grown - grown.mean()).exp()
 

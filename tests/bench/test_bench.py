@@ -235,7 +235,8 @@ def test_layers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_steps(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows, output = run(capsys, tmp_path, "--only", "steps", "--resolutions", "[9,8]", "--widths", "[3]")
     *steps, evaluation = rows
-    assert [row["work"] for row in steps] == ["training step, 9 x 9", "training step, 8 x 8"]
+    names = ["training step, 9 x 9", "training step, 8 x 8", "... that pools, 13 x 13"]
+    assert [row["work"] for row in steps] == names
     assert "ConvNetwork" in output
     assert evaluation["work"].startswith("quickstart, 20 images")
     assert set(evaluation["seconds"]) == {"ours", "forward"}

@@ -66,6 +66,18 @@ def test_every_network_predicts_the_test_samples_of_a_datamodule(tmp_path: Path,
     torch.testing.assert_close(predict(tmp_path, model, unlabelled)[0], predictions[0])
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_may_be_for_one_resolution(name: str) -> None:
+    settings = dict(SMALL[name])
+    for key in settings.keys() & {"base_resolution", "layer_base_resolution"}:
+        settings[key] = 12
+    model = classifier(name, **settings)
+    images, labels = torch.rand(4, settings.get("in_channels", 1), 12, 12), torch.arange(4)
+    loss = model.training_step((images, labels), 0)
+    assert loss.isfinite()
+    assert model.eval()(images).view(4, -1, 10).isfinite().all()
+
+
 def test_signals_are_predicted_too_and_nothing_is_left_out(tmp_path: Path) -> None:
     data = Waveforms(length=64, train_samples=20, val_samples=20, test_samples=20, resolutions=[60, 64])
     model = classifier(
