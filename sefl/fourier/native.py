@@ -216,7 +216,7 @@ def pool_bands(
         with_places: whether to say where.
     """
     pooled = flat.new_empty(len(bands), cells * cells, flat.shape[-1])
-    places = torch.empty(pooled.shape, dtype=torch.int64) if with_places else None
+    places = torch.empty_like(pooled, dtype=torch.int64) if with_places else None
     _pool(flat, None, synthesis, cells, bands, pooled, places)
     return pooled, places
 
@@ -255,7 +255,7 @@ def _pool(
 
 
 def _address(tensor: Tensor | None) -> int | None:
-    assert tensor is None or tensor.is_contiguous()
+    assert tensor is None or (tensor.is_contiguous() and tensor.device.type == "cpu")
     return None if tensor is None else tensor.data_ptr()
 
 
