@@ -867,7 +867,7 @@ class Channels {
     }
 };
 
-// Do pieces of work on so many threads; each makes what it needs. Whether memory was missing.
+// Do pieces of work on so many threads; each makes what it needs. Says whether memory was missing.
 template <class Maker>
 bool in_parallel(long pieces, long threads, Maker maker) {
     std::atomic<long> next{0};
@@ -880,13 +880,19 @@ bool in_parallel(long pieces, long threads, Maker maker) {
             failed = true;
         }
     };
+    const long count = std::min(threads, pieces);
+#if defined(_OPENMP)  // the threads of torch, which wait for work for a while and would else be in the way
+#pragma omp parallel num_threads(count)
+    work();
+#else
     std::vector<std::thread> others;
     try {
-        for (long i = 1; i < std::min(threads, pieces); i++) others.emplace_back(work);
+        for (long i = 1; i < count; i++) others.emplace_back(work);
     } catch (const std::system_error&) {
     }  // those that started do it all
     work();
     for (auto& other : others) other.join();
+#endif
     return failed;
 }
 

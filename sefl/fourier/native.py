@@ -295,8 +295,7 @@ def library() -> ctypes.CDLL | None:
 def _compiled(command: list[str], kept: Path) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / kept.name
-        subprocess.run([*command, "-o", str(made), str(_SOURCE)], capture_output=True, check=True)
-        loaded = ctypes.CDLL(str(made))  # which stays when the file goes
+        loaded = _first_that_loads(command, made)
         try:  # a folder that others read, at the same time too
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as beside:
@@ -305,6 +304,20 @@ def _compiled(command: list[str], kept: Path) -> ctypes.CDLL:
         except OSError:
             pass  # compiled again the next time
     return loaded
+
+
+def _first_that_loads(command: list[str], made: Path) -> ctypes.CDLL:
+    """With OpenMP, whose library and threads are PyTorch's, or without. What is loaded stays when the file goes."""
+    for last, option in ((False, ["-fopenmp"]), (True, [])):
+        try:
+            subprocess.run(
+                [*command, *option, "-o", str(made), str(_SOURCE)], capture_output=True, check=True
+            )
+            return ctypes.CDLL(str(made))
+        except (subprocess.CalledProcessError, OSError):
+            if last:
+                raise
+    raise AssertionError
 
 
 def _processor() -> str:
