@@ -43,8 +43,6 @@ KERNEL_SIZE, LARGE_KERNEL = 5, 15
 HEAD_CELLS = 2
 POOL = 2
 """The published network's base resolutions, kernel and head cells; a pool as in its STL10 variant."""
-GRID_SHARING = 1.3
-"""About the fastest from 28 to 97 pixels."""
 
 _FOURIER, _PLAIN = "Fourier", "Conv"
 """Of which kind the networks are, by their names in :mod:`sefl.networks`."""

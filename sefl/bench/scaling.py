@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from sefl.bench.comparisons import (
     COPY,
-    GRID_SHARING,
     KERNEL_SIZE,
     LAYER_BASE,
     OURS,
@@ -27,6 +26,7 @@ from sefl.fourier import (
     SpectralConv2d,
     to_coefficients,
 )
+from sefl.fourier.nonlinearity import GRID_SHARING
 
 SIZE = "size"
 PIXELS, LENGTHS, BLOCK = "pixels per side", "length", "block"

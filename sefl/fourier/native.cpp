@@ -1,12 +1,11 @@
-// What takes most of the time, on a CPU: the passes of shellwise.py over the bands of images, for ReLU, and the products
-// of convolution.py. native.py compiles this file where there is a compiler. A vector here fills a register.
+// What takes most of the time, on a CPU: the passes of shellwise.py over the bands of images, for ReLU, the products of
+// convolution.py and the pooled bands of head.py. native.py compiles this file where there is a compiler. A vector here fills a register.
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <new>
 #include <system_error>
@@ -94,7 +93,7 @@ struct Matrix {
     T at(long i, long j) const { return entry[i * rows + j * columns]; }
 };
 
-// c[m, q] (+)= sum over k of a[m, k] b[k, q], where b and c hold vectors: strides (bk, bq) and (cm, cq).
+// c[m, q] = sum over k of a[m, k] b[k, q], where b and c hold vectors: strides (bk, bq) and (cm, cq).
 template <class T, int M, int Q, class V = typename Lanes<T>::V>
 inline void tile(long k_count, Matrix<T> a, const V* b, long bk, long bq, V* c, long cm, long cq) {
     V sum[M][Q];
@@ -754,48 +753,36 @@ class Channels {
         }
     }
 
-    // Waves times a transfer function: (a + i s)(P - i Q), as [a, s] [[P, -Q], [Q, P]].
+    // out[n] = sum over k of (a[n, k] + i s[n, k]) (P[k] - i Q[k]), as [a, s] [[P, -Q], [Q, P]].
     template <int N>
-    void multiply(long b0, const T* a, const T* s, const Complex* transfer, Complex* out) const {
+    static void multiply(long k_count, Matrix<T> a, Matrix<T> s, const Complex* factor, Complex* out) {
         Complex sum[N] = {};
-        for (long i = 0; i < task.inputs; i++)
+        for (long k = 0; k < k_count; k++)
             for (int n = 0; n < N; n++) {
-                const T x = a[(b0 + n) * task.inputs + i], y = s[(b0 + n) * task.inputs + i];
+                const T x = a.at(n, k), y = s.at(n, k);
                 for (int v = 0; v < S; v++) {
-                    sum[n].real[v] += x * transfer[i].real[v];
-                    sum[n].real[v] += y * transfer[i].imaginary[v];
-                    sum[n].imaginary[v] += y * transfer[i].real[v];
-                    sum[n].imaginary[v] -= x * transfer[i].imaginary[v];
+                    sum[n].real[v] += x * factor[k].real[v];
+                    sum[n].real[v] += y * factor[k].imaginary[v];
+                    sum[n].imaginary[v] += y * factor[k].real[v];
+                    sum[n].imaginary[v] -= x * factor[k].imaginary[v];
                 }
             }
-        for (int n = 0; n < N; n++) out[b0 + n] = sum[n];
+        for (int n = 0; n < N; n++) out[n] = sum[n];
     }
-    void multiply_all(const T* a, const T* s, const Complex* transfer, Complex* out) const {
-        long b = 0;
-        for (; b + B <= task.batch; b += B) multiply<B>(b, a, s, transfer, out);
-        for (; b < task.batch; b++) multiply<1>(b, a, s, transfer, out);
+    static void multiply_all(long n_count, long k_count, Matrix<T> a, Matrix<T> s, const Complex* factor, Complex* out) {
+        long n = 0;
+        for (; n + B <= n_count; n += B) multiply<B>(k_count, a.from(n), s.from(n), factor, out + n);
+        for (; n < n_count; n++) multiply<1>(k_count, a.from(n), s.from(n), factor, out + n);
     }
-
+    // Waves, (batch, inputs), times a transfer function.
+    void transmit(const T* a, const T* s, const Complex* transfer, Complex* out) const {
+        const Matrix<T> cosines{a, task.inputs, 1}, sines{s, task.inputs, 1};
+        multiply_all(task.batch, task.inputs, cosines, sines, transfer, out);
+    }
     // The gradient of a transfer function.
-    template <int N>
-    void correlate(long i0, const T* a, const T* s, const Complex* upstream, Complex* out) const {
-        Complex sum[N] = {};
-        for (long b = 0; b < task.batch; b++)
-            for (int n = 0; n < N; n++) {
-                const T x = a[b * task.inputs + i0 + n], y = s[b * task.inputs + i0 + n];
-                for (int v = 0; v < S; v++) {
-                    sum[n].real[v] += x * upstream[b].real[v];
-                    sum[n].real[v] += y * upstream[b].imaginary[v];
-                    sum[n].imaginary[v] += y * upstream[b].real[v];
-                    sum[n].imaginary[v] -= x * upstream[b].imaginary[v];
-                }
-            }
-        for (int n = 0; n < N; n++) out[i0 + n] = sum[n];
-    }
-    void correlate_all(const T* a, const T* s, const Complex* upstream, Complex* out) const {
-        long i = 0;
-        for (; i + B <= task.inputs; i += B) correlate<B>(i, a, s, upstream, out);
-        for (; i < task.inputs; i++) correlate<1>(i, a, s, upstream, out);
+    void correlate(const T* a, const T* s, const Complex* upstream, Complex* out) const {
+        const Matrix<T> cosines{a, 1, task.inputs}, sines{s, 1, task.inputs};
+        multiply_all(task.inputs, task.batch, cosines, sines, upstream, out);
     }
 
     std::vector<T> cosine_down, sine_down, cosine_across, sine_across;
@@ -840,13 +827,13 @@ class Channels {
                 waves(k1, k2);
                 if (backward) {
                     upstream_waves(k1, k2);
-                    correlate_all(wave_cos, wave_sin, out_plus, plus);
-                    if (both) correlate_all(minus_cos, minus_sin, out_minus, minus);
+                    correlate(wave_cos, wave_sin, out_plus, plus);
+                    if (both) correlate(minus_cos, minus_sin, out_minus, minus);
                     columns_backward(factor, both);
                 } else {
                     transform_columns(factor, both);
-                    multiply_all(wave_cos, wave_sin, plus, out_plus);
-                    if (both) multiply_all(minus_cos, minus_sin, minus, out_minus);
+                    transmit(wave_cos, wave_sin, plus, out_plus);
+                    if (both) transmit(minus_cos, minus_sin, minus, out_minus);
                     write(k1, k2);
                 }
             }

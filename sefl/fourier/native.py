@@ -308,16 +308,15 @@ def _compiled(command: list[str], kept: Path) -> ctypes.CDLL:
 
 def _first_that_loads(command: list[str], made: Path) -> ctypes.CDLL:
     """With OpenMP, whose library and threads are PyTorch's, or without. What is loaded stays when the file goes."""
-    for last, option in ((False, ["-fopenmp"]), (True, [])):
-        try:
-            subprocess.run(
-                [*command, *option, "-o", str(made), str(_SOURCE)], capture_output=True, check=True
-            )
-            return ctypes.CDLL(str(made))
-        except (subprocess.CalledProcessError, OSError):
-            if last:
-                raise
-    raise AssertionError
+
+    def loaded(*options: str) -> ctypes.CDLL:
+        subprocess.run([*command, *options, "-o", str(made), str(_SOURCE)], capture_output=True, check=True)
+        return ctypes.CDLL(str(made))
+
+    try:
+        return loaded("-fopenmp")
+    except (subprocess.CalledProcessError, OSError):
+        return loaded()
 
 
 def _processor() -> str:

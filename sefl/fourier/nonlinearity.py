@@ -24,6 +24,9 @@ from sefl.fourier.shells import Shells, fast
 from sefl.fourier.shellwise import Plan, shellwise_activation
 from sefl.tensors.graphs import outside_of_graphs
 
+GRID_SHARING = 1.3
+"""The default of ``grid_sharing``: the fastest of 1 to 2 at 20, 28, 49 and 97 pixels."""
+
 
 class _ScaleEquivariantMaxPoolNd(CoefficientModule):
     """What :class:`ScaleEquivariantMaxPool2d` does, along ``axes`` axes."""
@@ -40,7 +43,7 @@ class _ScaleEquivariantMaxPoolNd(CoefficientModule):
         channels: int | None = None,
         oversampling: float = 1.0,
         band_step: int = 1,
-        grid_sharing: float = 1.3,
+        grid_sharing: float = GRID_SHARING,
     ) -> None:
         super().__init__()
         self.window = require_positive("window", window)
@@ -180,7 +183,7 @@ class _WindowOfOne(_ScaleEquivariantMaxPoolNd):
         channels: int | None = None,
         oversampling: float = 1.0,
         band_step: int = 1,
-        grid_sharing: float = 1.3,
+        grid_sharing: float = GRID_SHARING,
     ) -> None:
         super().__init__(
             1,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sefl.arguments import MOST_LAYERS, require_integer, require_one_of
 from sefl.fourier import band, to_coefficients
+from sefl.fourier.nonlinearity import GRID_SHARING
 from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
 from sefl.networks.fourier_blocks import MAX_POOLS, ActivationName, FourierLayers, Norm
@@ -49,7 +50,7 @@ class FourierTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
-    grid_sharing: float = 1.3
+    grid_sharing: float = GRID_SHARING
     band_step: int = 1
     layer_base_resolution: int = 6
 

@@ -16,6 +16,7 @@ from sefl.fourier import (
     SpectralConv1d,
     SpectralConv2d,
 )
+from sefl.fourier.nonlinearity import GRID_SHARING
 from sefl.networks.network import Dimensions, ScaleNetwork
 
 Norm = Literal["instance", "batch", "none"]
@@ -110,7 +111,7 @@ class FourierLayers:
     norm: Norm
     oversampling: float = 1.0
     band_step: int = 1
-    grid_sharing: float = 1.3
+    grid_sharing: float = GRID_SHARING
 
     def __post_init__(self) -> None:
         require_integer("layer_base_resolution", self.layer_base_resolution, 1, self.base_resolution)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sefl.arguments import require_one_of
 from sefl.fourier import CoefficientModule, to_coefficients
+from sefl.fourier.nonlinearity import GRID_SHARING
 from sefl.groups import (
     GroupConv,
     LiftingConv,
@@ -55,7 +56,7 @@ class GroupFourierTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "batch"
     oversampling: float = 1.0
-    grid_sharing: float = 1.3
+    grid_sharing: float = GRID_SHARING
     layer_base_resolution: int = 6
 
 

@@ -16,6 +16,7 @@ from sefl.fourier import (
     MagnitudeMixer2d,
     to_coefficients,
 )
+from sefl.fourier.nonlinearity import GRID_SHARING
 from sefl.networks.bands import BandHead, BandHeadSettings, BandNetwork
 from sefl.networks.fourier_blocks import ActivationName, FourierLayers, Norm
 from sefl.networks.network import Dimensions
@@ -92,7 +93,7 @@ class MixerTrunk:
     activation: ActivationName = "relu"
     norm: Norm = "instance"
     oversampling: float = 1.0
-    grid_sharing: float = 1.3
+    grid_sharing: float = GRID_SHARING
     layer_base_resolution: int = 6
 
 
