@@ -75,9 +75,10 @@ class GroupFourierNetwork(BandNetwork):
     """A :class:`FourierNetwork` of fields of a group: exact under downsampling, and under flips and quarter turns.
 
     Grids of all resolutions share the image's middle. Under the elements of C1, C2, C4, D1, D2 and D4, and every
-    integer resolution, all layers are equivariant and the logits invariant to rounding; under what other elements C8,
-    D8 and their like have, up to what their kernels interpolate. It costs what a :class:`FourierNetwork` of as many
-    channels does, ``widths`` times the elements of the group.
+    integer resolution, all layers are equivariant and the logits invariant to rounding. Under what other elements C8,
+    D8 and their like have they are not: bands are squares of frequencies, which these do not leave as they are, and the
+    error is that of the band-wise activation, far above interpolation's. It costs what a :class:`FourierNetwork` of as
+    many channels does, ``widths`` times the elements of the group.
 
     Args:
         group: its name, a group of the plane; see :func:`sefl.groups.finite_group`.

@@ -117,7 +117,7 @@ def test_predictions_of_turned_images_at_every_resolution_in_one_pass() -> None:
     assert (found[0] - found[1]).abs().min() > 1e-6
 
 
-def test_eighths_of_turns_are_kept_up_to_their_interpolation() -> None:
+def test_quarter_turns_of_a_finer_group_are_exact_and_eighths_are_not() -> None:
     table = table_of(network(group="C8", head_cells=1), images(), "C8")
     quarters = [row for row in table if str(row.parameter).split(" ")[0] in ("r^2", "r^4", "r^6")]
     assert max(row.max for row in quarters) < 1e-24
