@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sefl.bench.authors import AuthorsCode
@@ -214,10 +215,12 @@ class Benchmark:
                     progress.advance(task)
                 for shown in tables(part, [row for row in rows if row.part == part]):
                     console.print(shown)
+        written = [] if self.json is None else [self.json]
         if self.figure is not None and (panels := times(rows)):
             times_over_resolution(panels).savefig(self.figure)
-        if self.json is not None:
-            console.print(f"Written to [bold]{self.json}[/bold]", soft_wrap=True)
+            written.append(self.figure)
+        for path in written:
+            console.print(f"Written to [bold]{escape(str(path))}[/bold]", soft_wrap=True)
         return rows
 
     def machine(self) -> dict[str, Any]:

@@ -298,9 +298,8 @@ def _compiled(command: list[str], kept: Path) -> ctypes.CDLL:
         loaded = _first_that_loads(command, made)
         try:  # a folder that others read, at the same time too
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as beside:
-                beside.write(made.read_bytes())
-            Path(beside.name).replace(kept)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
+                Path(shutil.copy(made, beside)).replace(kept)
         except OSError:
             pass  # compiled again the next time
     return loaded

@@ -254,6 +254,7 @@ def test_scaling(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert all({"plain", "copy"} < set(row["seconds"]) for row in rows)
     assert "Time grows with size to the power of: a grid per band" in " ".join(output.split())
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert f"Written to {figure}\n" in output
 
 
 def test_exponents_and_curves() -> None:

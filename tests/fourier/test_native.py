@@ -246,6 +246,10 @@ def test_it_is_compiled_once(tmp_path: Path) -> None:
     assert (again.stdout, again.stderr) == ("True\n", "")
     assert made.stat().st_mtime_ns == before
     assert list(made.parent.iterdir()) == [made]
+    made.unlink()
+    made.mkdir()  # nothing can be put in its place, and nothing is left beside it
+    assert run(tmp_path).stdout == "True\n"
+    assert list(made.parent.iterdir()) == [made]
 
 
 def test_without_it(tmp_path: Path) -> None:
