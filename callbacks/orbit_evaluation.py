@@ -11,6 +11,7 @@ from sefl.arguments import require_positive
 from sefl.equivariance.evaluating import undisturbed
 from sefl.figures.orbit import accuracy_over_angle
 from sefl.groups.orbit import Orbit, black
+from sefl.groups.spatial import Region
 from sefl.metrics import OrbitAccuracy, OrbitError
 from sefl.networks import ScaleNetwork
 from sefl.runs.logged_figures import figure_folder, save_figure
@@ -42,6 +43,8 @@ class OrbitEvaluation(pl.Callback):
         all_resolutions: of every copy, the predictions at all resolutions of a :class:`models.ScaleClassifier` count,
             each as a sample of its own. Copies are those of the second test loader, images at the finest resolution.
         every_n_steps: transform every n-th batch of the test images, as :class:`callbacks.EquivarianceMonitor`.
+        region: all of the ``"image"``, or of every copy its inscribed ``"disc"``, for images whose corners are not
+            black; see :class:`sefl.groups.orbit.Orbit`.
 
     Raises:
         ValueError: if there are no angles, two are the same, or 0 is not among them, ``background`` is not finite, or
@@ -56,11 +59,12 @@ class OrbitEvaluation(pl.Callback):
         background: float | list[float] | None = None,
         all_resolutions: bool = False,
         every_n_steps: int = 1,
+        region: Region = "image",
     ) -> None:
         super().__init__()
         self.every_n_steps = require_positive("every_n_steps", every_n_steps)
         self.all_resolutions = all_resolutions
-        self.orbit = Orbit(angles, reflections)
+        self.orbit = Orbit(angles, reflections, region=region)
         self.background = background
         self._start(torch.device("cpu"))
 

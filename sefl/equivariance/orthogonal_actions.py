@@ -19,10 +19,9 @@ from sefl.equivariance.transformations import (
     rotation_matrix,
 )
 from sefl.groups import finite_group
-from sefl.groups.spatial import act_on_grid
+from sefl.groups.spatial import Region, act_on_grid, inscribed_ball
 
 Background = float | Literal["border"]
-Region = Literal["disc", "image"]
 
 LATTICE_TOLERANCE = 1e-6  # that of act_on_grid
 
@@ -96,7 +95,7 @@ class OrthogonalAction(Transformation):
     def compared(self, features: Tensor, parameter: Parameter) -> Tensor:
         if self.region == "image" or is_lattice_symmetry(self.orthogonal(parameter)):
             return features
-        return features * _disc(tuple(features.shape[2:])).to(features)
+        return features * inscribed_ball(tuple(features.shape[2:])).to(features)
 
     @staticmethod
     def _move(features: Tensor, matrix: NDArray[np.float64], background: Tensor) -> Tensor:
@@ -202,12 +201,3 @@ def _keeps_shape(matrix: NDArray[np.float64], size: Size) -> bool:
     by_point_axis = size[::-1]  # x is the last axis
     source = np.abs(matrix).argmax(axis=1)
     return all(by_point_axis[axis] == by_point_axis[origin] for axis, origin in enumerate(source))
-
-
-def _disc(size: Size) -> Tensor:
-    """Which pixels have their centres in the inscribed disc or ball: booleans of this size."""
-    squares = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2).square() for n in size]
-    distance = torch.zeros(size, dtype=torch.float64)
-    for axis, square in enumerate(squares):
-        distance += square[(..., *[None] * (len(size) - 1 - axis))]
-    return distance <= (min(size) / 2) ** 2

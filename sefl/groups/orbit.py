@@ -3,11 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sefl.arguments import require_one_of
+from sefl.groups.spatial import Region, inscribed_ball
 
 _MIRRORED = "_mirrored"
 
@@ -56,9 +60,11 @@ class Orbit:
         reflections: whether mirrored copies follow.
         background: what lies outside of the image, for each channel or for all: for black that was normalised,
             :func:`black`.
+        region: of every copy, the upright one too, all of the ``"image"`` or only its inscribed ``"disc"``, the rest
+            being background. Corners that are full where it is upright and empty where it is turned are no copies.
 
     Raises:
-        ValueError: if there are no angles, one is not finite, or two are the same rotation.
+        ValueError: if there are no angles, one is not finite, two are the same rotation, or ``region`` is another.
 
     >>> orbit = Orbit(4, reflections=True)
     >>> len(orbit), orbit.elements[5]
@@ -72,7 +78,9 @@ class Orbit:
         angles: int | Sequence[float] = 24,
         reflections: bool = False,
         background: float | Sequence[float] = 0.0,
+        region: Region = "image",
     ) -> None:
+        require_one_of("region", region, get_args(Region))
         if isinstance(angles, int | np.integer):
             if isinstance(angles, bool) or angles < 1:
                 raise ValueError(
@@ -86,7 +94,7 @@ class Orbit:
             for mirrored in ((False, True) if reflections else (False,))
             for angle in rotations
         )
-        self.background = background
+        self.background, self.region = background, region
 
     def __len__(self) -> int:
         return len(self.elements)
@@ -111,8 +119,11 @@ class Orbit:
             raise ValueError(
                 f"images must be square, (batch, channels, size, size), got shape {tuple(images.shape)}"
             )
+        inside = inscribed_ball(images.shape[2:]).to(images.device)
+        background = images.new_tensor(self.background).view(-1, 1, 1)
         for element in self.elements:
-            yield transform(images, element, self.background)
+            copy = transform(images, element, self.background)
+            yield torch.where(inside, copy, background) if self.region == "disc" else copy
 
     def __call__(self, images: Tensor) -> Tensor:
         """All copies at once: ``(elements, batch, channels, height, width)``; for one at a time, :meth:`copies`."""

@@ -1,6 +1,7 @@
 """How orthogonal matrices move pixel and voxel grids, and group elements move regular fields on them."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch.nn import functional as F
 from sefl.arguments import require_floating
 from sefl.groups.group import FiniteGroup, FloatArray, IntArray
 from sefl.tensors.graphs import outside_of_graphs
+
+Region = Literal["disc", "image"]
+"""What of an image counts: the inscribed disc (ball), which rotations leave as it is, or all of it."""
 
 _TOLERANCE = 1e-6  # of the entries of an orthogonal matrix
 
@@ -204,6 +208,22 @@ def _permute(features: Tensor, matrix: IntArray) -> Tensor:
         )
     moved = features.permute(0, 1, *(source + 2).tolist())
     return moved.flip((flipped + 2).tolist()) if len(flipped) else moved.contiguous()
+
+
+def inscribed_ball(size: Sequence[int]) -> Tensor:
+    """Which pixels (voxels) have their centres in the inscribed disc (ball): booleans of this size.
+
+    >>> inscribed_ball((4, 4)).int()
+    tensor([[0, 1, 1, 0],
+            [1, 1, 1, 1],
+            [1, 1, 1, 1],
+            [0, 1, 1, 0]], dtype=torch.int32)
+    """
+    squares = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2).square() for n in size]
+    distance = torch.zeros(tuple(size), dtype=torch.float64)
+    for axis, square in enumerate(squares):
+        distance += square[(..., *[None] * (len(size) - 1 - axis))]
+    return distance <= (min(size) / 2) ** 2
 
 
 def _interpolate(features: Tensor, matrix: FloatArray, background: Tensor) -> Tensor:

@@ -71,6 +71,26 @@ def test_a_model_of_one_resolution_is_refused_before_it_runs(tmp_path) -> None:
         trainer.test(classifier, datamodule=Data(), verbose=False)
 
 
+@pytest.mark.parametrize("region", ["image", "disc"])
+def test_a_corner_counts_in_the_image_alone(region: Any, tmp_path) -> None:
+    class Corner(pl.LightningModule):
+        """Class 1 where the first pixel is bright."""
+
+        def test_step(self, batch: Any, batch_index: int) -> None: ...
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            bright = images[:, 0, 0, 0]
+            return torch.stack([1 - bright, bright], 1)
+
+    data = DataLoader(TensorDataset(torch.ones(4, 1, 9, 9), torch.ones(4, dtype=torch.int64)), batch_size=4)
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(default_root_dir=tmp_path, callbacks=[OrbitEvaluation(8, region=region)], **options)
+    trainer.test(Corner(), data, verbose=False)
+    measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert measured["test/orbit_accuracy"] == (0.5 if region == "image" else 0)
+    assert (measured["test/orbit_error"] > 0.1) == (region == "image")
+
+
 def test_every_second_batch(tmp_path) -> None:
     class Threes(pl.LightningModule):
         """Puts out the class that an image's brightest pixel names, where it was not turned."""

@@ -1,6 +1,7 @@
 """The copies of an image against exact turns of the grid and against a picture that can be turned on paper."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sefl.groups.orbit import Orbit, OrbitElement, black, rotate, transform
-from sefl.groups.spatial import act_on_grid
+from sefl.groups.spatial import Region, act_on_grid
 from sefl.metrics import relative_squared_error
 
 
@@ -109,6 +110,30 @@ def test_there_and_back_loses_little() -> None:
     assert relative_squared_error(image, rotate(rotate(image, angle), angle)).item() > 0.1
 
 
+def test_corners_do_not_count_where_the_disc_does() -> None:
+    """A pattern of rings with noise in its corners."""
+    size, generator = 33, torch.Generator().manual_seed(0)
+    places = torch.arange(size) - (size - 1) / 2
+    radius = (places[:, None].square() + places.square()).sqrt()
+    inside = radius <= size / 2
+    rings, noise = (radius / 2).cos(), torch.rand(2, 2, size, size, generator=generator)
+    images = torch.where(radius <= size / 2 + 3, rings, noise)
+    background = torch.tensor([0.5, 2.0])
+    disc, whole = (
+        Orbit([0, 30, 90, 200], background=background.tolist(), region=region)(images)
+        for region in get_args(Region)
+    )
+    assert disc[0].equal(torch.where(inside, rings, background.view(2, 1, 1)).expand(2, -1, -1, -1))
+    assert disc[2].equal(disc[0])
+    relative = [
+        relative_squared_error(copies[:1].expand(3, -1, -1, -1, -1), copies[1:]).max().item()
+        for copies in (disc, whole)
+    ]
+    assert relative[0] < 6e-3  # what interpolates with the background at the four points that touch the edge
+    assert relative[1] > 0.06
+    assert whole[0].equal(images)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_rounds_the_image_not_the_coordinates(dtype: torch.dtype) -> None:
     images = torch.rand(1, 1, 97, 97).to(dtype)
@@ -147,3 +172,5 @@ def test_images_and_backgrounds_that_do_not_fit_are_refused() -> None:
         rotate(torch.rand(3, 1, 4, 4), torch.rand(2))
     with pytest.raises(ValueError, match=r"background must be one number or one per channel \(2\)"):
         rotate(torch.rand(1, 2, 4, 4), torch.rand(1), background=[0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="region must be one of 'disc', 'image', got 'circle'"):
+        Orbit(4, region="circle")  # type: ignore[arg-type]
