@@ -119,11 +119,14 @@ class Orbit:
             raise ValueError(
                 f"images must be square, (batch, channels, size, size), got shape {tuple(images.shape)}"
             )
+        copies = (transform(images, element, self.background) for element in self.elements)
+        if self.region == "image":
+            yield from copies
+            return
         inside = inscribed_ball(images.shape[2:]).to(images.device)
         background = images.new_tensor(self.background).view(-1, 1, 1)
-        for element in self.elements:
-            copy = transform(images, element, self.background)
-            yield torch.where(inside, copy, background) if self.region == "disc" else copy
+        for copy in copies:
+            yield torch.where(inside, copy, background)
 
     def __call__(self, images: Tensor) -> Tensor:
         """All copies at once: ``(elements, batch, channels, height, width)``; for one at a time, :meth:`copies`."""
