@@ -5,8 +5,10 @@ inside the union of the option that takes the class. Here the innermost of them 
 of a later version say, is left as it is, in one line.
 """
 
+import json
 import os
 import re
+from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -67,6 +69,14 @@ class OneLineParser(ArgumentParser):
                 action._typehint = integers_first(action._typehint)
         return added
 
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *further: Any, **options: Any
+    ) -> Any:
+        # the option of a class is handed on to an inner parser as Python writes it, whose None is no null
+        if args and getattr(self, "_inner_parser", False):
+            args = [as_json(argument) for argument in args]
+        return super().parse_args(args, *further, **options)
+
     def _check_value_key(self, action: Any, value: Any, key: str, cfg: Any, append: bool = False) -> Any:
         # Asked of an empty configuration: whether another class than the one before takes this argument too. To that of
         # settings jsonargparse says yes whatever they are, and fails later, with those of the class before.
@@ -87,6 +97,20 @@ class OneLineParser(ArgumentParser):
         if debug_mode_active():
             super().error(line, ex)
         self.exit(USAGE_ERROR, f"{self.prog}: error: {line}\n")
+
+
+def as_json(argument: str) -> str:
+    """An option with ``None``, a list or a mapping as Python writes it, with that in JSON; others as they are.
+
+    >>> as_json("--subgroups=['C4', None]"), as_json("--pools=None"), as_json("--paths=[a, b]")
+    ('--subgroups=["C4", null]', '--pools=null', '--paths=[a, b]')
+    """
+    option, _, value = argument.partition("=")
+    try:
+        written = literal_eval(value)
+        return f"{option}={json.dumps(written)}" if isinstance(written, list | dict | None) else argument
+    except (ValueError, SyntaxError, TypeError):
+        return argument
 
 
 def integers_first(kind: Any) -> Any:
