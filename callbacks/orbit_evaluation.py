@@ -134,10 +134,13 @@ class OrbitEvaluation(pl.Callback):
     def _logits(self, trainer: pl.Trainer, pl_module: pl.LightningModule, images: Tensor) -> Tensor:
         """``(batch, classes)``, or of all resolutions ``(batch * resolutions, classes)``."""
         with trainer.precision_plugin.forward_context():
-            if self.all_resolutions:
-                of_all: Tensor = pl_module.network.predict_all_resolutions(images)  # type: ignore[operator, union-attr]
-                return of_all.flatten(0, 1).float()
-            logits: Tensor = pl_module(images)
+            network = getattr(pl_module, "network", None)
+            if not isinstance(network, ScaleNetwork):
+                logits: Tensor = pl_module(images)
+            elif self.all_resolutions:
+                logits = network.predict_all_resolutions(images).flatten(0, 1)
+            else:
+                logits = network.predict(images)
         return (logits[:, -1] if logits.dim() == 3 else logits).float()
 
     def _background(self, trainer: pl.Trainer) -> float | Sequence[float]:

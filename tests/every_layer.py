@@ -94,6 +94,12 @@ EVERY_LAYER: dict[str, Case] = {
     ),
     "FieldNorm": Case(lambda: groups.FieldNorm(groups.dihedral(4), 2), FIELD),
     "GroupConv": Case(lambda: groups.GroupConv(groups.dihedral(4), 2, 1, 3), FIELD),
+    "GroupAveragedNetwork": Case(
+        lambda: networks.GroupAveragedNetwork(
+            network("FourierNetwork", widths=[3], kernel_size=3, head_hidden=5, center="image")(), "D2"
+        ),
+        IMAGES,
+    ),
     "GroupFourierNetwork": Case(
         network("GroupFourierNetwork", widths=[1, 1], kernel_size=3, head_hidden=5, head_widths=[1]), IMAGES
     ),

@@ -42,7 +42,7 @@ def act_on_grid(features: Tensor, matrix: ArrayLike, background: float | Tensor 
     move = np.asarray(matrix, dtype=np.float64)
     _check(features, move)
     by_axis = _on_tensor_axes(move)
-    if _is_signed_permutation(by_axis):
+    if moves_pixels(by_axis):
         return _permute(features, np.rint(by_axis).astype(np.int64))
     return _interpolate(features, by_axis, _per_channel(background, features))
 
@@ -168,8 +168,9 @@ def _on_tensor_axes(matrix: FloatArray) -> FloatArray:
     return axes @ matrix @ axes.T
 
 
-def _is_signed_permutation(matrix: FloatArray) -> bool:
-    return bool(np.abs(matrix - np.rint(matrix)).max() < _TOLERANCE)  # of an orthogonal one
+def moves_pixels(matrices: FloatArray) -> bool:
+    """Whether orthogonal matrices, one or many, are signed permutations, which move pixels (cells) to pixels."""
+    return bool(np.abs(matrices - np.rint(matrices)).max() < _TOLERANCE)
 
 
 def sources_on_cells(group: FiniteGroup, fields: int, cells: int) -> IntArray:

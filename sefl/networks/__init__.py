@@ -6,6 +6,7 @@ from sefl.networks.conv import ConvNetwork, ConvTrunk
 from sefl.networks.fixed_resolution import Resizing
 from sefl.networks.fourier import FourierNetwork, FourierTrunk
 from sefl.networks.fourier_cnn import FourierCNN, FourierCNNTrunk
+from sefl.networks.group_averaged import GroupAveragedNetwork
 from sefl.networks.group_fourier import GroupFourierNetwork, GroupFourierTrunk
 from sefl.networks.group_sampled import GroupSampledNetwork, InvariantHeadSettings
 from sefl.networks.group_scale import GroupScaleNetwork
@@ -30,6 +31,7 @@ __all__ = [
     "FourierCNNTrunk",
     "FourierNetwork",
     "FourierTrunk",
+    "GroupAveragedNetwork",
     "GroupFourierNetwork",
     "GroupFourierTrunk",
     "GroupSampledNetwork",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +16,7 @@ from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.fourier.shells import Shells
 from sefl.groups import FiniteGroup, GroupConv, LiftingConv
-from sefl.groups.spatial import sources_on_cells
+from sefl.groups.spatial import moves_pixels, sources_on_cells
 from sefl.networks.network import Dimensions, ScaleNetwork, channels_last
 from sefl.tensors.constants import constant
 from sefl.tensors.graphs import in_pieces
@@ -255,7 +254,11 @@ class BandHead(nn.Module):
             channels, cells = width, cells // 2
         self.cells = 1 if self.average else cells
         features = channels * elements * self.cells**dimensions
-        if group is not None and self.cells > 1 and not _moves_cells(group):
+        if (
+            group is not None
+            and self.cells > 1
+            and (group.matrices is None or not moves_pixels(group.matrices))
+        ):
             raise ValueError(
                 f"head.cells must come to one for {group.name}, whose elements move cells to no others: make them "
                 f"{2 ** len(widths)} or give head.average, got {settings.cells}"
@@ -298,12 +301,6 @@ class BandHead(nn.Module):
             logits = self.perceptron[-1](self.perceptron[:-1](features[..., views]).amax(2))
         weighted: Tensor = logits * self.weights()[list(places)]
         return weighted
-
-
-def _moves_cells(group: FiniteGroup) -> bool:
-    """Whether all elements move the cells of a square to cells."""
-    matrices = group.matrices
-    return matrices is not None and np.abs(matrices - np.rint(matrices)).max() < 1e-6
 
 
 class BandNetwork(ScaleNetwork):

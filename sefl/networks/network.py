@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import torch
+from jsonargparse import ArgumentParser
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from sefl.arguments import require_floating, require_positive, require_positives
 from sefl.files.made_of import MadeOf, has_lost, import_path, plain
 from sefl.fourier import downsample
 from sefl.fourier.sampling import Center
-from sefl.networks.saved import CLASS, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
+from sefl.networks.saved import CLASS, CONFIG, OF_THE_HUB, TRAINED_ON, read_config, saved_folder
 from sefl.networks.trained_on import TrainedOn
 from sefl.tensors.differentiation import transformed
 from sefl.tensors.output_types import Bands
@@ -242,6 +243,26 @@ def known_class(base: type[NetworkClass], path: str | None, holder: str) -> type
             f"imported; import it, or call from_pretrained of its class"
         )
     return found
+
+
+def stored_as_config(base: type) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """How ``config.json`` holds a network that another one is made of: by its class and arguments.
+
+    Args:
+        base: the class that it must be of.
+
+    Returns:
+        From a network to what is stored, and back; ``coders`` of :class:`huggingface_hub.ModelHubMixin`.
+    """
+
+    def made(config: dict[str, Any]) -> Network:
+        known_class(base, config.get(CLASS), f"{CONFIG}: network")
+        parser = ArgumentParser()
+        parser.add_subclass_arguments(base, "network")
+        network: Network = parser.instantiate(parser.parse_object({"network": config})).network
+        return network
+
+    return lambda network: network.made_of(), made
 
 
 def _below(base: type[NetworkClass]) -> Iterator[type[NetworkClass]]:

@@ -1,10 +1,9 @@
 """Any network on every level of an image's ideal pyramid: scale-equivariant predictions of ordinary convolutions."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from sefl.arguments import require_integer, require_number, require_one_of, require_positives
@@ -12,8 +11,7 @@ from sefl.fourier import downsample, upsample
 from sefl.fourier.basis import coefficient_count
 from sefl.fourier.sampling import Center
 from sefl.networks.bands import BandNetwork
-from sefl.networks.network import known_class
-from sefl.networks.saved import CLASS, CONFIG
+from sefl.networks.network import stored_as_config
 from sefl.networks.single_prediction import SinglePredictionNetwork
 from sefl.tensors.graphs import in_pieces
 from sefl.tensors.output_types import Bands
@@ -47,21 +45,8 @@ class LevelMean(nn.Module):
         return (rows.to(logits.device)[:, :, None] * logits[:, None]).sum(2)
 
 
-def _of_config(config: dict[str, Any]) -> SinglePredictionNetwork:
-    """A network of its class and arguments, as ``config.json`` has them.
-
-    Raises:
-        ValueError: if it is of a class that is not imported.
-    """
-    known_class(SinglePredictionNetwork, config.get(CLASS), f"{CONFIG}: network")  # type: ignore[type-abstract]
-    parser = ArgumentParser()
-    parser.add_subclass_arguments(SinglePredictionNetwork, "network")
-    made: SinglePredictionNetwork = parser.instantiate(parser.parse_object({"network": config})).network
-    return made
-
-
 class PyramidNetwork(
-    BandNetwork, coders={SinglePredictionNetwork: (lambda network: network.made_of(), _of_config)}
+    BandNetwork, coders={SinglePredictionNetwork: stored_as_config(SinglePredictionNetwork)}
 ):
     """The mean of what one network predicts for the ideally downsampled copies of its images, from coarse to fine.
 

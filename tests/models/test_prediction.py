@@ -21,6 +21,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "ConvNetwork": {**SCALES, "widths": [3, 4]},
     "FourierCNN": {**SCALES, "widths": [3, 4]},
     "FourierNetwork": {**BANDS, "widths": [4], "kernel_size": 3},
+    "GroupAveragedNetwork": {
+        "network": made("FourierNetwork", **BANDS, widths=[4], kernel_size=3, center="image"),
+        "group": "D1",
+    },
     "GroupFourierNetwork": {**BANDS, "group": "C2", "widths": [2], "kernel_size": 3},
     "GroupSampledNetwork": {"group": "C2", "widths": [2]},
     "GroupScaleNetwork": {"base_resolution": 10, "max_resolution": 12, "group": "C2", "widths": [2]},

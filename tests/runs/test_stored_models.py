@@ -49,6 +49,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "growth": 0.1,
         "center": "image",
     },
+    "GroupAveragedNetwork": {
+        "network": networks.PyramidNetwork(made("ConvNetwork", **RANGE, **HEAD, widths=[4]), center="image"),
+        "group": "D1",
+    },
     "GroupFourierNetwork": {
         **OF_BANDS,
         **RANGE,

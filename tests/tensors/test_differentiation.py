@@ -37,6 +37,8 @@ class Moved:
     def __init__(self, name: str, training: bool = False) -> None:
         case = EVERY_LAYER[name]
         self.axis = case.shape.index(0)
+        # Other weights may be at a kink of some ReLU, where differences are no derivative.
+        torch.manual_seed(0)
         self.layer = case.make().double().train(training)
         replace_all_batch_norm_modules_(self.layer) if training else None
         torch.manual_seed(0)
